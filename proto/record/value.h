@@ -1,0 +1,118 @@
+/* What the records of a node say, decoded. The keys are a vocabulary shared by all agents:
+ *
+ *   ""                the head: who the author is, where it listens (struct value_head)
+ *   "node"            facts about the machine and its labels (struct value_node)
+ *   "commit"          the commit that the node applies (struct value_commit)
+ *   "instance/NAME"   one workload instance that the node runs or wants to (struct value_instance)
+ *   "vip/ADDRESS"     a virtual address that the node holds, or last held (struct value_vip)
+ *   "voters"          the voter set, by the node that holds the cluster key (struct value_voters)
+ *   "adopted"         the number of the voter set that the node has adopted (struct value_adopted)
+ *
+ * An agent keeps and passes on keys that it does not know. Codec: value_codec.h. */
+#ifndef COVEY_RECORD_VALUE_H
+#define COVEY_RECORD_VALUE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "proto/base/id.h"
+#include "proto/wire/msg.h"
+
+#define VALUE_LABELS_MAX 16
+#define VALUE_LABEL_MAX 64 /* bytes of a label's key or value, terminating zero included */
+#define VALUE_PORTS_MAX 8
+#define VALUE_PORT_NAME_MAX 16
+#define VALUE_REASON_MAX 160 /* bytes of a sentence for people, terminating zero included */
+#define VALUE_VERSION_MAX 24
+
+/* An admission: the cluster key's signature on a node's key and name (wire/keys.h makes and checks
+ * it). Carried in the head, so that whoever receives the head can admit the node. */
+struct value_head {
+    uint8_t public_key[32];
+    char name[NODE_NAME_MAX + 1];
+    uint8_t role;                     /* enum value_role */
+    uint32_t serial;                  /* of the admission; higher replaces lower for one key */
+    uint8_t admission[MSG_SIGNATURE]; /* by the cluster key */
+    struct addr addr;                 /* gossip address */
+    char version[VALUE_VERSION_MAX];  /* agentd's */
+};
+
+enum value_role { VALUE_ROLE_AGENT = 1, VALUE_ROLE_WITNESS = 2 };
+
+struct value_label {
+    char key[VALUE_LABEL_MAX];
+    char value[VALUE_LABEL_MAX];
+};
+
+struct value_node {
+    int64_t started; /* Unix seconds: start of agentd */
+    uint32_t cpus;
+    uint32_t memory_mib;
+    bool draining; /* takes no new work, gives its leases away */
+    bool gateway;  /* the gateway answered lately */
+    uint8_t label_count;
+    struct value_label labels[VALUE_LABELS_MAX];
+};
+
+enum value_commit_state {
+    VALUE_COMMIT_NONE = 0,
+    VALUE_COMMIT_APPLIED = 1,
+    VALUE_COMMIT_FAILED = 2,   /* the newest commit could not be applied: reason says why */
+    VALUE_COMMIT_DIVERGED = 3, /* a peer's history is no continuation of ours, nor ours of it */
+};
+
+struct value_commit {
+    char commit[COMMIT_TEXT]; /* applied; "" for none */
+    uint8_t state;            /* enum value_commit_state */
+    int64_t applied;          /* Unix seconds */
+    char subject[VALUE_REASON_MAX];
+    char reason[VALUE_REASON_MAX];
+};
+
+/* States as people see them; core/supervise.h has the finer machine. */
+enum value_instance_state {
+    VALUE_WAITING = 1, /* for a dependency, a lease or a free port */
+    VALUE_STARTING = 2,
+    VALUE_RUNNING = 3, /* not ready yet */
+    VALUE_READY = 4,
+    VALUE_STOPPING = 5,
+    VALUE_BACKOFF = 6,
+    VALUE_FAILED = 7,
+    VALUE_COMPLETED = 8, /* a cron run that ended well */
+};
+
+struct value_port {
+    char name[VALUE_PORT_NAME_MAX];
+    uint16_t port;
+};
+
+struct value_instance {
+    uint8_t state;       /* enum value_instance_state */
+    uint64_t generation; /* hash of the specification that it runs */
+    uint32_t pid;
+    uint32_t restarts;
+    int64_t since;     /* Unix seconds: since when in this state */
+    int32_t exit_code; /* of the last run: 0..255, or 128 + signal; -1 for none yet */
+    uint8_t port_count;
+    struct value_port ports[VALUE_PORTS_MAX];
+    char reason[VALUE_REASON_MAX];
+};
+
+struct value_vip {
+    bool holding;
+    uint64_t epoch;
+    int64_t since; /* Unix seconds */
+    char reason[VALUE_REASON_MAX];
+};
+
+struct value_voters {
+    uint32_t number;
+    uint8_t count;
+    node_id voters[MSG_VOTERS_MAX];
+};
+
+struct value_adopted {
+    uint32_t number;
+};
+
+#endif
