@@ -1,0 +1,172 @@
+/* The desired state: what the flock shall run, read from the documents of one commit.
+ *
+ * Pure: bytes in, typed objects or an error with file and line out. Everything that a document may
+ * say stands here; schema.c holds names, types, ranges and defaults of every field.
+ * Source: DESIGN section 6; Kubernetes' vocabulary where it has one. */
+#ifndef COVEY_DESIRED_DESIRED_H
+#define COVEY_DESIRED_DESIRED_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "proto/base/err.h"
+#include "proto/base/id.h"
+
+#define DESIRED_FILE_MAX (1024 * 1024)      /* bytes of one document file */
+#define DESIRED_TREE_MAX (16 * 1024 * 1024) /* bytes of all files of a commit */
+#define DESIRED_FILES_MAX 4096              /* files of a commit */
+#define DESIRED_OBJECTS_MAX 4096            /* native objects of a commit */
+#define DESIRED_DEPTH_MAX 32                /* nesting of a YAML document */
+#define DESIRED_PATH_MAX 512                /* bytes of a path in the repository */
+#define DESIRED_REPLICAS_MAX 256            /* replicas of one workload */
+#define DESIRED_ARGS_MAX 64
+#define DESIRED_ENV_MAX 128
+#define DESIRED_PORTS_MAX 8 /* = VALUE_PORTS_MAX: all of them fit the instance's record */
+#define DESIRED_LABELS_MAX 16
+#define DESIRED_DEPENDS_MAX 16
+#define DESIRED_VIPS_MAX 64
+
+struct desired_file {
+    const char *path; /* relative to the repository's root, '/' between parts */
+    const char *data; /* @size bytes, not zero-terminated */
+    size_t size;
+};
+
+struct desired_pair {
+    const char *name;
+    const char *value;
+};
+
+struct desired_map { /* labels, selectors, environment: sorted by name, names unique */
+    const struct desired_pair *pairs;
+    size_t count;
+};
+
+enum desired_listen {
+    DESIRED_LISTEN_NODE,  /* HOST is the node's own address (default) */
+    DESIRED_LISTEN_ALL,   /* 0.0.0.0: answers on virtual addresses too */
+    DESIRED_LISTEN_LOCAL, /* 127.0.0.1 */
+};
+
+struct desired_port {
+    const char *name; /* a DNS label of at most 15 bytes; "http" if the only port has none */
+    uint16_t port;    /* wanted; 0: any free one */
+};
+
+enum desired_probe_kind {
+    DESIRED_PROBE_NONE,
+    DESIRED_PROBE_HTTP,
+    DESIRED_PROBE_TCP,
+    DESIRED_PROBE_EXEC
+};
+
+struct desired_probe {
+    enum desired_probe_kind kind;
+    const char *path;           /* HTTP: path and query, begins with '/' */
+    const char *port;           /* HTTP, TCP: name of one of the workload's ports */
+    const char *const *command; /* EXEC: NULL-terminated */
+    uint32_t initial_delay_s;   /* 0..3600 */
+    uint32_t period_s;          /* 1..3600 */
+    uint32_t timeout_s;         /* 1..600 */
+    uint32_t success_threshold; /* 1..100 */
+    uint32_t failure_threshold; /* 1..100 */
+};
+
+enum desired_restart { DESIRED_RESTART_ALWAYS, DESIRED_RESTART_ON_FAILURE, DESIRED_RESTART_NEVER };
+enum desired_concurrency { DESIRED_FORBID, DESIRED_ALLOW, DESIRED_REPLACE };
+
+struct desired_schedule { /* CronWorkload */
+    const char *expression;
+    enum desired_concurrency concurrency;
+    uint32_t starting_deadline_s; /* a tick missed by less than this is made up for */
+    bool suspend;
+};
+
+/* Workload and CronWorkload. */
+struct desired_workload {
+    const char *app;  /* folder below apps/ */
+    const char *name; /* unique in the whole repository */
+    const char *file; /* where it stands, for people */
+    int line;
+    uint64_t generation; /* hash of all that a restart is needed for; equal on every node */
+    struct desired_map labels;
+    uint32_t replicas; /* 0..DESIRED_REPLICAS_MAX; CronWorkload: 1 */
+    bool singleton;    /* at most one, ever: takes a lease; replicas is 1 */
+    bool cron;
+    struct desired_schedule schedule; /* cron only */
+    const char *const *command;       /* NULL-terminated; command[0] is looked up in PATH */
+    const char *working_dir;          /* NULL: the instance's own state folder */
+    const char *user;                 /* NULL: the default unprivileged user */
+    struct desired_map env;           /* values may hold ${service:NAME/PORT} and ${node:name} */
+    enum desired_listen listen;
+    const struct desired_port *ports;
+    size_t port_count;
+    struct desired_probe startup, readiness, liveness;
+    enum desired_restart restart;
+    uint32_t stop_grace_s; /* terminationGracePeriodSeconds, 0..3600 */
+    struct desired_map node_selector;
+    const char *const *depends_on; /* NULL-terminated names of workloads; acyclic */
+    uint64_t memory_limit;         /* bytes; 0: none */
+    uint32_t cpu_limit_milli;      /* thousandths of a core; 0: none */
+};
+
+struct desired_vip {
+    const char *app, *name, *file;
+    int line;
+    struct addr address; /* allocated: family 0 while the pool is exhausted (pending) */
+    bool pinned;         /* the document names the address */
+    bool strict;         /* mode: strict (never solo) instead of solo */
+};
+
+struct desired_node { /* nodes of cluster.yaml: labels by name */
+    const char *name;
+    struct desired_map labels;
+};
+
+/* A document of another apiVersion, or a folder with a kustomization.yaml: kept for k3s. */
+struct desired_foreign {
+    const char *file;
+    int line;
+    const char *api_version, *kind, *name; /* a folder: "", "Kustomization", its path */
+};
+
+struct desired {
+    char commit[COMMIT_TEXT];
+    const char *cluster_name;
+    struct addr pool_first, pool_last; /* family 0: no pool */
+    uint32_t hold_down_s;              /* a dead node's replicas move after this */
+    const struct desired_node *nodes;
+    size_t node_count;
+    const struct desired_workload *workloads; /* sorted by name */
+    size_t workload_count;
+    const struct desired_vip *vips; /* sorted by name */
+    size_t vip_count;
+    const struct desired_foreign *foreign;
+    size_t foreign_count;
+};
+
+/* Reads, validates and allocates. @files are borrowed for the call. On success *@desired owns
+ * itself and is freed by desired_free; it is immutable and may be read by several threads.
+ * The result depends on nothing but @commit and @files: every node comes to the same.
+ * Errors: ERR_INVALID, ERR_LIMIT with "file:line: what, why, what next"; ERR_NOMEM. Where a
+ * document has several errors the first is in @err and the rest, one a line, in @report (may be
+ * NULL; freed by the caller). */
+int desired_parse(const char *commit, const struct desired_file *files, size_t count,
+                  struct desired **desired, char **report, struct err *err);
+
+void desired_free(struct desired *desired); /* NULL is allowed */
+
+/* NULL if there is none of that name. */
+const struct desired_workload *desired_workload(const struct desired *desired, const char *name);
+const struct desired_node *desired_node(const struct desired *desired, const char *name);
+
+/* The value of @name in @map, or NULL. */
+const char *desired_map_get(const struct desired_map *map, const char *name);
+
+/* What changed from @old (NULL: nothing was there) to @new, one line each for people:
+ * "+ Workload rest-api", "~ Workload metrics-app (env)", "- VirtualIP front". Freed by the caller;
+ * NULL only when memory ran out. */
+char *desired_diff(const struct desired *old, const struct desired *new);
+
+#endif
