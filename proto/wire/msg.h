@@ -79,7 +79,7 @@ struct msg_record {
     const uint8_t *value;
     uint16_t value_len; /* <= RECORD_VALUE_MAX */
     uint64_t version;   /* boot number << 32 | count */
-    uint64_t floor;     /* records of this author below this version are void */
+    uint64_t floor;     /* records of this author at or below this version are void */
     uint8_t signature[MSG_SIGNATURE];
 };
 
