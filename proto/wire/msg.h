@@ -91,22 +91,28 @@ struct msg_delta {
     struct msg_record records[MSG_RECORDS_MAX]; /* ascending by version */
 };
 
-enum msg_verdict { MSG_GRANT = 1, MSG_REFUSE = 2 };
+enum msg_verdict {
+    MSG_ASK = 0,    /* REQUEST: the candidate asks, or holds by the voters' grants; RELEASE */
+    MSG_GRANT = 1,  /* REPLY; TRANSFER: released, and the sender's own vote goes to the receiver */
+    MSG_REFUSE = 2, /* REPLY; TRANSFER: released, the sender has no vote to give */
+    MSG_SOLO = 3,   /* REQUEST: the candidate holds the lease on the gateway's word */
+    MSG_INVITE = 4, /* TRANSFER: the holder bids the receiver to ask for the lease */
+};
 
 struct msg_lease_item {
     uint64_t lease;   /* hash64 of the lease's name ("vip/10.77.0.210", "singleton/app/name") */
-    uint64_t session; /* the candidate's session e for this lease */
-    uint8_t verdict;  /* REPLY: enum msg_verdict */
-    uint32_t left;    /* REPLY, refused: milliseconds that the standing promise has left */
-    node_id to;       /* REPLY, refused: to whom; TRANSFER: to whom the lease is handed */
+    uint64_t session; /* REQUEST, REPLY: the candidate's; RELEASE, TRANSFER: the released one */
+    uint8_t verdict;  /* enum msg_verdict */
+    uint32_t left;    /* REPLY, refused: milliseconds that the standing promise has left; else 0 */
+    node_id to;       /* REPLY, refused: to whom it was given (none: other reasons); else none */
 };
 
 struct msg_lease {
-    uint32_t sequence;  /* of the request; a reply echoes it */
-    uint32_t set;       /* number of the voter set under which is asked or granted */
+    uint32_t sequence;  /* of the request; a reply or transfer echoes it */
+    uint32_t set;       /* number of the voter set that the sender has adopted */
     uint16_t lease_ms;  /* T of the request */
     uint16_t fence_ms;  /* F of the request */
-    uint8_t item_count; /* 0 is a bare heartbeat: "I am here, and I hear you" */
+    uint8_t item_count; /* 0, in a request, is a bare sign of life that wants no reply */
     struct msg_lease_item items[MSG_LEASE_ITEMS_MAX];
 };
 
