@@ -1,0 +1,92 @@
+/* Identities and signatures.
+ *
+ * A node, and the cluster, is an Ed25519 key pair (RFC 8032). The same pair, converted to
+ * X25519, gives two nodes a secret that nobody else has; traffic keys derive from it (channel.h).
+ *
+ * Every signature is made over a BLAKE2b-512 hash of a label, which names what is signed, and of
+ * the fields in big-endian order, lengths before what varies. So no signature of one kind can be
+ * passed off as one of another.
+ *
+ * Call keys_start() once before anything else here. Verification takes about 0.2 ms on a
+ * Raspberry Pi 4, so remember its outcome where you can. */
+#ifndef COVEY_WIRE_KEYS_H
+#define COVEY_WIRE_KEYS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "proto/base/err.h"
+#include "proto/base/id.h"
+#include "proto/wire/msg.h"
+
+#define KEYS_PUBLIC 32
+#define KEYS_SEED 32 /* what is kept of a secret key: the pair follows from it */
+#define KEYS_SHARED 32
+#define KEYS_EPOCH_SECRET 32
+#define KEYS_SIGNATURE MSG_SIGNATURE
+
+/* A key pair. Wipe it with keys_wipe(&identity, sizeof identity) when it is not needed any more. */
+struct keys_identity {
+    node_id id;
+    uint8_t public_key[KEYS_PUBLIC];
+    uint8_t seed[KEYS_SEED];
+};
+
+/* What the cluster key vouches for: this key belongs to a member of that name and role. */
+struct keys_admission {
+    uint8_t public_key[KEYS_PUBLIC];
+    char name[NODE_NAME_MAX + 1];
+    uint8_t role; /* enum value_role */
+    uint32_t serial;
+    uint8_t signature[KEYS_SIGNATURE];
+};
+
+/* Prepares the library; safe to call again. Errors: ERR_INTERNAL. */
+int keys_start(struct err *err);
+
+/* Random bytes from the kernel, fit for keys. For the outer layers: what is pure takes its
+ * randomness as an argument. */
+void keys_random(void *out, size_t len);
+
+/* Overwrites @len bytes at @secret; the compiler cannot leave it out. */
+void keys_wipe(void *secret, size_t len);
+
+/* Compares secrets in constant time. */
+bool keys_equal(const void *a, const void *b, size_t len);
+
+/* A fresh pair, and the pair of a kept seed. */
+void keys_generate(struct keys_identity *identity);
+void keys_from_seed(const uint8_t seed[KEYS_SEED], struct keys_identity *identity);
+
+/* The node that a public key stands for. */
+node_id keys_node_id(const uint8_t public_key[KEYS_PUBLIC]);
+
+/* The secret that @identity and the holder of @peer share; the same on both sides. To be used as
+ * input of a key derivation only. Errors: ERR_INVALID @peer is no point of the curve, or a weak
+ * one. */
+int keys_shared(const struct keys_identity *identity, const uint8_t peer[KEYS_PUBLIC],
+                uint8_t shared[KEYS_SHARED]);
+
+/* Signatures over bytes under a label, for what has no function of its own below. */
+void keys_sign(const struct keys_identity *identity, const char *label, const void *data,
+               size_t len, uint8_t signature[KEYS_SIGNATURE]);
+bool keys_verify(const uint8_t public_key[KEYS_PUBLIC], const char *label, const void *data,
+                 size_t len, const uint8_t signature[KEYS_SIGNATURE]);
+
+/* Membership updates: kind, subject, author, incarnation and address are covered. Signing fills
+ * @update->signature; the author must be the signer (asserted). Verifying also refuses a key that
+ * is not the author's. */
+void keys_sign_update(const struct keys_identity *identity, struct msg_update *update);
+bool keys_verify_update(const uint8_t public_key[KEYS_PUBLIC], const struct msg_update *update);
+
+/* Records: author (the signer), floor, version, key and value are covered. */
+void keys_sign_record(const struct keys_identity *identity, struct msg_record *record);
+bool keys_verify_record(const uint8_t public_key[KEYS_PUBLIC], const struct msg_record *record);
+
+/* Admissions, by the cluster's pair: key, name, role and serial are covered. */
+void keys_sign_admission(const struct keys_identity *cluster, struct keys_admission *admission);
+bool keys_verify_admission(const uint8_t cluster_key[KEYS_PUBLIC],
+                           const struct keys_admission *admission);
+
+#endif
