@@ -36,6 +36,9 @@ int err_exit_status(int code)
 }
 
 static void set_text(struct err *e, const char *format, va_list args)
+    __attribute__((format(printf, 2, 0)));
+
+static void set_text(struct err *e, const char *format, va_list args)
 {
     int n = vsnprintf(e->text, sizeof e->text, format, args);
     if (n < 0)
