@@ -1,0 +1,64 @@
+/* Reads a request's JSON body against a list of fields. Pure.
+ *
+ * The body must be one JSON object (RFC 8259, UTF-8) without duplicate keys and with no member that
+ * is not listed. The first thing that is wrong is told by field and reason. */
+#ifndef COVEY_WORKLOADS_BODY_H
+#define COVEY_WORKLOADS_BODY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <jansson.h>
+
+#define BODY_FIELDS_MAX 32
+#define BODY_DEPTH_MAX 16 /* of nested arrays and objects */
+
+enum field_type {
+    FIELD_STRING,
+    FIELD_INT,
+    FIELD_BOOL,
+};
+
+enum field_need {
+    FIELD_OPTIONAL,
+    FIELD_REQUIRED,
+};
+
+struct field {
+    const char *name;
+    enum field_type type;
+    enum field_need need;
+    int64_t min; /* FIELD_INT: the value; FIELD_STRING: its length in characters */
+    int64_t max;
+    /* FIELD_STRING, or NULL: says what is wrong with the text, or NULL when it is good. */
+    const char *(*check)(const char *text);
+};
+
+struct field_value {
+    bool present;
+    const char *string; /* zero-terminated UTF-8 without control characters, owned by the root */
+    int64_t integer;
+    bool boolean;
+};
+
+/* What an RFC 9457 problem document says; status 0 means that all is well. */
+struct problem {
+    int status;
+    char field[64]; /* the member concerned; empty when it is the whole */
+    char detail[256];
+};
+
+void problem_set(struct problem *problem, int status, const char *field, const char *detail, ...)
+    __attribute__((format(printf, 4, 5)));
+
+/* Fills @values, parallel to @fields. On success returns the document, which holds the strings; the
+ * caller frees it by json_decref. On failure returns NULL and fills @problem: status 400 when it is
+ * no JSON object, 422 when a field is wrong, 500 when memory is out. @count <= BODY_FIELDS_MAX. */
+json_t *body_read(const char *body, size_t len, const struct field *fields, size_t count,
+                  struct field_value *values, struct problem *problem);
+
+/* Reads a whole decimal number, digits and a leading '-' only. */
+bool read_int(const char *text, int64_t *value);
+
+#endif
