@@ -93,6 +93,7 @@ struct lease_holding {
 struct leases_record {
     uint32_t voters; /* number of the adopted set */
     mono_t voters_since;
+    mono_t silent_until; /* a silence that the former life had not ended */
     uint32_t promise_count;
     uint32_t holding_count;
     struct lease_promise promises[LEASES_PROMISES_MAX];
@@ -108,9 +109,10 @@ enum leases_event_type {
     LEASES_UNWANT = 6,  /* lease: be none, and release it if it is held */
     LEASES_MOVE = 7,    /* lease, to: hand the lease, which is held here, to that node */
     LEASES_DRAIN = 8,   /* on: release everything and want nothing until it is off */
-    LEASES_OPENED = 9,  /* lease: a LEASE_OPEN was carried out */
-    LEASES_CLOSED = 10, /* lease: a LEASE_CLOSE is acknowledged; no earlier open can still act */
-    LEASES_OPEN_FAILED = 11, /* lease: a LEASE_OPEN failed or came too late: the fence is closed */
+    LEASES_OPENED = 9,  /* lease, number: that LEASE_OPEN was carried out */
+    LEASES_CLOSED =
+        10, /* lease, number: that LEASE_CLOSE is acknowledged, no open before it acts */
+    LEASES_OPEN_FAILED = 11, /* lease, number: it failed or came too late: the fence is closed */
     LEASES_VOTERS = 12,      /* voters: a newer set (voters_adopt), which has been stored durably */
 };
 
@@ -126,6 +128,7 @@ struct leases_event {
      * nodes that live and are able to hold it. */
     uint8_t rank;
     bool on;
+    uint32_t number; /* of the struct lease_op that is answered */
     node_id to;
     const struct voter_set *voters; /* borrowed for the call */
 };
@@ -142,6 +145,7 @@ enum lease_op_type { LEASE_OPEN = 1, LEASE_CLOSE = 2 };
 struct lease_op {
     uint8_t type; /* enum lease_op_type */
     uint8_t kind; /* enum lease_kind */
+    uint32_t number;
     uint64_t lease;
     mono_t until;
 };
@@ -182,9 +186,9 @@ struct leases_out {
     uint16_t op_count;
     uint16_t send_count;
     uint16_t change_count;
-    struct lease_op ops[2 * LEASES_MAX];
+    struct lease_op ops[3 * LEASES_MAX];
     struct lease_send sends[LEASES_SENDS_MAX];
-    struct lease_change changes[2 * LEASES_MAX];
+    struct lease_change changes[3 * LEASES_MAX];
 };
 
 struct leases;

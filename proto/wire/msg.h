@@ -92,16 +92,17 @@ struct msg_delta {
 };
 
 enum msg_verdict {
-    MSG_ASK = 0,    /* REQUEST: the candidate asks, or holds by the voters' grants; RELEASE */
-    MSG_GRANT = 1,  /* REPLY; TRANSFER: released, and the sender's own vote goes to the receiver */
-    MSG_REFUSE = 2, /* REPLY; TRANSFER: released, the sender has no vote to give */
+    MSG_ASK = 0,    /* REQUEST: the candidate asks, or holds by the voters' grants */
+    MSG_GRANT = 1,  /* REPLY, TRANSFER: to the receiver's session */
+    MSG_REFUSE = 2, /* REPLY */
     MSG_SOLO = 3,   /* REQUEST: the candidate holds the lease on the gateway's word */
     MSG_INVITE = 4, /* TRANSFER: the holder bids the receiver to ask for the lease */
+    MSG_FREE = 5,   /* RELEASE, TRANSFER: the sender's session is over */
 };
 
 struct msg_lease_item {
     uint64_t lease;   /* hash64 of the lease's name ("vip/10.77.0.210", "singleton/app/name") */
-    uint64_t session; /* REQUEST, REPLY: the candidate's; RELEASE, TRANSFER: the released one */
+    uint64_t session; /* of whom the lease is asked for, granted to, or released by */
     uint8_t verdict;  /* enum msg_verdict */
     uint32_t left;    /* REPLY, refused: milliseconds that the standing promise has left; else 0 */
     node_id to;       /* REPLY, refused: to whom it was given (none: other reasons); else none */
