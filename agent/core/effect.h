@@ -1,0 +1,109 @@
+/* What the node's machine wants done. Carried out in the order given: a promise is persisted before
+ * the grant leaves, a fence is closed before the release is sent. */
+#ifndef COVEY_CORE_EFFECT_H
+#define COVEY_CORE_EFFECT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "agent/core/health.h"
+#include "agent/desired/desired.h"
+#include "proto/base/id.h"
+#include "proto/base/mono.h"
+#include "proto/record/value.h"
+#include "proto/wire/msg.h"
+
+#define EFFECT_TEXT_MAX 240
+
+enum effect_severity { EFFECT_INFO, EFFECT_WARNING, EFFECT_ERROR };
+
+enum effect_type {
+    EFFECT_SEND,          /* send: a datagram to a peer */
+    EFFECT_LEASE_PERSIST, /* write the node's lease export to the runtime folder, now */
+    EFFECT_GATEWAY,       /* ask the gateway by ARP; its answer comes back as NODE_GATEWAY */
+    EFFECT_FENCE_OPEN,    /* fence: let the address answer until the lease ends */
+    EFFECT_FENCE_CLOSE,   /* fence: stop answering; acknowledged by NODE_FENCE */
+    EFFECT_ANNOUNCE,      /* fence: tell the network that the address is here */
+    EFFECT_START,         /* start: run an instance under a new shim */
+    EFFECT_STOP,          /* stop */
+    EFFECT_EXTEND,        /* stop.instance, stop.until: the shim of a singleton lives till then */
+    EFFECT_PROBE,         /* probe */
+    EFFECT_FORGET,        /* stop.instance: no longer placed here; its ended shim may be removed */
+    EFFECT_FETCH,         /* fetch: get a commit from a peer, then apply it */
+    EFFECT_KEEP_PEER,     /* peer: remember an admitted node in the store */
+    EFFECT_RAISE_BOOT,    /* boot: peers know a higher boot number of ours; store at least this */
+    EFFECT_EVENT,         /* event: for the journal and for people */
+};
+
+struct effect_send {
+    node_id to;
+    struct addr addr; /* family 0: where the peer was last heard */
+    struct msg msg;   /* records in a delta borrow the record table until the next step */
+};
+
+struct effect_fence {
+    uint64_t lease;
+    struct addr address; /* the virtual address; port 0 */
+    mono_t until;        /* OPEN: end of the lease */
+    uint64_t epoch;
+    bool fresh; /* OPEN: it was not held before this */
+};
+
+struct effect_start {
+    const char *instance; /* "rest-api.0" */
+    const struct desired_workload *workload;
+    uint64_t generation;    /* with the rendered environment in it */
+    struct desired_map env; /* rendered; PORT… and HOST are added by the executor */
+    mono_t lease_until;     /* MONO_NEVER: no singleton */
+};
+
+struct effect_stop {
+    const char *instance;
+    int signal;         /* 0: kill everything at once */
+    int64_t timeout_ms; /* then everything left is killed */
+    mono_t until;       /* EXTEND */
+};
+
+struct effect_probe {
+    const char *instance;
+    const struct desired_probe *probe;
+    enum health_probe which;
+    uint32_t ticket; /* comes back in NODE_PROBE */
+    int64_t timeout_ms;
+    struct addr target; /* HTTP, TCP */
+};
+
+struct effect_fetch {
+    node_id from;
+    char commit[COMMIT_TEXT];
+};
+
+struct effect_peer {
+    node_id id;
+    const struct value_head *head;
+    bool revoked;
+};
+
+struct effect_event {
+    enum effect_severity severity;
+    const char *subject; /* "vip/10.77.0.210", "node/pi2", "app/rest-api" */
+    char text[EFFECT_TEXT_MAX];
+};
+
+struct effect {
+    enum effect_type type;
+    union {
+        const struct effect_send *send;
+        struct effect_fence fence;
+        struct effect_start start;
+        struct effect_stop stop;
+        struct effect_probe probe;
+        struct effect_fetch fetch;
+        struct effect_peer peer;
+        const struct effect_event *event;
+        uint32_t boot;
+    };
+};
+
+#endif

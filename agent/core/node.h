@@ -1,0 +1,182 @@
+/* The node: everything that one agent decides, in one pure machine.
+ *
+ * node_step routes an event through membership, records, leases, placement and supervision in a
+ * fixed order and collects the effects. It never blocks, logs, reads a clock or touches a file; the
+ * simulator (tests/sim) runs this very code. Source: DESIGN sections 2 to 7. */
+#ifndef COVEY_CORE_NODE_H
+#define COVEY_CORE_NODE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "agent/core/effect.h"
+#include "agent/core/status.h"
+#include "agent/core/supervise.h"
+#include "agent/desired/desired.h"
+#include "proto/base/err.h"
+#include "proto/base/id.h"
+#include "proto/base/mono.h"
+#include "proto/record/value.h"
+
+#define NODE_PEERS_MAX 1024
+#define NODE_INSTANCES_MAX 512 /* instances on one node */
+
+struct node;
+struct leases_saved; /* proto/lease/lease.h */
+
+/* Signs and checks what is relayed; all NULL in a simulation that trusts itself. */
+struct node_crypto {
+    void *context;
+    void (*sign_update)(void *context, struct msg_update *update);
+    bool (*verify_update)(void *context, const struct msg_update *update);
+    void (*sign_record)(void *context, node_id author, struct msg_record *record);
+    bool (*verify_record)(void *context, node_id author, const struct msg_record *record);
+};
+
+struct node_config {
+    node_id self;
+    struct value_head head;  /* own name, key, admission, address, version */
+    struct value_node facts; /* labels come from the desired state */
+    uint32_t boot;           /* made durable before the node is created */
+    bool coordinator;        /* holds the cluster key: authors the voter set */
+    uint64_t seed;
+    mono_t now;                       /* CLOCK_BOOTTIME */
+    int64_t wall;                     /* Unix seconds */
+    const struct leases_saved *saved; /* of an earlier life in the same boot; NULL: none */
+    struct node_crypto crypto;
+};
+
+enum node_event_type {
+    NODE_TIMER,    /* node_deadline has come */
+    NODE_MESSAGE,  /* message: authenticated and decoded */
+    NODE_HEARD,    /* message.from: authenticated traffic that is no message */
+    NODE_ADMIT,    /* peer: admitted by join, or known from the store */
+    NODE_REVOKE,   /* peer.id */
+    NODE_ADDRESS,  /* address: own gossip address has changed */
+    NODE_DESIRED,  /* desired: a new commit was stored; the node takes ownership */
+    NODE_COMMIT,   /* commit: what became of a commit that is not applied */
+    NODE_GATEWAY,  /* gateway: it answered the request that was sent at gateway.sent */
+    NODE_FENCE,    /* fence: result of EFFECT_FENCE_OPEN or _CLOSE */
+    NODE_CONFLICT, /* conflict: a foreign host answers for a virtual address */
+    NODE_FOUND,    /* instance: a living shim was found at start */
+    NODE_STARTED,  /* instance: pid and ports */
+    NODE_EXITED,   /* instance: exit; SUPERVISE_EXIT_FAILED: it could not be started */
+    NODE_PROBE,    /* probe */
+    NODE_DRAIN,    /* drain: give leases away, take no work (true), or take part again (false) */
+    NODE_LEAVE,    /* goodbye: releases leases, tells the peers */
+};
+
+struct node_event_message {
+    node_id from;
+    struct addr addr;
+    const struct msg *msg;
+};
+
+struct node_event_peer {
+    node_id id;
+    struct value_head head;
+};
+
+enum node_commit_result {
+    NODE_COMMIT_FAILED,      /* it was refused: reason */
+    NODE_COMMIT_OLDER,       /* an ancestor of what is applied: the peer will follow */
+    NODE_COMMIT_DIVERGED,    /* neither descends from the other: reason */
+    NODE_COMMIT_UNREACHABLE, /* could not be fetched now: try again later */
+};
+
+struct node_event_commit {
+    char commit[COMMIT_TEXT];
+    enum node_commit_result result;
+    const char *reason;
+};
+
+struct node_event_desired {
+    struct desired *desired;
+    const char *subject; /* first line of the commit's message */
+    int64_t applied;     /* Unix seconds */
+};
+
+struct node_event_fence {
+    uint64_t lease;
+    bool open;   /* what the kernel has acknowledged last */
+    bool failed; /* it could not be brought into the state asked for: reason */
+    const char *reason;
+};
+
+struct node_event_conflict {
+    struct addr address;
+    uint8_t mac[6];
+};
+
+struct node_event_instance {
+    const char *instance;
+    uint64_t generation; /* FOUND */
+    int32_t pid;
+    mono_t started_at;
+    uint8_t port_count;
+    struct value_port ports[VALUE_PORTS_MAX];
+    struct supervise_exit exit; /* EXITED */
+    const char *reason;         /* EXITED with SUPERVISE_EXIT_FAILED: why it did not start */
+};
+
+struct node_event_probe {
+    const char *instance;
+    enum health_probe which;
+    uint32_t ticket;
+    bool success;
+    const char *reason; /* of a failure */
+};
+
+struct node_event {
+    enum node_event_type type;
+    int64_t wall; /* Unix seconds; in every event */
+    union {
+        struct node_event_message message;
+        struct node_event_peer peer;
+        struct addr address;
+        struct node_event_desired desired;
+        struct node_event_commit commit;
+        struct {
+            mono_t sent;
+        } gateway;
+        struct node_event_fence fence;
+        struct node_event_conflict conflict;
+        struct node_event_instance instance;
+        struct node_event_probe probe;
+        bool drain;
+    };
+};
+
+/* The effects of one step, in order. Owned by the node, valid until its next step. */
+struct node_out {
+    const struct effect *effects;
+    size_t count;
+};
+
+/* @config is copied. Errors: ERR_NOMEM; ERR_INVALID: a name or address that cannot be. */
+int node_create(const struct node_config *config, struct node **node, struct err *err);
+void node_free(struct node *node);
+
+/* Advances the machine to @now. Borrows @event for the call, except NODE_DESIRED's object, which it
+ * owns from then on, also on failure.
+ * Errors: ERR_NOMEM: effects may be missing; the caller ends the process, for a restarted agent
+ * loses nothing. */
+int node_step(struct node *node, mono_t now, const struct node_event *event, struct node_out *out);
+
+/* When NODE_TIMER is wanted. */
+mono_t node_deadline(const struct node *node);
+
+/* What must survive a restart of the agent within one boot (promises, held leases). */
+void node_lease_export(const struct node *node, mono_t now, struct leases_saved *saved);
+
+/* Allocates a snapshot (status_free). Its strings borrow the node until the next step. ERR_NOMEM.
+ */
+int node_status(const struct node *node, mono_t now, int64_t wall, struct status **status);
+
+/* The head of an admitted node (address, name, key), or NULL. Valid until the next step. */
+const struct value_head *node_peer(const struct node *node, node_id id);
+
+/* The desired state that is applied, or NULL. Owned by the node, valid until the next step. */
+const struct desired *node_desired(const struct node *node);
+
+#endif

@@ -1,0 +1,93 @@
+/* A snapshot of what this node knows of the whole flock, for the command line, the page and tests.
+ * Made from the node's machine (node_status) and rendered to JSON by agent/web/status_json.h. */
+#ifndef COVEY_CORE_STATUS_H
+#define COVEY_CORE_STATUS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "agent/desired/desired.h"
+#include "proto/base/id.h"
+#include "proto/record/value.h"
+
+enum status_health { STATUS_OK, STATUS_DEGRADED, STATUS_FAILED };
+
+enum status_member_state { STATUS_ALIVE, STATUS_SUSPECT, STATUS_DEAD, STATUS_LEFT };
+
+struct status_node {
+    node_id id;
+    const char *name;
+    bool self;
+    enum status_member_state state;
+    struct addr addr;
+    int64_t heard_ms; /* since the last authenticated packet; −1: never, 0 for self */
+    int32_t rtt_ms;   /* smoothed; −1: unknown or self */
+    uint8_t role;     /* enum value_role */
+    const char *version;
+    struct value_node facts;
+    struct value_commit commit;
+};
+
+struct status_vip {
+    const char *name;
+    const char *app;
+    struct addr address;    /* family 0: pending, the pool is exhausted */
+    node_id owner;          /* NODE_NONE: nobody as far as this node knows */
+    const char *owner_name; /* "" for none */
+    bool here;
+    uint64_t epoch;
+    int64_t left_ms; /* of the lease, if held here; −1 otherwise */
+    int64_t since;   /* Unix seconds of the last change; 0: never held */
+    char reason[VALUE_REASON_MAX];
+};
+
+struct status_instance {
+    char name[INSTANCE_MAX];
+    node_id node;
+    const char *node_name;
+    bool node_alive;
+    bool placed; /* the present desired state knows it */
+    struct value_instance value;
+};
+
+struct status_app {
+    const char *name;
+    const char *app;
+    const char *kind; /* "Workload", "CronWorkload" */
+    const char *file;
+    uint32_t desired; /* replicas; for cron 0 */
+    uint32_t ready;
+    const char *schedule; /* cron only, else NULL */
+    int64_t next_run;     /* Unix seconds; 0: none */
+    size_t first;         /* instances[first … first + count) */
+    size_t count;
+};
+
+struct status {
+    int64_t now;               /* Unix seconds */
+    enum status_health health; /* the headline's colour */
+    char headline[256];        /* one sentence: "All good: …" or the worst problem */
+    const char *cluster;       /* name from cluster.yaml or "" */
+    node_id self;
+    const char *self_name;
+    bool agreed;               /* every living agent applies the same commit */
+    struct status_node *nodes; /* sorted by name */
+    size_t node_count;
+    struct status_vip *vips; /* sorted by name */
+    size_t vip_count;
+    struct status_app *apps; /* sorted by name */
+    size_t app_count;
+    struct status_instance *instances;
+    size_t instance_count;
+    const struct desired_foreign *foreign; /* waiting for k3s */
+    size_t foreign_count;
+};
+
+/* Frees what node_status allocated. NULL is allowed. */
+void status_free(struct status *status);
+
+const char *status_member_state_name(enum status_member_state state); /* "alive" */
+const char *status_instance_state_name(uint8_t value_instance_state); /* "ready" */
+
+#endif

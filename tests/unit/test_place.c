@@ -1,0 +1,162 @@
+/* Placement: spread, stability when a node dies or returns, selectors. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "agent/core/place.h"
+
+#define NODES 5
+#define REPLICAS 12
+
+static struct place_node nodes[NODES];
+static const struct desired_pair fast_pairs[] = {{"disk", "ssd"}};
+static const struct desired_map fast = {fast_pairs, 1};
+
+static void make_nodes(size_t count)
+{
+    static char names[NODES][8];
+
+    for (size_t i = 0; i < count; i++) {
+        snprintf(names[i], sizeof names[i], "pi%zu", i + 1);
+        nodes[i] =
+            (struct place_node){.id = {hash64_string(names[i])}, .name = names[i], .usable = true};
+    }
+}
+
+static void place(const struct desired_workload *w, size_t count, int *owner)
+{
+    uint32_t scratch[NODES];
+    place_workload(w, nodes, count, scratch, owner);
+}
+
+static void replicas_spread_evenly(void **state)
+{
+    char name[32];
+    (void)state;
+
+    make_nodes(NODES);
+    for (int n = 0; n < 50; n++) {
+        struct desired_workload w = {.name = name, .replicas = REPLICAS};
+        int owner[REPLICAS];
+        int load[NODES] = {0};
+
+        snprintf(name, sizeof name, "workload-%d", n);
+        place(&w, NODES, owner);
+        for (int r = 0; r < REPLICAS; r++)
+            load[owner[r]]++;
+        for (int i = 0; i < NODES; i++)
+            assert_in_range(load[i], REPLICAS / NODES, REPLICAS / NODES + 1);
+    }
+}
+
+static void a_death_moves_only_the_dead_nodes_replicas(void **state)
+{
+    char name[32];
+    (void)state;
+
+    for (int n = 0; n < 50; n++) {
+        for (size_t dead = 0; dead < NODES; dead++) {
+            struct desired_workload w = {.name = name, .replicas = REPLICAS};
+            int before[REPLICAS];
+            int after[REPLICAS];
+
+            snprintf(name, sizeof name, "workload-%d", n);
+            make_nodes(NODES);
+            place(&w, NODES, before);
+            nodes[dead].usable = false;
+            place(&w, NODES, after);
+            for (int r = 0; r < REPLICAS; r++) {
+                assert_int_not_equal(after[r], (int)dead);
+                if (before[r] != (int)dead)
+                    assert_int_equal(after[r], before[r]);
+            }
+        }
+    }
+}
+
+static void two_pis_share_and_one_takes_all(void **state)
+{
+    struct desired_workload w = {.name = "rest-api", .replicas = 2};
+    int owner[2];
+    (void)state;
+
+    make_nodes(2);
+    place(&w, 2, owner);
+    assert_int_not_equal(owner[0], owner[1]);
+    nodes[0].usable = false;
+    place(&w, 2, owner);
+    assert_int_equal(owner[0], 1);
+    assert_int_equal(owner[1], 1);
+    nodes[1].usable = false;
+    place(&w, 2, owner);
+    assert_int_equal(owner[0], -1);
+}
+
+static void selectors_keep_a_workload_on_its_nodes(void **state)
+{
+    static const struct desired_pair by_name[] = {{"covey.dev/node", "pi2"}};
+    struct desired_workload w = {.name = "db", .replicas = 1};
+    int owner[1];
+    (void)state;
+
+    make_nodes(3);
+    nodes[2].labels = &fast;
+    w.node_selector = fast;
+    place(&w, 3, owner);
+    assert_int_equal(owner[0], 2);
+    nodes[2].usable = false; /* pinned: it waits for its node and goes nowhere else */
+    place(&w, 3, owner);
+    assert_int_equal(owner[0], -1);
+    w.node_selector = (struct desired_map){by_name, 1};
+    place(&w, 3, owner);
+    assert_int_equal(owner[0], 1);
+}
+
+static void the_order_of_nodes_does_not_matter(void **state)
+{
+    struct desired_workload w = {.name = "web", .replicas = 7};
+    int a[7];
+    int b[7];
+    (void)state;
+
+    make_nodes(4);
+    place(&w, 4, a);
+    struct place_node swap = nodes[0];
+    nodes[0] = nodes[3];
+    nodes[3] = swap;
+    place(&w, 4, b);
+    for (int r = 0; r < 7; r++) {
+        int expected = a[r] == 0 ? 3 : a[r] == 3 ? 0 : a[r];
+        assert_int_equal(b[r], expected);
+    }
+}
+
+static void ranks_are_a_permutation(void **state)
+{
+    (void)state;
+    make_nodes(NODES);
+    for (uint64_t key = 0; key < 100; key++) {
+        unsigned seen = 0;
+        for (size_t i = 0; i < NODES; i++)
+            seen |= 1u << place_rank(key, nodes, NODES, i);
+        assert_int_equal(seen, (1u << NODES) - 1);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(replicas_spread_evenly),
+        cmocka_unit_test(a_death_moves_only_the_dead_nodes_replicas),
+        cmocka_unit_test(two_pis_share_and_one_takes_all),
+        cmocka_unit_test(selectors_keep_a_workload_on_its_nodes),
+        cmocka_unit_test(the_order_of_nodes_does_not_matter),
+        cmocka_unit_test(ranks_are_a_permutation),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
