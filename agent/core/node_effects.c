@@ -1,0 +1,101 @@
+/* The queue of effects of one step. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/core/node_internal.h"
+
+void node_effects_reset(struct node *node)
+{
+    for (size_t i = 0; i < node->payload_count; i++)
+        free(node->payloads[i]);
+    node->payload_count = 0;
+    node->effect_count = 0;
+}
+
+static int grow(void **items, size_t *room, size_t used, size_t size)
+{
+    size_t wanted = *room == 0 ? 32 : *room * 2;
+    void *grown;
+
+    if (used < *room)
+        return ERR_NONE;
+    grown = realloc(*items, wanted * size);
+    if (grown == NULL)
+        return ERR_NOMEM;
+    *items = grown;
+    *room = wanted;
+    return ERR_NONE;
+}
+
+struct effect *node_effect(struct node *node, enum effect_type type)
+{
+    struct effect *effect;
+    void *items = node->effects;
+
+    if (grow(&items, &node->effect_room, node->effect_count, sizeof *effect) != 0) {
+        node->no_memory = true;
+        return &node->lost;
+    }
+    node->effects = items;
+    effect = &node->effects[node->effect_count++];
+    memset(effect, 0, sizeof *effect);
+    effect->type = type;
+    return effect;
+}
+
+void node_keep(struct node *node, void *memory)
+{
+    void *items = node->payloads;
+
+    if (memory == NULL)
+        return;
+    if (grow(&items, &node->payload_room, node->payload_count, sizeof *node->payloads) != 0) {
+        free(memory);
+        node->no_memory = true;
+        return;
+    }
+    node->payloads = items;
+    node->payloads[node->payload_count++] = memory;
+}
+
+void node_send(struct node *node, node_id to, const struct addr *addr, const struct msg *msg)
+{
+    struct effect_send *send = malloc(sizeof *send);
+
+    if (send == NULL) {
+        node->no_memory = true;
+        return;
+    }
+    send->to = to;
+    send->addr = addr != NULL ? *addr : (struct addr){0};
+    send->msg = *msg;
+    node_keep(node, send);
+    if (!node->no_memory)
+        node_effect(node, EFFECT_SEND)->send = send;
+}
+
+void node_event(struct node *node, enum effect_severity severity, const char *subject,
+                const char *format, ...)
+{
+    size_t subject_size = strlen(subject) + 1;
+    struct effect_event *event = malloc(sizeof *event + subject_size);
+    char *copy;
+    va_list args;
+
+    if (event == NULL) {
+        node->no_memory = true;
+        return;
+    }
+    copy = (char *)(event + 1);
+    memcpy(copy, subject, subject_size);
+    event->severity = severity;
+    event->subject = copy;
+    va_start(args, format);
+    vsnprintf(event->text, sizeof event->text, format, args);
+    va_end(args);
+    node_keep(node, event);
+    if (!node->no_memory)
+        node_effect(node, EFFECT_EVENT)->event = event;
+}

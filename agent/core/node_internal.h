@@ -1,0 +1,197 @@
+/* The inside of struct node, shared by the node_*.c files alone. */
+#ifndef COVEY_CORE_NODE_INTERNAL_H
+#define COVEY_CORE_NODE_INTERNAL_H
+
+#include "agent/core/cron.h"
+#include "agent/core/health.h"
+#include "agent/core/node.h"
+#include "agent/core/place.h"
+#include "agent/core/supervise.h"
+#include "proto/base/rng.h"
+#include "proto/lease/lease.h"
+#include "proto/lease/voters.h"
+#include "proto/member/member.h"
+#include "proto/record/record.h"
+
+#define NODE_SETTLED_MS 30000  /* a member that was gone gets work again after this */
+#define NODE_HANDOVER_MS 60000 /* a replica placed elsewhere runs on at most this long */
+#define NODE_FETCH_RETRY_MS 2000
+#define NODE_FETCH_RETRY_MAX_MS 60000
+#define NODE_COMMITS_MAX 8 /* commits of others whose fate is remembered */
+
+struct peer {
+    node_id id;
+    struct value_head head;
+    struct value_node facts;
+    struct value_commit commit;
+    bool self;
+    enum membership_state state;
+    mono_t since;       /* of the state */
+    mono_t heard;
+    bool was_gone;      /* dead longer than the hold-down; cleared when settled again */
+    const struct desired_map *labels;
+};
+
+/* One workload replica that runs here, is to run here, or is being moved away. */
+struct instance {
+    char name[INSTANCE_MAX];
+    const struct desired_workload *workload; /* NULL: unknown to the desired state */
+    bool placed;                             /* placed here by the last placement */
+    bool doomed;                             /* told to stop for good */
+    mono_t moving;                           /* placed elsewhere since; MONO_NEVER: it is not */
+    node_id moved_to;
+    struct supervise machine;
+    struct health health;
+    struct value_port ports[VALUE_PORTS_MAX];
+    uint8_t port_count;
+    char reason[VALUE_REASON_MAX];
+    char *env_text;             /* owns the strings of @env */
+    struct desired_pair *env;   /* rendered */
+    size_t env_count;
+    uint64_t wished;            /* generation of the last wish; 0: none */
+    uint64_t tick;              /* cron: the tick of the last wish */
+    struct cron cron;
+    bool cron_valid;
+    uint64_t cron_generation;
+    uint64_t lease;             /* singleton: id of its lease, else 0 */
+    struct value_instance published;
+    int64_t since;              /* Unix seconds of the present state */
+    uint8_t shown;              /* enum value_instance_state that @since belongs to */
+};
+
+struct held_vip {
+    const struct desired_vip *vip; /* NULL: left the desired state, being released */
+    struct addr address;
+    uint64_t lease;
+    bool holding;
+    mono_t until;
+    struct value_vip value;
+    bool published;
+};
+
+struct foreign_commit {
+    char commit[COMMIT_TEXT];
+    node_id from;
+    mono_t retry; /* MONO_NEVER: settled, or being fetched */
+    int64_t delay_ms;
+};
+
+struct node {
+    struct node_config config;
+    struct rng rng;
+    int64_t wall; /* of the present step */
+    mono_t now;
+    bool left;
+    bool no_memory;
+
+    struct membership *members;
+    struct records *records;
+    struct leases *leases;
+    struct voters *voters;
+
+    struct peer *peers; /* self included; sorted by id */
+    size_t peer_count;
+
+    struct desired *desired;
+    struct value_commit commit; /* own */
+    struct foreign_commit commits[NODE_COMMITS_MAX];
+    size_t commit_next;
+    char fetching[COMMIT_TEXT];
+
+    struct instance **instances;
+    size_t instance_count;
+    struct held_vip *vips;
+    size_t vip_count;
+
+    bool place_dirty; /* members, labels or the desired state changed */
+    bool work_dirty;  /* something that an instance waits for may have changed */
+    mono_t place_at;  /* a hold-down or settling ends */
+    mono_t cron_at;
+
+    struct effect *effects;
+    size_t effect_count;
+    size_t effect_room;
+    struct effect lost; /* written where memory ran out; never read */
+    void **payloads; /* freed at the next step */
+    size_t payload_count;
+    size_t payload_room;
+};
+
+/* effects: node_effects.c. All set node->no_memory when they fail. */
+void node_effects_reset(struct node *node);
+struct effect *node_effect(struct node *node, enum effect_type type);
+void node_send(struct node *node, node_id to, const struct addr *addr, const struct msg *msg);
+void node_event(struct node *node, enum effect_severity severity, const char *subject,
+                const char *format, ...) __attribute__((format(printf, 4, 5)));
+/* Keeps @memory until the next step, then frees it. */
+void node_keep(struct node *node, void *memory);
+
+/* members and records: node_peers.c */
+int node_peers_create(struct node *node, struct err *err);
+void node_peers_free(struct node *node);
+void node_peers_message(struct node *node, const struct node_event_message *event);
+void node_peers_heard(struct node *node, node_id from);
+void node_peers_admit(struct node *node, const struct node_event_peer *event);
+void node_peers_revoke(struct node *node, node_id id);
+void node_peers_address(struct node *node, const struct addr *addr);
+void node_peers_leave(struct node *node);
+void node_peers_tick(struct node *node);
+void node_peers_labels(struct node *node); /* after the desired state changed */
+struct peer *node_find_peer(const struct node *node, node_id id);
+const char *node_name(const struct node *node, node_id id); /* its name, or its id in text */
+bool node_peer_usable(struct node *node, struct peer *peer);
+bool node_peer_present(const struct peer *peer); /* alive or suspect */
+void node_publish(struct node *node, const char *key, const uint8_t *value, size_t len);
+void node_unpublish(struct node *node, const char *key);
+void node_publish_facts(struct node *node);
+
+/* commits: node_commit.c */
+void node_commit_publish(struct node *node);
+void node_commit_seen(struct node *node, const struct peer *peer);
+void node_commit_result(struct node *node, const struct node_event_commit *event);
+void node_commit_tick(struct node *node);
+mono_t node_commit_deadline(const struct node *node);
+
+/* workloads: node_work.c, node_instance.c, node_env.c */
+void node_work_desired(struct node *node, struct desired *old);
+void node_work_update(struct node *node);
+void node_work_found(struct node *node, const struct node_event_instance *event);
+void node_work_started(struct node *node, const struct node_event_instance *event);
+void node_work_exited(struct node *node, const struct node_event_instance *event);
+void node_work_probe(struct node *node, const struct node_event_probe *event);
+void node_work_tick(struct node *node);
+void node_work_lease(struct node *node, uint64_t lease, bool held, mono_t until);
+void node_work_free(struct node *node);
+mono_t node_work_deadline(const struct node *node);
+struct instance *node_find_instance(const struct node *node, const char *name);
+void node_instance_step(struct node *node, struct instance *instance,
+                        const struct supervise_event *event);
+void node_instance_publish(struct node *node, struct instance *instance);
+void node_instance_tick(struct node *node, struct instance *instance);
+void node_instance_free(struct instance *instance);
+
+/* Renders the environment of @instance. Returns ERR_NONE and its generation, ERR_NOTFOUND when a
+ * service has no ready endpoint (the reason is in instance->reason), ERR_NOMEM. */
+int node_env_render(struct node *node, struct instance *instance, uint64_t *generation);
+
+/* A ready endpoint of @port of @workload: on this node if there is one, else by lowest node id. */
+bool node_endpoint(const struct node *node, const char *workload, const char *port,
+                   struct addr *endpoint);
+bool node_workload_ready(const struct node *node, const char *workload);
+
+/* virtual addresses and leases: node_vip.c */
+int node_vip_create(struct node *node, struct err *err);
+void node_vip_desired(struct node *node);
+void node_vip_message(struct node *node, const struct node_event_message *event);
+void node_vip_heard(struct node *node, node_id from);
+void node_vip_gateway(struct node *node, mono_t sent);
+void node_vip_fence(struct node *node, const struct node_event_fence *event);
+void node_vip_conflict(struct node *node, const struct node_event_conflict *event);
+void node_vip_voters(struct node *node);
+void node_vip_ranks(struct node *node);
+void node_vip_drain(struct node *node);
+void node_vip_tick(struct node *node);
+mono_t node_vip_deadline(const struct node *node);
+void node_vip_free(struct node *node);
+
+#endif
