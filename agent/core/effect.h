@@ -11,6 +11,7 @@
 #include "agent/desired/desired.h"
 #include "proto/base/id.h"
 #include "proto/base/mono.h"
+#include "proto/lease/voters.h"
 #include "proto/record/value.h"
 #include "proto/wire/msg.h"
 
@@ -20,7 +21,10 @@ enum effect_severity { EFFECT_INFO, EFFECT_WARNING, EFFECT_ERROR };
 
 enum effect_type {
     EFFECT_SEND,          /* send: a datagram to a peer */
-    EFFECT_LEASE_PERSIST, /* write the node's lease export to the runtime folder, now */
+    EFFECT_LEASE_PERSIST, /* write node_lease_export to the runtime folder, now; if that fails,
+                           * leave out the rest of the step's EFFECT_FENCE_OPEN and lease messages
+                           */
+    EFFECT_VOTERS,        /* voters: make it durable, then NODE_VOTERS */
     EFFECT_GATEWAY,       /* ask the gateway by ARP; its answer comes back as NODE_GATEWAY */
     EFFECT_FENCE_OPEN,    /* fence: let the address answer until the lease ends */
     EFFECT_FENCE_CLOSE,   /* fence: stop answering; acknowledged by NODE_FENCE */
@@ -39,7 +43,7 @@ enum effect_type {
 struct effect_send {
     node_id to;
     struct addr addr; /* family 0: where the peer was last heard */
-    struct msg msg;   /* records in a delta borrow the record table until the next step */
+    struct msg msg;
 };
 
 struct effect_fence {
@@ -102,6 +106,7 @@ struct effect {
         struct effect_fetch fetch;
         struct effect_peer peer;
         const struct effect_event *event;
+        struct voters_state voters;
         uint32_t boot;
     };
 };

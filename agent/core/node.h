@@ -16,13 +16,14 @@
 #include "proto/base/err.h"
 #include "proto/base/id.h"
 #include "proto/base/mono.h"
+#include "proto/lease/lease.h"
+#include "proto/lease/voters.h"
 #include "proto/record/value.h"
 
 #define NODE_PEERS_MAX 1024
 #define NODE_INSTANCES_MAX 512 /* instances on one node */
 
 struct node;
-struct leases_saved; /* proto/lease/lease.h */
 
 /* Signs and checks what is relayed; all NULL in a simulation that trusts itself. */
 struct node_crypto {
@@ -33,6 +34,17 @@ struct node_crypto {
     bool (*verify_record)(void *context, node_id author, const struct msg_record *record);
 };
 
+/* What must survive a restart of the agent within one boot of the machine: promises, held leases
+ * and which addresses they are for. A plain structure, written to the runtime folder as it is. */
+struct node_saved {
+    struct leases_record leases;
+    uint32_t address_count;
+    struct {
+        uint64_t lease;
+        struct addr address;
+    } addresses[LEASES_MAX];
+};
+
 struct node_config {
     node_id self;
     struct value_head head;  /* own name, key, admission, address, version */
@@ -40,30 +52,35 @@ struct node_config {
     uint32_t boot;           /* made durable before the node is created */
     bool coordinator;        /* holds the cluster key: authors the voter set */
     uint64_t seed;
-    mono_t now;                       /* CLOCK_BOOTTIME */
-    int64_t wall;                     /* Unix seconds */
-    const struct leases_saved *saved; /* of an earlier life in the same boot; NULL: none */
+    mono_t now;                     /* CLOCK_BOOTTIME */
+    int64_t wall;                   /* Unix seconds */
+    bool first_since_boot;          /* no agent ran before since the machine booted */
+    const struct node_saved *saved; /* of an earlier life in the same boot; NULL: none */
+    struct voter_set adopted;       /* as stored; number 0: none yet */
+    struct voters_state voters;     /* as stored by the coordinator; zero: none yet */
     struct node_crypto crypto;
 };
 
 enum node_event_type {
-    NODE_TIMER,    /* node_deadline has come */
-    NODE_MESSAGE,  /* message: authenticated and decoded */
-    NODE_HEARD,    /* message.from: authenticated traffic that is no message */
-    NODE_ADMIT,    /* peer: admitted by join, or known from the store */
-    NODE_REVOKE,   /* peer.id */
-    NODE_ADDRESS,  /* address: own gossip address has changed */
-    NODE_DESIRED,  /* desired: a new commit was stored; the node takes ownership */
-    NODE_COMMIT,   /* commit: what became of a commit that is not applied */
-    NODE_GATEWAY,  /* gateway: it answered the request that was sent at gateway.sent */
-    NODE_FENCE,    /* fence: result of EFFECT_FENCE_OPEN or _CLOSE */
-    NODE_CONFLICT, /* conflict: a foreign host answers for a virtual address */
-    NODE_FOUND,    /* instance: a living shim was found at start */
-    NODE_STARTED,  /* instance: pid and ports */
-    NODE_EXITED,   /* instance: exit; SUPERVISE_EXIT_FAILED: it could not be started */
-    NODE_PROBE,    /* probe */
-    NODE_DRAIN,    /* drain: give leases away, take no work (true), or take part again (false) */
-    NODE_LEAVE,    /* goodbye: releases leases, tells the peers */
+    NODE_TIMER,          /* node_deadline has come */
+    NODE_MESSAGE,        /* message: authenticated and decoded */
+    NODE_HEARD,          /* message.from: authenticated traffic that is no message */
+    NODE_ADMIT,          /* peer: admitted by join, or known from the store */
+    NODE_REVOKE,         /* peer.id */
+    NODE_ADDRESS,        /* address: own gossip address has changed */
+    NODE_DESIRED,        /* desired: a new commit was stored; the node takes ownership */
+    NODE_COMMIT,         /* commit: what became of a commit that is not applied */
+    NODE_VOTERS,         /* voters: EFFECT_VOTERS was carried out: it is on the disk */
+    NODE_PERSIST_FAILED, /* EFFECT_LEASE_PERSIST failed; what followed it was left out */
+    NODE_GATEWAY,        /* gateway: it answered the request that was sent at gateway.sent */
+    NODE_FENCE,          /* fence: result of EFFECT_FENCE_OPEN or _CLOSE */
+    NODE_CONFLICT,       /* conflict: a foreign host answers for a virtual address */
+    NODE_FOUND,          /* instance: a living shim was found at start */
+    NODE_STARTED,        /* instance: pid and ports */
+    NODE_EXITED,         /* instance: exit; SUPERVISE_EXIT_FAILED: it could not be started */
+    NODE_PROBE,          /* probe */
+    NODE_DRAIN, /* drain: give leases away, take no work (true), or take part again (false) */
+    NODE_LEAVE, /* goodbye: releases leases, tells the peers */
 };
 
 struct node_event_message {
@@ -136,6 +153,7 @@ struct node_event {
         struct addr address;
         struct node_event_desired desired;
         struct node_event_commit commit;
+        struct voters_state voters;
         struct {
             mono_t sent;
         } gateway;
@@ -166,8 +184,8 @@ int node_step(struct node *node, mono_t now, const struct node_event *event, str
 /* When NODE_TIMER is wanted. */
 mono_t node_deadline(const struct node *node);
 
-/* What must survive a restart of the agent within one boot (promises, held leases). */
-void node_lease_export(const struct node *node, mono_t now, struct leases_saved *saved);
+/* Fills @saved for EFFECT_LEASE_PERSIST. */
+void node_export(const struct node *node, mono_t now, struct node_saved *saved);
 
 /* Allocates a snapshot (status_free). Its strings borrow the node until the next step. ERR_NOMEM.
  */

@@ -60,20 +60,54 @@ void node_keep(struct node *node, void *memory)
     node->payloads[node->payload_count++] = memory;
 }
 
+/* The records of a delta borrow the table, which later calls of the same step may move. */
+static int keep_delta(struct node *node, struct msg_delta *delta)
+{
+    size_t size = 1;
+    uint8_t *copy;
+
+    for (uint8_t i = 0; i < delta->count; i++)
+        size += (size_t)delta->records[i].key_len + delta->records[i].value_len;
+    copy = malloc(size);
+    if (copy == NULL)
+        return ERR_NOMEM;
+    node_keep(node, copy);
+    if (node->no_memory)
+        return ERR_NOMEM;
+    for (uint8_t i = 0; i < delta->count; i++) {
+        struct msg_record *record = &delta->records[i];
+        if (record->key_len > 0)
+            memcpy(copy, record->key, record->key_len);
+        record->key = (const char *)copy;
+        copy += record->key_len;
+        if (record->value_len > 0)
+            memcpy(copy, record->value, record->value_len);
+        record->value = copy;
+        copy += record->value_len;
+    }
+    return ERR_NONE;
+}
+
 void node_send(struct node *node, node_id to, const struct addr *addr, const struct msg *msg)
 {
     struct effect_send *send = malloc(sizeof *send);
 
-    if (send == NULL) {
-        node->no_memory = true;
-        return;
-    }
+    if (send == NULL)
+        goto err_memory;
     send->to = to;
     send->addr = addr != NULL ? *addr : (struct addr){0};
     send->msg = *msg;
+    if (msg->type == MSG_DELTA && keep_delta(node, &send->msg.delta) != ERR_NONE)
+        goto err_after_send;
     node_keep(node, send);
     if (!node->no_memory)
         node_effect(node, EFFECT_SEND)->send = send;
+    return;
+
+err_after_send:
+    free(send);
+err_memory:
+    node->no_memory = true;
 }
 
 void node_event(struct node *node, enum effect_severity severity, const char *subject,

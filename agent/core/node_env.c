@@ -118,8 +118,8 @@ static int resolve(struct node *node, struct instance *instance, const char *ref
     memcpy(port, slash + 1, port_len);
     port[port_len] = '\0';
     if (!node_endpoint(node, name, port, &endpoint)) {
-        snprintf(instance->reason, sizeof instance->reason,
-                 "waits for a ready endpoint of %s/%s", name, port);
+        snprintf(instance->reason, sizeof instance->reason, "waits for a ready endpoint of %s/%s",
+                 name, port);
         return ERR_NOTFOUND;
     }
     addr_format(&endpoint, text);
@@ -185,8 +185,8 @@ static int render_all(struct node *node, struct instance *instance, char **text,
         int rc = render(node, instance, env->pairs[i].value, value);
         if (rc == ERR_LIMIT)
             snprintf(instance->reason, sizeof instance->reason,
-                     "the value of %.64s is longer than %d bytes when rendered",
-                     env->pairs[i].name, ENV_VALUE_MAX - 1);
+                     "the value of %.64s is longer than %d bytes when rendered", env->pairs[i].name,
+                     ENV_VALUE_MAX - 1);
         if (rc == ERR_NONE)
             rc = append(text, &used, env->pairs[i].name, &offsets[2 * i]);
         if (rc == ERR_NONE)

@@ -143,9 +143,13 @@ static void health_effects(struct node *node, struct instance *instance,
 
 static mono_t lease_end(const struct node *node, const struct instance *instance)
 {
+    struct lease_view view;
+
     if (instance->lease == 0)
         return MONO_NEVER;
-    return leases_until(node->leases, instance->lease);
+    if (!leases_get(node->leases, node->now, instance->lease, &view))
+        return node->now;
+    return view.end;
 }
 
 static void machine_effect(struct node *node, struct instance *instance,
@@ -167,9 +171,8 @@ static void machine_effect(struct node *node, struct instance *instance,
     case SUPERVISE_DO_STOP:
     case SUPERVISE_DO_KILL:
         effect = node_effect(node, EFFECT_STOP);
-        effect->stop = (struct effect_stop){.instance = instance->name,
-                                            .signal = from->signal,
-                                            .timeout_ms = from->timeout_ms};
+        effect->stop = (struct effect_stop){
+            .instance = instance->name, .signal = from->signal, .timeout_ms = from->timeout_ms};
         break;
     case SUPERVISE_DO_PROBE_BEGIN:
         health_begin(&instance->health, node->now, from->started_at, &health);

@@ -25,10 +25,9 @@ struct peer {
     struct value_node facts;
     struct value_commit commit;
     bool self;
-    enum membership_state state;
-    mono_t since;       /* of the state */
-    mono_t heard;
-    bool was_gone;      /* dead longer than the hold-down; cleared when settled again */
+    uint8_t state; /* enum member_state; MEMBER_ALIVE for self */
+    mono_t since;  /* of the state */
+    bool was_gone; /* dead longer than the hold-down; cleared when settled again */
     const struct desired_map *labels;
 };
 
@@ -45,28 +44,29 @@ struct instance {
     struct value_port ports[VALUE_PORTS_MAX];
     uint8_t port_count;
     char reason[VALUE_REASON_MAX];
-    char *env_text;             /* owns the strings of @env */
-    struct desired_pair *env;   /* rendered */
+    char *env_text;           /* owns the strings of @env */
+    struct desired_pair *env; /* rendered */
     size_t env_count;
-    uint64_t wished;            /* generation of the last wish; 0: none */
-    uint64_t tick;              /* cron: the tick of the last wish */
+    uint64_t wished; /* generation of the last wish; 0: none */
+    uint64_t tick;   /* cron: the tick of the last wish */
     struct cron cron;
     bool cron_valid;
     uint64_t cron_generation;
-    uint64_t lease;             /* singleton: id of its lease, else 0 */
+    uint64_t lease; /* singleton: id of its lease, else 0 */
     struct value_instance published;
-    int64_t since;              /* Unix seconds of the present state */
-    uint8_t shown;              /* enum value_instance_state that @since belongs to */
+    int64_t since; /* Unix seconds of the present state */
+    uint8_t shown; /* enum value_instance_state that @since belongs to */
 };
 
 struct held_vip {
-    const struct desired_vip *vip; /* NULL: left the desired state, being released */
+    char name[NODE_NAME_MAX + 1];
     struct addr address;
     uint64_t lease;
-    bool holding;
-    mono_t until;
+    bool desired; /* false: left the desired state, being released */
+    bool strict;
+    bool wanted;
+    mono_t conflict; /* a foreign host answered for it: not claimed before this */
     struct value_vip value;
-    bool published;
 };
 
 struct foreign_commit {
@@ -82,12 +82,19 @@ struct node {
     int64_t wall; /* of the present step */
     mono_t now;
     bool left;
+    bool stepped;
     bool no_memory;
 
     struct membership *members;
     struct records *records;
     struct leases *leases;
-    struct voters *voters;
+    struct voters voters; /* coordinator only */
+    struct voter_set adopted;
+    bool voters_storing; /* EFFECT_VOTERS is under way */
+    uint64_t root;       /* of the records, as the probes carry it */
+    struct membership_out members_out;
+    struct records_out records_out;
+    struct leases_out leases_out;
 
     struct peer *peers; /* self included; sorted by id */
     size_t peer_count;
@@ -106,13 +113,12 @@ struct node {
     bool place_dirty; /* members, labels or the desired state changed */
     bool work_dirty;  /* something that an instance waits for may have changed */
     mono_t place_at;  /* a hold-down or settling ends */
-    mono_t cron_at;
 
     struct effect *effects;
     size_t effect_count;
     size_t effect_room;
     struct effect lost; /* written where memory ran out; never read */
-    void **payloads; /* freed at the next step */
+    void **payloads;    /* freed at the next step */
     size_t payload_count;
     size_t payload_room;
 };
@@ -130,7 +136,8 @@ void node_keep(struct node *node, void *memory);
 int node_peers_create(struct node *node, struct err *err);
 void node_peers_free(struct node *node);
 void node_peers_message(struct node *node, const struct node_event_message *event);
-void node_peers_heard(struct node *node, node_id from);
+void node_peers_heard(struct node *node, const struct node_event_message *event);
+void node_peers_settle(struct node *node);
 void node_peers_admit(struct node *node, const struct node_event_peer *event);
 void node_peers_revoke(struct node *node, node_id id);
 void node_peers_address(struct node *node, const struct addr *addr);
@@ -149,11 +156,12 @@ void node_publish_facts(struct node *node);
 void node_commit_publish(struct node *node);
 void node_commit_seen(struct node *node, const struct peer *peer);
 void node_commit_result(struct node *node, const struct node_event_commit *event);
+void node_commit_applied(struct node *node, const struct node_event_desired *event);
 void node_commit_tick(struct node *node);
 mono_t node_commit_deadline(const struct node *node);
 
 /* workloads: node_work.c, node_instance.c, node_env.c */
-void node_work_desired(struct node *node, struct desired *old);
+void node_work_desired(struct node *node);
 void node_work_update(struct node *node);
 void node_work_found(struct node *node, const struct node_event_instance *event);
 void node_work_started(struct node *node, const struct node_event_instance *event);
@@ -187,10 +195,15 @@ void node_vip_heard(struct node *node, node_id from);
 void node_vip_gateway(struct node *node, mono_t sent);
 void node_vip_fence(struct node *node, const struct node_event_fence *event);
 void node_vip_conflict(struct node *node, const struct node_event_conflict *event);
-void node_vip_voters(struct node *node);
-void node_vip_ranks(struct node *node);
-void node_vip_drain(struct node *node);
+void node_vip_voters_seen(struct node *node); /* a "voters" or "adopted" record changed */
+void node_vip_voters_stored(struct node *node, const struct voters_state *stored);
+void node_vip_ranks(struct node *node); /* after members or the desired state changed */
+void node_vip_drain(struct node *node, bool on);
+void node_vip_want_singleton(struct node *node, uint64_t lease, uint32_t rank);
+void node_vip_unwant(struct node *node, uint64_t lease);
+void node_vip_settle(struct node *node); /* singletons whose processes have ended are closed */
 void node_vip_tick(struct node *node);
+void node_vip_persist_failed(struct node *node);
 mono_t node_vip_deadline(const struct node *node);
 void node_vip_free(struct node *node);
 

@@ -423,8 +423,8 @@ void node_work_lease(struct node *node, uint64_t lease, bool held, mono_t until)
 {
     for (size_t i = 0; i < node->instance_count; i++) {
         struct instance *instance = node->instances[i];
-        struct supervise_event event = {.type = held ? SUPERVISE_LEASE_GAINED
-                                                     : SUPERVISE_LEASE_LOST};
+        struct supervise_event event = {.type =
+                                            held ? SUPERVISE_LEASE_GAINED : SUPERVISE_LEASE_LOST};
         if (instance->lease != lease)
             continue;
         if (instance->machine.leased != held)

@@ -1,0 +1,194 @@
+#include "agent/core/node.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/core/node_internal.h"
+
+int node_create(const struct node_config *config, struct node **out, struct err *err)
+{
+    struct node *node;
+    int rc;
+
+    if (!name_valid(config->head.name))
+        return err_set(err, ERR_INVALID,
+                       "\"%s\" is no node name: expected 1 to 63 of a-z, 0-9 and \"-\"",
+                       config->head.name);
+    node = calloc(1, sizeof *node);
+    if (node == NULL)
+        return err_set(err, ERR_NOMEM, "create the node: %s", err_text(ERR_NOMEM));
+    node->config = *config;
+    node->config.saved = NULL; /* the caller's; used here only */
+    node->now = config->now;
+    node->wall = config->wall;
+    node->place_at = MONO_NEVER;
+    rng_seed(&node->rng, config->seed);
+    rc = node_peers_create(node, err);
+    if (rc != ERR_NONE)
+        goto err_after_node;
+    node->config.saved = config->saved;
+    rc = node_vip_create(node, err);
+    node->config.saved = NULL;
+    if (rc != ERR_NONE)
+        goto err_after_node;
+    *out = node;
+    return ERR_NONE;
+
+err_after_node:
+    node_free(node);
+    return rc;
+}
+
+void node_free(struct node *node)
+{
+    if (node == NULL)
+        return;
+    node_work_free(node);
+    node_vip_free(node);
+    node_peers_free(node);
+    node_effects_reset(node);
+    desired_free(node->desired);
+    free(node->effects);
+    free(node->payloads);
+    free(node);
+}
+
+static void take_desired(struct node *node, const struct node_event_desired *event)
+{
+    struct desired *old = node->desired;
+
+    node->desired = event->desired;
+    node_commit_applied(node, event);
+    node_peers_labels(node);
+    node_vip_desired(node);
+    node_work_desired(node);
+    node_work_update(node); /* every instance is bound to the new objects from here on */
+    desired_free(old);
+}
+
+static void take_message(struct node *node, const struct node_event_message *event)
+{
+    node_peers_message(node, event);
+    switch (event->msg->type) {
+    case MSG_LEASE_REQUEST:
+    case MSG_LEASE_REPLY:
+    case MSG_LEASE_RELEASE:
+    case MSG_LEASE_TRANSFER:
+        node_vip_message(node, event);
+        break;
+    default:
+        node_vip_heard(node, event->from);
+        break;
+    }
+}
+
+static void dispatch(struct node *node, const struct node_event *event)
+{
+    switch (event->type) {
+    case NODE_TIMER:
+        break;
+    case NODE_MESSAGE:
+        take_message(node, &event->message);
+        break;
+    case NODE_HEARD:
+        node_peers_heard(node, &event->message);
+        node_vip_heard(node, event->message.from);
+        break;
+    case NODE_ADMIT:
+        node_peers_admit(node, &event->peer);
+        break;
+    case NODE_REVOKE:
+        node_peers_revoke(node, event->peer.id);
+        break;
+    case NODE_ADDRESS:
+        node_peers_address(node, &event->address);
+        break;
+    case NODE_DESIRED:
+        take_desired(node, &event->desired);
+        break;
+    case NODE_COMMIT:
+        node_commit_result(node, &event->commit);
+        break;
+    case NODE_VOTERS:
+        node_vip_voters_stored(node, &event->voters);
+        break;
+    case NODE_PERSIST_FAILED:
+        node_vip_persist_failed(node);
+        break;
+    case NODE_GATEWAY:
+        node_vip_gateway(node, event->gateway.sent);
+        break;
+    case NODE_FENCE:
+        node_vip_fence(node, &event->fence);
+        break;
+    case NODE_CONFLICT:
+        node_vip_conflict(node, &event->conflict);
+        break;
+    case NODE_FOUND:
+        node_work_found(node, &event->instance);
+        break;
+    case NODE_STARTED:
+        node_work_started(node, &event->instance);
+        break;
+    case NODE_EXITED:
+        node_work_exited(node, &event->instance);
+        break;
+    case NODE_PROBE:
+        node_work_probe(node, &event->probe);
+        break;
+    case NODE_DRAIN:
+        node_vip_drain(node, event->drain);
+        break;
+    case NODE_LEAVE:
+        node->left = true;
+        node_vip_drain(node, true);
+        node_peers_leave(node);
+        break;
+    }
+}
+
+int node_step(struct node *node, mono_t now, const struct node_event *event, struct node_out *out)
+{
+    node->now = mono_max(node->now, now);
+    node->wall = event->wall;
+    /* What node_create left is carried out with the first step. */
+    if (node->stepped)
+        node_effects_reset(node);
+    node->stepped = true;
+    dispatch(node, event);
+    /* Timers after the event: an answer that has come counts before its absence is judged. */
+    if (event->type == NODE_TIMER) {
+        node_peers_tick(node);
+        node_vip_tick(node);
+        node_commit_tick(node);
+        node_work_tick(node);
+    }
+    node_work_update(node);
+    node_vip_settle(node);
+    node_peers_settle(node);
+    out->effects = node->effects;
+    out->count = node->effect_count;
+    return node->no_memory ? ERR_NOMEM : ERR_NONE;
+}
+
+mono_t node_deadline(const struct node *node)
+{
+    mono_t next = membership_deadline(node->members);
+
+    next = mono_min(next, records_deadline(node->records));
+    next = mono_min(next, node_vip_deadline(node));
+    next = mono_min(next, node_commit_deadline(node));
+    return mono_min(next, node_work_deadline(node));
+}
+
+const struct value_head *node_peer(const struct node *node, node_id id)
+{
+    const struct peer *peer = node_find_peer(node, id);
+
+    return peer != NULL && peer->head.name[0] != '\0' ? &peer->head : NULL;
+}
+
+const struct desired *node_desired(const struct node *node)
+{
+    return node->desired;
+}

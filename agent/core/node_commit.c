@@ -1,0 +1,122 @@
+/* Commits: what this node applies, and which commits of others it fetches. Whether a commit is
+ * newer, older or of another history is for Git to say: the executor reports it (NODE_COMMIT). */
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/core/node_internal.h"
+#include "proto/record/value_codec.h"
+
+void node_commit_publish(struct node *node)
+{
+    struct peer *self = node_find_peer(node, node->config.self);
+    uint8_t bytes[RECORD_VALUE_MAX];
+    size_t len;
+
+    self->commit = node->commit;
+    if (value_commit_encode(&node->commit, bytes, sizeof bytes, &len) == ERR_NONE)
+        node_publish(node, "commit", bytes, len);
+}
+
+static struct foreign_commit *find_commit(struct node *node, const char *commit)
+{
+    for (size_t i = 0; i < NODE_COMMITS_MAX; i++)
+        if (strcmp(node->commits[i].commit, commit) == 0)
+            return &node->commits[i];
+    return NULL;
+}
+
+static void fetch(struct node *node, struct foreign_commit *known)
+{
+    struct effect *effect = node_effect(node, EFFECT_FETCH);
+
+    effect->fetch.from = known->from;
+    snprintf(effect->fetch.commit, sizeof effect->fetch.commit, "%s", known->commit);
+    known->retry = MONO_NEVER;
+}
+
+void node_commit_seen(struct node *node, const struct peer *peer)
+{
+    const char *commit = peer->commit.commit;
+    struct foreign_commit *known;
+
+    if (peer->self || commit[0] == '\0' || strcmp(commit, node->commit.commit) == 0)
+        return;
+    known = find_commit(node, commit);
+    if (known != NULL) {
+        known->from = peer->id; /* for the next try, if one is due */
+        return;
+    }
+    known = &node->commits[node->commit_next++ % NODE_COMMITS_MAX];
+    memset(known, 0, sizeof *known);
+    snprintf(known->commit, sizeof known->commit, "%s", commit);
+    known->from = peer->id;
+    fetch(node, known);
+}
+
+void node_commit_result(struct node *node, const struct node_event_commit *event)
+{
+    struct foreign_commit *known = find_commit(node, event->commit);
+    const char *reason = event->reason != NULL ? event->reason : "";
+    uint8_t state = 0;
+
+    switch (event->result) {
+    case NODE_COMMIT_UNREACHABLE:
+        if (known == NULL)
+            return;
+        known->delay_ms = known->delay_ms == 0 ? NODE_FETCH_RETRY_MS : known->delay_ms * 2;
+        if (known->delay_ms > NODE_FETCH_RETRY_MAX_MS)
+            known->delay_ms = NODE_FETCH_RETRY_MAX_MS;
+        known->retry = mono_add(node->now, known->delay_ms / 2 +
+                                               rng_range(&node->rng, 0, known->delay_ms / 2));
+        return;
+    case NODE_COMMIT_OLDER:
+        return;
+    case NODE_COMMIT_FAILED:
+        state = VALUE_COMMIT_FAILED;
+        break;
+    case NODE_COMMIT_DIVERGED:
+        state = VALUE_COMMIT_DIVERGED;
+        break;
+    }
+    node->commit.state = state;
+    snprintf(node->commit.reason, sizeof node->commit.reason, "%.10s: %.140s", event->commit,
+             reason);
+    node_event(node, EFFECT_ERROR, "commit",
+               state == VALUE_COMMIT_FAILED ? "commit %.10s is not applied: %.180s"
+                                            : "commit %.10s has another history: %.180s",
+               event->commit, reason);
+    node_commit_publish(node);
+}
+
+void node_commit_applied(struct node *node, const struct node_event_desired *event)
+{
+    struct value_commit *commit = &node->commit;
+
+    memset(commit, 0, sizeof *commit);
+    snprintf(commit->commit, sizeof commit->commit, "%s", event->desired->commit);
+    snprintf(commit->subject, sizeof commit->subject, "%.150s",
+             event->subject != NULL ? event->subject : "");
+    commit->state = VALUE_COMMIT_APPLIED;
+    commit->applied = event->applied;
+    node_commit_publish(node);
+    /* A peer's commit that was waiting for this one may be of interest now. */
+    for (size_t i = 0; i < node->peer_count; i++)
+        node_commit_seen(node, &node->peers[i]);
+}
+
+void node_commit_tick(struct node *node)
+{
+    for (size_t i = 0; i < NODE_COMMITS_MAX; i++)
+        if (node->commits[i].commit[0] != '\0' && mono_reached(node->now, node->commits[i].retry))
+            fetch(node, &node->commits[i]);
+}
+
+mono_t node_commit_deadline(const struct node *node)
+{
+    mono_t next = MONO_NEVER;
+
+    for (size_t i = 0; i < NODE_COMMITS_MAX; i++)
+        if (node->commits[i].commit[0] != '\0')
+            next = mono_min(next, node->commits[i].retry);
+    return next;
+}

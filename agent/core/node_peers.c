@@ -1,0 +1,563 @@
+/* Members and records: who is here, and what everybody says about itself. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/core/node_internal.h"
+#include "proto/record/value_codec.h"
+
+#define HOLD_DOWN_S 5 /* before the first desired state says otherwise */
+
+static void run_members(struct node *node, const struct membership_event *event);
+static void run_records(struct node *node, const struct records_event *event);
+
+/* ---- the list of peers ---- */
+
+static size_t peer_position(const struct node *node, node_id id)
+{
+    size_t low = 0;
+    size_t high = node->peer_count;
+
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (node->peers[middle].id.v < id.v)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+struct peer *node_find_peer(const struct node *node, node_id id)
+{
+    size_t at = peer_position(node, id);
+
+    return at < node->peer_count && node_id_equal(node->peers[at].id, id) ? &node->peers[at] : NULL;
+}
+
+const char *node_name(const struct node *node, node_id id)
+{
+    const struct peer *peer = node_find_peer(node, id);
+
+    return peer != NULL && peer->head.name[0] != '\0' ? peer->head.name : "an unknown node";
+}
+
+static struct peer *add_peer(struct node *node, node_id id)
+{
+    size_t at = peer_position(node, id);
+    struct peer *peers;
+
+    if (at < node->peer_count && node_id_equal(node->peers[at].id, id))
+        return &node->peers[at];
+    peers = realloc(node->peers, (node->peer_count + 1) * sizeof *peers);
+    if (peers == NULL) {
+        node->no_memory = true;
+        return NULL;
+    }
+    node->peers = peers;
+    memmove(&peers[at + 1], &peers[at], (node->peer_count - at) * sizeof *peers);
+    node->peer_count++;
+    memset(&peers[at], 0, sizeof peers[at]);
+    peers[at].id = id;
+    peers[at].state = MEMBER_UNKNOWN;
+    peers[at].since = node->now;
+    node->place_dirty = true;
+    return &peers[at];
+}
+
+bool node_peer_present(const struct peer *peer)
+{
+    return peer->state == MEMBER_ALIVE || peer->state == MEMBER_SUSPECT;
+}
+
+static void wake_placement(struct node *node, mono_t at)
+{
+    node->place_at = mono_min(node->place_at, at);
+}
+
+bool node_peer_usable(struct node *node, struct peer *peer)
+{
+    uint32_t hold_down_s = node->desired != NULL ? node->desired->hold_down_s : HOLD_DOWN_S;
+    mono_t at;
+
+    if (peer->facts.draining)
+        return false;
+    if (peer->self)
+        return true;
+    if (node_peer_present(peer)) {
+        at = mono_add(peer->since, NODE_SETTLED_MS);
+        if (peer->was_gone && !mono_reached(node->now, at)) {
+            wake_placement(node, at);
+            return false;
+        }
+        peer->was_gone = false;
+        return true;
+    }
+    at = mono_add(peer->since, (int64_t)hold_down_s * 1000);
+    if (peer->state == MEMBER_LEFT || mono_reached(node->now, at)) {
+        peer->was_gone = true;
+        return false;
+    }
+    wake_placement(node, at);
+    return true;
+}
+
+void node_peers_labels(struct node *node)
+{
+    for (size_t i = 0; i < node->peer_count; i++) {
+        struct peer *peer = &node->peers[i];
+        const struct desired_node *known =
+            node->desired != NULL ? desired_node(node->desired, peer->head.name) : NULL;
+        peer->labels = known != NULL ? &known->labels : NULL;
+    }
+}
+
+/* ---- what records say ---- */
+
+static void take_head(struct node *node, struct peer *peer, const struct value_head *head)
+{
+    struct membership_event admit = {
+        .type = MEMBERSHIP_ADMIT, .from = peer->id, .addr = head->addr};
+    bool same = memcmp(&peer->head, head, sizeof *head) == 0;
+
+    peer->head = *head;
+    if (peer->self || same)
+        return;
+    node_peers_labels(node);
+    node->place_dirty = true;
+    node->work_dirty = true;
+    run_members(node, &admit);
+    peer = node_find_peer(node, admit.from);
+    if (peer != NULL)
+        node_effect(node, EFFECT_KEEP_PEER)->peer =
+            (struct effect_peer){.id = peer->id, .head = &peer->head};
+}
+
+static void take_record(struct node *node, const struct record_view *record)
+{
+    struct peer *peer = add_peer(node, record->author);
+    struct value_head head;
+    struct value_node facts;
+    struct value_commit commit;
+
+    if (peer == NULL)
+        return;
+    if (record->key_len == 0) {
+        if (value_head_decode(record->value, record->value_len, &head) == ERR_NONE)
+            take_head(node, peer, &head);
+    } else if (strcmp(record->key, "node") == 0) {
+        if (value_node_decode(record->value, record->value_len, &facts) != ERR_NONE)
+            return;
+        node->place_dirty = node->place_dirty || facts.draining != peer->facts.draining;
+        peer->facts = facts;
+    } else if (strcmp(record->key, "commit") == 0) {
+        if (value_commit_decode(record->value, record->value_len, &commit) != ERR_NONE)
+            return;
+        peer->commit = commit;
+        node_commit_seen(node, peer);
+    } else if (strcmp(record->key, "voters") == 0 || strcmp(record->key, "adopted") == 0) {
+        node_vip_voters_seen(node);
+    } else if (strncmp(record->key, "instance/", strlen("instance/")) == 0) {
+        node->work_dirty = true;
+    }
+}
+
+struct change { /* a copy: the table moves when it is called again */
+    uint8_t type;
+    node_id author;
+    node_id peer;
+    uint64_t version;
+    char key[RECORD_KEY_MAX];
+};
+
+struct key_list {
+    struct node *node;
+    node_id author;
+    char (*keys)[RECORD_KEY_MAX];
+    size_t count;
+};
+
+static bool list_key(void *context, const struct record_view *view)
+{
+    struct key_list *list = context;
+
+    if (list->count < RECORDS_PER_AUTHOR_MAX)
+        snprintf(list->keys[list->count++], RECORD_KEY_MAX, "%s", view->key);
+    return true;
+}
+
+/* The author began a new life: read all that it says now. */
+static void reread(struct node *node, node_id author)
+{
+    struct key_list list = {.node = node, .author = author};
+    struct record_view view;
+
+    list.keys = malloc(RECORDS_PER_AUTHOR_MAX * sizeof *list.keys);
+    if (list.keys == NULL) {
+        node->no_memory = true;
+        return;
+    }
+    records_each(node->records, author, "", list_key, &list);
+    for (size_t i = 0; i < list.count; i++)
+        if (records_get(node->records, author, list.keys[i], &view) == ERR_NONE)
+            take_record(node, &view);
+    free(list.keys);
+    node->work_dirty = true;
+}
+
+static void forget_peer(struct node *node, node_id id)
+{
+    struct peer *peer = node_find_peer(node, id);
+
+    if (peer == NULL || peer->self)
+        return;
+    memmove(peer, peer + 1, (size_t)(&node->peers[node->peer_count] - (peer + 1)) * sizeof *peer);
+    node->peer_count--;
+    node->place_dirty = true;
+    node->work_dirty = true;
+}
+
+static void apply_change(struct node *node, const struct change *change)
+{
+    struct record_view view;
+    uint32_t boot = (uint32_t)(change->version >> 32);
+
+    switch (change->type) {
+    case RECORDS_SET:
+        if (records_get(node->records, change->author, change->key, &view) == ERR_NONE)
+            take_record(node, &view);
+        break;
+    case RECORDS_ADMITTED:
+        add_peer(node, change->author);
+        break;
+    case RECORDS_RESET:
+        reread(node, change->author);
+        break;
+    case RECORDS_DELETED:
+        node->work_dirty = true;
+        break;
+    case RECORDS_REFUSED:
+        node_event(node, EFFECT_WARNING, "records",
+                   "a record of %s (%.64s) was refused: the table is full. Run fewer instances on "
+                   "that node",
+                   node_name(node, change->author), change->key);
+        break;
+    case RECORDS_FORGED:
+        node_event(node, EFFECT_WARNING, "records",
+                   "%s sent a record of %s (%.64s) whose signature is wrong; dropped",
+                   node_name(node, change->peer), node_name(node, change->author), change->key);
+        break;
+    case RECORDS_FUTURE:
+        node_effect(node, EFFECT_RAISE_BOOT)->boot = boot + 1;
+        node_event(node, EFFECT_WARNING, "node",
+                   "%s knows records of this node from a later life (start %u): the store was set "
+                   "back, or a copy of this card runs elsewhere",
+                   node_name(node, change->peer), (unsigned)boot);
+        break;
+    default:
+        break;
+    }
+}
+
+static void run_records(struct node *node, const struct records_event *event)
+{
+    struct records_out *out = &node->records_out;
+    struct change changes[RECORDS_CHANGES_MAX];
+    size_t count;
+
+    records_step(node->records, node->now, event, out);
+    for (size_t i = 0; i < out->send_count; i++)
+        node_send(node, out->sends[i].to, NULL, &out->sends[i].msg);
+    count = out->change_count;
+    for (size_t i = 0; i < count; i++) {
+        const struct records_change *from = &out->changes[i];
+        changes[i] = (struct change){.type = from->type,
+                                     .author = from->author,
+                                     .peer = from->peer,
+                                     .version = from->version};
+        if (from->key != NULL)
+            memcpy(changes[i].key, from->key, from->key_len);
+    }
+    for (size_t i = 0; i < count; i++)
+        apply_change(node, &changes[i]);
+}
+
+void node_publish(struct node *node, const char *key, const uint8_t *value, size_t len)
+{
+    int rc = records_set(node->records, key, value, len);
+
+    if (rc == ERR_NOMEM)
+        node->no_memory = true;
+    else if (rc != ERR_NONE)
+        node_event(node, EFFECT_ERROR, "records", "the record %.100s cannot be published: %s", key,
+                   err_text(rc));
+}
+
+void node_unpublish(struct node *node, const char *key)
+{
+    if (records_delete(node->records, key) == ERR_NOMEM)
+        node->no_memory = true;
+}
+
+void node_publish_facts(struct node *node)
+{
+    struct peer *self = node_find_peer(node, node->config.self);
+    uint8_t bytes[RECORD_VALUE_MAX];
+    size_t len;
+
+    self->facts = node->config.facts;
+    if (value_node_encode(&self->facts, bytes, sizeof bytes, &len) == ERR_NONE)
+        node_publish(node, "node", bytes, len);
+}
+
+static void publish_head(struct node *node)
+{
+    struct peer *self = node_find_peer(node, node->config.self);
+    uint8_t bytes[RECORD_VALUE_MAX];
+    size_t len;
+
+    self->head = node->config.head;
+    if (value_head_encode(&self->head, bytes, sizeof bytes, &len) == ERR_NONE)
+        node_publish(node, "", bytes, len);
+}
+
+/* ---- membership ---- */
+
+static void report_state(struct node *node, const struct peer *peer, uint8_t old_state)
+{
+    char subject[NODE_NAME_MAX + 8];
+
+    snprintf(subject, sizeof subject, "node/%s", node_name(node, peer->id));
+    if (peer->state == MEMBER_DEAD)
+        node_event(node, EFFECT_WARNING, subject, "%s is dead: it answers nobody",
+                   node_name(node, peer->id));
+    else if (peer->state == MEMBER_LEFT)
+        node_event(node, EFFECT_INFO, subject, "%s has left", node_name(node, peer->id));
+    else if (peer->state == MEMBER_ALIVE && old_state != MEMBER_SUSPECT)
+        node_event(node, EFFECT_INFO, subject, "%s is alive", node_name(node, peer->id));
+}
+
+static void apply_member(struct node *node, const struct membership_change *change)
+{
+    struct records_event event = {.from = change->id};
+    struct peer *peer;
+    bool was;
+    bool is;
+
+    if (change->new_state == 0)
+        return;
+    peer = add_peer(node, change->id);
+    if (peer == NULL)
+        return;
+    was = node_peer_present(peer);
+    if (peer->state != change->new_state) {
+        uint8_t old_state = peer->state;
+        peer->state = change->new_state;
+        is = node_peer_present(peer);
+        if (was != is || peer->state == MEMBER_LEFT)
+            peer->since = node->now;
+        report_state(node, peer, old_state);
+        node->place_dirty = true;
+        node->work_dirty = true;
+    }
+    is = node_peer_present(peer);
+    if (is == was && change->old_state != 0)
+        return;
+    event.type = is ? RECORDS_PEER_UP : RECORDS_PEER_DOWN;
+    run_records(node, &event);
+}
+
+static void run_members(struct node *node, const struct membership_event *event)
+{
+    struct membership_out *out = &node->members_out;
+    struct membership_change changes[MEMBERSHIP_CHANGES_MAX];
+    size_t count;
+
+    membership_step(node->members, node->now, event, out);
+    for (size_t i = 0; i < out->send_count; i++)
+        node_send(node, out->sends[i].to, &out->sends[i].addr, &out->sends[i].msg);
+    if (out->conflict != 0)
+        node_effect(node, EFFECT_RAISE_BOOT)->boot = (uint32_t)(out->conflict >> 32) + 1;
+    count = out->change_count;
+    memcpy(changes, out->changes, count * sizeof changes[0]);
+    for (size_t i = 0; i < count; i++)
+        apply_member(node, &changes[i]);
+}
+
+/* What is relayed counts only if its author signed it. */
+static void keep_verified(struct node *node, struct msg_probe *probe)
+{
+    const struct node_crypto *crypto = &node->config.crypto;
+    uint8_t kept = 0;
+
+    for (uint8_t i = 0; i < probe->update_count; i++)
+        if (crypto->verify_update == NULL ||
+            crypto->verify_update(crypto->context, &probe->updates[i]))
+            probe->updates[kept++] = probe->updates[i];
+    probe->update_count = kept;
+}
+
+static void probe_message(struct node *node, const struct node_event_message *event)
+{
+    struct membership_event step = {
+        .type = MEMBERSHIP_MESSAGE, .from = event->from, .addr = event->addr};
+    struct records_event root = {
+        .type = RECORDS_ROOT, .from = event->from, .root = event->msg->probe.root};
+    struct msg checked = *event->msg;
+
+    keep_verified(node, &checked.probe);
+    step.msg = &checked;
+    run_members(node, &step);
+    if (checked.type == MSG_PING || checked.type == MSG_ACK)
+        run_records(node, &root);
+}
+
+void node_peers_message(struct node *node, const struct node_event_message *event)
+{
+    struct membership_event heard = {
+        .type = MEMBERSHIP_HEARD, .from = event->from, .addr = event->addr};
+    struct records_event records = {
+        .type = RECORDS_MESSAGE, .from = event->from, .msg = event->msg};
+
+    switch (event->msg->type) {
+    case MSG_PING:
+    case MSG_ACK:
+    case MSG_PING_REQ:
+    case MSG_NACK:
+    case MSG_GOSSIP:
+        probe_message(node, event);
+        break;
+    case MSG_DIGEST:
+    case MSG_DELTA:
+        run_members(node, &heard);
+        run_records(node, &records);
+        break;
+    default:
+        run_members(node, &heard);
+        break;
+    }
+}
+
+void node_peers_heard(struct node *node, const struct node_event_message *event)
+{
+    struct membership_event heard = {
+        .type = MEMBERSHIP_HEARD, .from = event->from, .addr = event->addr};
+
+    run_members(node, &heard);
+}
+
+void node_peers_admit(struct node *node, const struct node_event_peer *event)
+{
+    struct records_event admit = {.type = RECORDS_ADMIT, .from = event->id};
+    struct peer *peer;
+
+    if (node_id_equal(event->id, node->config.self))
+        return;
+    if (node->peer_count >= NODE_PEERS_MAX) {
+        node_event(node, EFFECT_ERROR, "node",
+                   "%s is not taken in: this node knows %d members already, its limit",
+                   event->head.name, NODE_PEERS_MAX);
+        return;
+    }
+    run_records(node, &admit);
+    peer = add_peer(node, event->id);
+    if (peer != NULL && event->head.serial >= peer->head.serial)
+        take_head(node, peer, &event->head);
+    node_vip_voters_seen(node);
+}
+
+void node_peers_revoke(struct node *node, node_id id)
+{
+    struct records_event records = {.type = RECORDS_REVOKE, .from = id};
+    struct membership_event members = {.type = MEMBERSHIP_REVOKE, .from = id};
+
+    run_members(node, &members);
+    run_records(node, &records);
+    forget_peer(node, id);
+    node_vip_voters_seen(node);
+}
+
+void node_peers_address(struct node *node, const struct addr *addr)
+{
+    struct membership_event event = {.type = MEMBERSHIP_ADDRESS, .addr = *addr};
+
+    node->config.head.addr = *addr;
+    run_members(node, &event);
+    publish_head(node);
+    node->work_dirty = true;
+}
+
+void node_peers_leave(struct node *node)
+{
+    struct membership_event event = {.type = MEMBERSHIP_LEAVE};
+
+    run_members(node, &event);
+}
+
+void node_peers_tick(struct node *node)
+{
+    struct membership_event members = {.type = MEMBERSHIP_TIMER};
+    struct records_event records = {.type = RECORDS_TIMER};
+
+    if (mono_reached(node->now, membership_deadline(node->members)))
+        run_members(node, &members);
+    if (mono_reached(node->now, records_deadline(node->records)))
+        run_records(node, &records);
+    if (mono_reached(node->now, node->place_at)) {
+        node->place_at = MONO_NEVER;
+        node->place_dirty = true;
+        node->work_dirty = true;
+    }
+}
+
+/* After a step: the probes carry the hash of what the records have become. */
+void node_peers_settle(struct node *node)
+{
+    struct membership_event event = {.type = MEMBERSHIP_ROOT, .root = records_root(node->records)};
+
+    if (event.root == node->root)
+        return;
+    node->root = event.root;
+    run_members(node, &event);
+}
+
+int node_peers_create(struct node *node, struct err *err)
+{
+    const struct node_config *config = &node->config;
+    struct membership_config members = {.self = config->self,
+                                        .addr = config->head.addr,
+                                        .incarnation = (uint64_t)config->boot << 32,
+                                        .seed = rng_next(&node->rng),
+                                        .member_max = NODE_PEERS_MAX,
+                                        .sign = config->crypto.sign_update,
+                                        .sign_ctx = config->crypto.context};
+    struct records_config records = {.self = config->self,
+                                     .boot = config->boot,
+                                     .seed = rng_next(&node->rng),
+                                     .author_max = NODE_PEERS_MAX,
+                                     .sign = config->crypto.sign_record,
+                                     .verify = config->crypto.verify_record,
+                                     .ctx = config->crypto.context};
+    int rc = membership_create(&members, config->now, &node->members);
+    struct peer *self;
+
+    if (rc == ERR_NONE)
+        rc = records_create(&records, config->now, &node->records);
+    self = rc == ERR_NONE ? add_peer(node, config->self) : NULL;
+    if (self == NULL)
+        return err_set(err, rc != ERR_NONE ? rc : ERR_NOMEM, "start membership: %s",
+                       err_text(rc != ERR_NONE ? rc : ERR_NOMEM));
+    self->self = true;
+    self->state = MEMBER_ALIVE;
+    publish_head(node);
+    node_publish_facts(node);
+    node_commit_publish(node);
+    return ERR_NONE;
+}
+
+void node_peers_free(struct node *node)
+{
+    membership_destroy(node->members);
+    records_destroy(node->records);
+    free(node->peers);
+}
