@@ -1,0 +1,49 @@
+/* Carries out what the node decides about workload instances: shims, ports, environment, probes. */
+#ifndef COVEY_IO_UV_INSTANCES_H
+#define COVEY_IO_UV_INSTANCES_H
+
+#include "agent/core/effect.h"
+#include "agent/io/post.h"
+#include "proto/base/err.h"
+
+struct uv_loop_s;
+struct uv_instances;
+
+struct uv_instances_config { /* strings are borrowed for the life of the object */
+    const char *shim;        /* path of agent-shim */
+    const char *run_dir;
+    const char *state_dir; /* <state_dir>/instances/NAME is an instance's folder, logs in
+                              <state_dir>/logs/NAME */
+    const char *path;      /* PATH of workloads: where their commands are looked up */
+    const char *node_name; /* NODE_NAME of the workloads' environment */
+    struct addr address;   /* HOST of workloads that listen on the node's own address */
+    const char *user;      /* default user of workloads when agentd is root; NULL: no change */
+};
+
+/* Errors: ERR_NOMEM, ERR_IO. */
+int uv_instances_create(struct uv_loop_s *loop, const struct uv_instances_config *config,
+                        struct post post, struct uv_instances **instances, struct err *err);
+
+/* Finds the shims of an earlier life and posts NODE_FOUND for those that live, and NODE_FOUND
+ * followed by NODE_EXITED for workloads that ended meanwhile. Before any effect. */
+int uv_instances_scan(struct uv_instances *instances, struct err *err);
+
+/* EFFECT_START: picks ports (a declared one if it is free, one of 20000 to 29999 otherwise), builds
+ * the environment (PATH, HOME, HOST, PORT, METRICS_PORT, PORT_<NAME>, NODE_NAME, INSTANCE, then the
+ * effect's), starts a shim; posts NODE_STARTED with pid and ports, or NODE_EXITED with
+ * SUPERVISE_EXIT_FAILED and a reason; later NODE_EXITED. */
+void uv_instances_start(struct uv_instances *instances, const struct effect_start *effect);
+void uv_instances_stop(struct uv_instances *instances, const struct effect_stop *effect);
+void uv_instances_extend(struct uv_instances *instances, const struct effect_stop *effect);
+void uv_instances_forget(struct uv_instances *instances, const struct effect_stop *effect);
+
+/* EFFECT_PROBE: HTTP (GET, 200 to 399 is success, redirects are not followed), TCP or exec (run as
+ * the workload's user); bounded in time; posts NODE_PROBE with a reason on failure. */
+void uv_instances_probe(struct uv_instances *instances, const struct effect_probe *effect);
+
+/* Closes every connection; the shims and their workloads live on. Calls @closed on the loop. NULL
+ * is allowed. */
+void uv_instances_close(struct uv_instances *instances, void (*closed)(void *context),
+                        void *context);
+
+#endif
