@@ -1,7 +1,7 @@
 /* The desired state: what the flock shall run, read from the documents of one commit.
  *
  * Pure: bytes in, typed objects or an error with file and line out. Everything that a document may
- * say stands here; schema.c holds names, types, ranges and defaults of every field.
+ * say stands here; kinds.c holds names, types, ranges and defaults of every field.
  * Source: DESIGN section 6; Kubernetes' vocabulary where it has one. */
 #ifndef COVEY_DESIRED_DESIRED_H
 #define COVEY_DESIRED_DESIRED_H
@@ -25,7 +25,10 @@
 #define DESIRED_PORTS_MAX 8 /* = VALUE_PORTS_MAX: all of them fit the instance's record */
 #define DESIRED_LABELS_MAX 16
 #define DESIRED_DEPENDS_MAX 16
+#define DESIRED_NEEDS_MAX 128 /* dependencies and references of one workload */
 #define DESIRED_VIPS_MAX 64
+#define DESIRED_NODES_MAX 128
+#define DESIRED_HOLD_DOWN_S 10 /* where cluster.yaml says nothing */
 
 struct desired_file {
     const char *path; /* relative to the repository's root, '/' between parts */
@@ -124,16 +127,18 @@ struct desired_node { /* nodes of cluster.yaml: labels by name */
     struct desired_map labels;
 };
 
-/* A document of another apiVersion, or a folder with a kustomization.yaml: kept for k3s. */
+/* A document of another apiVersion, a native one of a kind that nothing handles yet, or a folder
+ * with a kustomization.yaml: kept for k3s. desired_waiting says what it waits for. */
 struct desired_foreign {
     const char *file;
     int line;
     const char *api_version, *kind, *name; /* a folder: "", "Kustomization", its path */
+    uint64_t digest;                       /* changes with what it says */
 };
 
 struct desired {
     char commit[COMMIT_TEXT];
-    const char *cluster_name;
+    const char *cluster_name;          /* "flock" where there is no cluster.yaml */
     struct addr pool_first, pool_last; /* family 0: no pool */
     uint32_t hold_down_s;              /* a dead node's replicas move after this */
     const struct desired_node *nodes;
@@ -142,16 +147,20 @@ struct desired {
     size_t workload_count;
     const struct desired_vip *vips; /* sorted by name */
     size_t vip_count;
-    const struct desired_foreign *foreign;
+    const struct desired_foreign *foreign; /* in the order of files and lines */
     size_t foreign_count;
 };
+
+/* The file @path of the repository is read by desired_parse: cluster.yaml, and what ends in .yaml,
+ * .yml or is called Kustomization below apps/. Other files may be handed over; they are ignored. */
+bool desired_wants(const char *path);
 
 /* Reads, validates and allocates. @files are borrowed for the call. On success *@desired owns
  * itself and is freed by desired_free; it is immutable and may be read by several threads.
  * The result depends on nothing but @commit and @files: every node comes to the same.
  * Errors: ERR_INVALID, ERR_LIMIT with "file:line: what, why, what next"; ERR_NOMEM. Where a
- * document has several errors the first is in @err and the rest, one a line, in @report (may be
- * NULL; freed by the caller). */
+ * commit has several errors the first is in @err and the rest, one a line, in *@report (@report may
+ * be NULL; *@report is freed by the caller, and NULL where there are no more). */
 int desired_parse(const char *commit, const struct desired_file *files, size_t count,
                   struct desired **desired, char **report, struct err *err);
 
@@ -160,6 +169,9 @@ void desired_free(struct desired *desired); /* NULL is allowed */
 /* NULL if there is none of that name. */
 const struct desired_workload *desired_workload(const struct desired *desired, const char *name);
 const struct desired_node *desired_node(const struct desired *desired, const char *name);
+
+/* What @foreign waits for: "k3s", or "a version of agentd that handles Route". */
+void desired_waiting(const struct desired_foreign *foreign, char *text, size_t size);
 
 /* The value of @name in @map, or NULL. */
 const char *desired_map_get(const struct desired_map *map, const char *name);

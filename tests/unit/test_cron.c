@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "agent/core/cron.h"
+#include "agent/desired/cron.h"
 
 static const struct cron_zone utc = {0};
 

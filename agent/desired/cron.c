@@ -1,4 +1,4 @@
-#include "agent/core/cron.h"
+#include "agent/desired/cron.h"
 
 #include <string.h>
 #include <strings.h>

@@ -5,8 +5,8 @@
  * @annually, @monthly, @weekly, @daily, @midnight, @hourly, "@every 1h30m". Where both days are
  * restricted, either may match. Sunday is 0 and 7. "@every" counts from 1970 in UTC, so that every
  * node, and an agent after its restart, comes to the same ticks. */
-#ifndef COVEY_CORE_CRON_H
-#define COVEY_CORE_CRON_H
+#ifndef COVEY_DESIRED_CRON_H
+#define COVEY_DESIRED_CRON_H
 
 #include <stdbool.h>
 #include <stdint.h>

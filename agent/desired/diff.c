@@ -1,0 +1,299 @@
+/* What changed between two commits, for people. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/desired/desired.h"
+#include "proto/base/id.h"
+
+struct text {
+    char *bytes;
+    size_t used, size;
+    bool no_memory;
+};
+
+static void add(struct text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+static void add(struct text *text, const char *format, ...)
+{
+    va_list args;
+    int need;
+
+    va_start(args, format);
+    need = vsnprintf(NULL, 0, format, args);
+    va_end(args);
+    if (text->no_memory || need < 0)
+        return;
+    if (text->size - text->used <= (size_t)need) {
+        size_t size = 2 * text->size + (size_t)need + 1;
+        char *grown = realloc(text->bytes, size);
+        if (grown == NULL) {
+            text->no_memory = true;
+            return;
+        }
+        text->bytes = grown;
+        text->size = size;
+    }
+    va_start(args, format);
+    vsnprintf(text->bytes + text->used, text->size - text->used, format, args);
+    va_end(args);
+    text->used += (size_t)need;
+}
+
+/* "~ Workload web (env, ports)": opened by the first field that differs, closed by end_fields. */
+struct fields {
+    struct text *text;
+    const char *kind, *name;
+    bool any;
+};
+
+static void differs(struct fields *fields, const char *field, bool different)
+{
+    if (!different)
+        return;
+    if (fields->any)
+        add(fields->text, ", %s", field);
+    else
+        add(fields->text, "~ %s %s (%s", fields->kind, fields->name, field);
+    fields->any = true;
+}
+
+static void end_fields(struct fields *fields)
+{
+    if (fields->any)
+        add(fields->text, ")\n");
+}
+
+static bool other_text(const char *a, const char *b)
+{
+    return (a == NULL) != (b == NULL) || (a != NULL && strcmp(a, b) != 0);
+}
+
+static bool other_texts(const char *const *a, const char *const *b)
+{
+    if (a == NULL || b == NULL)
+        return a != b;
+    while (*a != NULL && *b != NULL)
+        if (strcmp(*a++, *b++) != 0)
+            return true;
+    return *a != *b;
+}
+
+static bool other_map(const struct desired_map *a, const struct desired_map *b)
+{
+    if (a->count != b->count)
+        return true;
+    for (size_t i = 0; i < a->count; i++)
+        if (strcmp(a->pairs[i].name, b->pairs[i].name) != 0 ||
+            strcmp(a->pairs[i].value, b->pairs[i].value) != 0)
+            return true;
+    return false;
+}
+
+static bool other_ports(const struct desired_workload *a, const struct desired_workload *b)
+{
+    if (a->port_count != b->port_count)
+        return true;
+    for (size_t i = 0; i < a->port_count; i++)
+        if (strcmp(a->ports[i].name, b->ports[i].name) != 0 || a->ports[i].port != b->ports[i].port)
+            return true;
+    return false;
+}
+
+static bool other_probe(const struct desired_probe *a, const struct desired_probe *b)
+{
+    return a->kind != b->kind || other_text(a->path, b->path) || other_text(a->port, b->port) ||
+           other_texts(a->command, b->command) || a->initial_delay_s != b->initial_delay_s ||
+           a->period_s != b->period_s || a->timeout_s != b->timeout_s ||
+           a->success_threshold != b->success_threshold ||
+           a->failure_threshold != b->failure_threshold;
+}
+
+static const char *kind_of(const struct desired_workload *w)
+{
+    return w->cron ? "CronWorkload" : "Workload";
+}
+
+static void diff_schedule(struct fields *f, const struct desired_schedule *a,
+                          const struct desired_schedule *b)
+{
+    differs(f, "schedule", other_text(a->expression, b->expression));
+    differs(f, "concurrencyPolicy", a->concurrency != b->concurrency);
+    differs(f, "startingDeadlineSeconds", a->starting_deadline_s != b->starting_deadline_s);
+    differs(f, "suspend", a->suspend != b->suspend);
+}
+
+static void diff_workload(struct text *text, const struct desired_workload *a,
+                          const struct desired_workload *b)
+{
+    struct fields f = {.text = text, .kind = kind_of(b), .name = b->name};
+
+    differs(&f, "kind", a->cron != b->cron);
+    differs(&f, "app", strcmp(a->app, b->app) != 0);
+    differs(&f, "labels", other_map(&a->labels, &b->labels));
+    differs(&f, "replicas", a->replicas != b->replicas);
+    differs(&f, "singleton", a->singleton != b->singleton);
+    diff_schedule(&f, &a->schedule, &b->schedule);
+    differs(&f, "command", other_texts(a->command, b->command));
+    differs(&f, "env", other_map(&a->env, &b->env));
+    differs(&f, "workingDir", other_text(a->working_dir, b->working_dir));
+    differs(&f, "user", other_text(a->user, b->user));
+    differs(&f, "listen", a->listen != b->listen);
+    differs(&f, "ports", other_ports(a, b));
+    differs(&f, "startupProbe", other_probe(&a->startup, &b->startup));
+    differs(&f, "readinessProbe", other_probe(&a->readiness, &b->readiness));
+    differs(&f, "livenessProbe", other_probe(&a->liveness, &b->liveness));
+    differs(&f, "restartPolicy", a->restart != b->restart);
+    differs(&f, "terminationGracePeriodSeconds", a->stop_grace_s != b->stop_grace_s);
+    differs(&f, "nodeSelector", other_map(&a->node_selector, &b->node_selector));
+    differs(&f, "dependsOn", other_texts(a->depends_on, b->depends_on));
+    differs(&f, "resources",
+            a->memory_limit != b->memory_limit || a->cpu_limit_milli != b->cpu_limit_milli);
+    end_fields(&f);
+}
+
+static void diff_workloads(struct text *text, const struct desired *old, const struct desired *new)
+{
+    size_t i = 0, j = 0;
+
+    while (i < old->workload_count || j < new->workload_count) {
+        const struct desired_workload *a = i < old->workload_count ? &old->workloads[i] : NULL;
+        const struct desired_workload *b = j < new->workload_count ? &new->workloads[j] : NULL;
+        int order = a == NULL ? 1 : b == NULL ? -1 : strcmp(a->name, b->name);
+        if (order == 0)
+            diff_workload(text, a, b);
+        else if (order < 0)
+            add(text, "- %s %s\n", kind_of(a), a->name);
+        else
+            add(text, "+ %s %s\n", kind_of(b), b->name);
+        i += order <= 0;
+        j += order >= 0;
+    }
+}
+
+static void diff_vips(struct text *text, const struct desired *old, const struct desired *new)
+{
+    size_t i = 0, j = 0;
+
+    while (i < old->vip_count || j < new->vip_count) {
+        const struct desired_vip *a = i < old->vip_count ? &old->vips[i] : NULL;
+        const struct desired_vip *b = j < new->vip_count ? &new->vips[j] : NULL;
+        int order = a == NULL ? 1 : b == NULL ? -1 : strcmp(a->name, b->name);
+        if (order == 0) {
+            struct fields f = {.text = text, .kind = "VirtualIP", .name = b->name};
+            differs(&f, "app", strcmp(a->app, b->app) != 0);
+            differs(&f, "address", !addr_equal(&a->address, &b->address));
+            differs(&f, "mode", a->strict != b->strict);
+            end_fields(&f);
+        } else if (order < 0) {
+            add(text, "- VirtualIP %s\n", a->name);
+        } else {
+            add(text, "+ VirtualIP %s\n", b->name);
+        }
+        i += order <= 0;
+        j += order >= 0;
+    }
+}
+
+static bool other_nodes(const struct desired *a, const struct desired *b)
+{
+    if (a->node_count != b->node_count)
+        return true;
+    for (size_t i = 0; i < a->node_count; i++)
+        if (strcmp(a->nodes[i].name, b->nodes[i].name) != 0 ||
+            other_map(&a->nodes[i].labels, &b->nodes[i].labels))
+            return true;
+    return false;
+}
+
+static void diff_cluster(struct text *text, const struct desired *old, const struct desired *new)
+{
+    struct fields f = {.text = text, .kind = "Cluster", .name = new->cluster_name};
+
+    differs(&f, "name", strcmp(old->cluster_name, new->cluster_name) != 0);
+    differs(&f, "pool",
+            !addr_equal(&old->pool_first, &new->pool_first) ||
+                !addr_equal(&old->pool_last, &new->pool_last));
+    differs(&f, "holdDownSeconds", old->hold_down_s != new->hold_down_s);
+    differs(&f, "nodes", other_nodes(old, new));
+    end_fields(&f);
+}
+
+static int compare_foreign(const void *left, const void *right)
+{
+    const struct desired_foreign *a = *(const struct desired_foreign *const *)left;
+    const struct desired_foreign *b = *(const struct desired_foreign *const *)right;
+    int order = strcmp(a->kind, b->kind);
+
+    if (order == 0)
+        order = strcmp(a->name, b->name);
+    if (order == 0)
+        order = strcmp(a->api_version, b->api_version);
+    if (order == 0)
+        order = strcmp(a->file, b->file);
+    return order;
+}
+
+/* Pointers to the foreign objects of @desired, sorted; NULL when memory ran out. */
+static const struct desired_foreign **sorted_foreign(const struct desired *desired)
+{
+    const struct desired_foreign **sorted =
+        calloc(desired->foreign_count + 1, sizeof(struct desired_foreign *));
+
+    if (sorted == NULL)
+        return NULL;
+    for (size_t i = 0; i < desired->foreign_count; i++)
+        sorted[i] = &desired->foreign[i];
+    qsort(sorted, desired->foreign_count, sizeof(struct desired_foreign *), compare_foreign);
+    return sorted;
+}
+
+static void foreign_line(struct text *text, char sign, const struct desired_foreign *foreign)
+{
+    char waiting[128];
+
+    desired_waiting(foreign, waiting, sizeof waiting);
+    add(text, "%c %s %s (waiting for %s)\n", sign, foreign->kind, foreign->name, waiting);
+}
+
+static void diff_foreign(struct text *text, const struct desired *old, const struct desired *new)
+{
+    const struct desired_foreign **a = sorted_foreign(old), **b = sorted_foreign(new);
+    size_t i = 0, j = 0;
+
+    if (a == NULL || b == NULL)
+        text->no_memory = true;
+    while (!text->no_memory && (a[i] != NULL || b[j] != NULL)) {
+        int order = a[i] == NULL ? 1 : b[j] == NULL ? -1 : compare_foreign(&a[i], &b[j]);
+        if (order < 0)
+            foreign_line(text, '-', a[i]);
+        else if (order > 0)
+            foreign_line(text, '+', b[j]);
+        else if (a[i]->digest != b[j]->digest)
+            foreign_line(text, '~', b[j]);
+        i += order <= 0;
+        j += order >= 0;
+    }
+    free(a);
+    free(b);
+}
+
+char *desired_diff(const struct desired *old, const struct desired *new)
+{
+    static const struct desired nothing = {.cluster_name = "flock",
+                                           .hold_down_s = DESIRED_HOLD_DOWN_S};
+    struct text text = {0};
+
+    old = old != NULL ? old : &nothing;
+    add(&text, "%s", "");
+    diff_cluster(&text, old, new);
+    diff_workloads(&text, old, new);
+    diff_vips(&text, old, new);
+    diff_foreign(&text, old, new);
+    if (text.no_memory) {
+        free(text.bytes);
+        return NULL;
+    }
+    return text.bytes;
+}

@@ -1,0 +1,32 @@
+/* What names, quantities and addresses in documents look like. */
+#ifndef COVEY_DESIRED_FORMATS_H
+#define COVEY_DESIRED_FORMATS_H
+
+#include "agent/desired/schema.h"
+#include "proto/base/id.h"
+
+extern const struct schema_format format_name;        /* a DNS label */
+extern const struct schema_format format_port_name;   /* a DNS label of at most 15 bytes */
+extern const struct schema_format format_probe_port;  /* the name or number of a port */
+extern const struct schema_format format_label_key;   /* at most 63 bytes */
+extern const struct schema_format format_label_value; /* at most 63 bytes, may be empty */
+extern const struct schema_format format_env_name;
+extern const struct schema_format format_user;
+extern const struct schema_format format_absolute_path;
+extern const struct schema_format format_url_path;
+extern const struct schema_format format_memory;
+extern const struct schema_format format_cpu;
+extern const struct schema_format format_not_empty;
+extern const struct schema_format format_ipv4; /* of a host */
+extern const struct schema_format format_pool; /* "10.0.0.210-10.0.0.230" or one address */
+
+/* "32Mi", "1G", "65536": bytes. */
+bool format_read_memory(const char *text, uint64_t *bytes);
+
+/* "500m", "0.5", "2": thousandths of a core. */
+bool format_read_cpu(const char *text, uint32_t *milli);
+
+bool format_read_ipv4(const char *text, struct addr *address);
+bool format_read_pool(const char *text, struct addr *first, struct addr *last);
+
+#endif

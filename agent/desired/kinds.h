@@ -1,0 +1,110 @@
+/* The native kinds as they are written: one table each, and the structs that the tables fill.
+ * workload.c and cluster.c turn them into the objects of desired.h. */
+#ifndef COVEY_DESIRED_KINDS_H
+#define COVEY_DESIRED_KINDS_H
+
+#include "agent/desired/desired.h"
+#include "agent/desired/schema.h"
+
+#define KIND_API_VERSION "covey.dev/v1"
+#define KIND_API_GROUP "covey.dev/"
+
+enum kind { KIND_CLUSTER, KIND_WORKLOAD, KIND_CRON_WORKLOAD, KIND_VIRTUAL_IP, KIND_COUNT };
+
+struct kind_metadata {
+    const char *name;
+    struct desired_map labels;
+};
+
+/* Every document. */
+struct kind_document {
+    const struct kind_metadata *metadata;
+    const void *spec; /* struct kind_cluster, kind_workload or kind_vip; NULL where not given */
+};
+
+struct kind_cluster_node {
+    const char *name;
+    struct desired_map labels;
+};
+
+struct kind_cluster {
+    const char *pool;
+    uint32_t hold_down_s;
+    struct schema_list nodes; /* struct kind_cluster_node */
+};
+
+struct kind_env {
+    const char *name, *value;
+};
+
+struct kind_port {
+    const char *name;
+    uint32_t port;
+};
+
+struct kind_http {
+    const char *path, *port;
+};
+
+struct kind_tcp {
+    const char *port;
+};
+
+struct kind_exec {
+    const char *const *command;
+};
+
+struct kind_probe {
+    const struct kind_http *http;
+    const struct kind_tcp *tcp;
+    const struct kind_exec *exec;
+    uint32_t initial_delay_s, period_s, timeout_s, success_threshold, failure_threshold;
+};
+
+struct kind_limits {
+    const char *memory, *cpu;
+};
+
+struct kind_resources {
+    const struct kind_limits *limits;
+};
+
+/* Workload and CronWorkload; fields of the other kind keep their zeroes. */
+struct kind_workload {
+    const char *const *command, *const *args;
+    struct schema_list env; /* struct kind_env */
+    const char *working_dir, *user;
+    const struct kind_resources *resources;
+    struct desired_map node_selector;
+    const char *const *depends_on;
+    uint32_t restart; /* enum desired_restart */
+    uint32_t stop_grace_s;
+
+    uint32_t replicas;
+    bool singleton;
+    uint32_t listen;          /* enum desired_listen */
+    struct schema_list ports; /* struct kind_port */
+    const struct kind_probe *startup, *readiness, *liveness;
+
+    const char *schedule;
+    uint32_t concurrency; /* enum desired_concurrency */
+    uint32_t starting_deadline_s;
+    bool suspend;
+};
+
+struct kind_vip {
+    const char *address;
+    uint32_t mode; /* 0 solo, 1 strict */
+};
+
+struct kind_row {
+    const char *name;
+    const struct schema_table *table; /* fills a struct kind_document */
+};
+
+extern const struct kind_row kinds[KIND_COUNT];
+
+/* Kinds that later versions handle: kept as desired_foreign. Ends with NULL. */
+extern const char *const kinds_not_yet[];
+
+#endif

@@ -1,0 +1,485 @@
+/* desired_parse: files of a commit, their documents, and what each of them is. */
+#include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/desired/build.h"
+#include "proto/base/id.h"
+
+#define CLUSTER_FILE "cluster.yaml"
+#define APPS "apps/"
+
+static_assert(DESIRED_DEPTH_MAX == TREE_DEPTH_MAX, "one limit of nesting");
+
+/* The result and the memory that it lies in. */
+struct owner {
+    struct desired desired;
+    struct arena arena;
+};
+
+/* The files of the commit that concern Covey, by path. */
+struct files {
+    const struct desired_file **sorted;
+    size_t count;
+    char **folders; /* with a kustomization.yaml, sorted; a folder in another of them is left out */
+    size_t folder_count;
+};
+
+static const char *base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return slash != NULL ? slash + 1 : path;
+}
+
+static bool ends_with(const char *text, const char *end)
+{
+    size_t len = strlen(text), end_len = strlen(end);
+
+    return len >= end_len && strcmp(text + len - end_len, end) == 0;
+}
+
+static bool is_kustomization(const char *path)
+{
+    const char *name = base_name(path);
+
+    return strcmp(name, "kustomization.yaml") == 0 || strcmp(name, "kustomization.yml") == 0 ||
+           strcmp(name, "Kustomization") == 0;
+}
+
+bool desired_wants(const char *path)
+{
+    if (strcmp(path, CLUSTER_FILE) == 0)
+        return true;
+    if (strncmp(path, APPS, strlen(APPS)) != 0)
+        return false;
+    return ends_with(path, ".yaml") || ends_with(path, ".yml") || is_kustomization(path);
+}
+
+int object_error(const struct object *object, const char *path, const char *format, ...)
+{
+    char text[REPORT_LINE];
+    va_list args;
+
+    va_start(args, format);
+    if (vsnprintf(text, sizeof text, format, args) < 0)
+        text[0] = '\0';
+    va_end(args);
+    return report_add(&object->build->report, ERR_INVALID, object->file,
+                      tree_line(object->root, path), "%s: %s", path, text);
+}
+
+int object_line(const struct object *object)
+{
+    return tree_line(object->root, "metadata.name");
+}
+
+static int by_path(const void *left, const void *right)
+{
+    const struct desired_file *a = *(const struct desired_file *const *)left;
+    const struct desired_file *b = *(const struct desired_file *const *)right;
+
+    return strcmp(a->path, b->path);
+}
+
+static int by_text(const void *left, const void *right)
+{
+    return strcmp(*(char *const *)left, *(char *const *)right);
+}
+
+/* The folder of @path with the part behind its first @len bytes cut off is in @files. */
+static bool is_folder(const struct files *files, const char *path, size_t len)
+{
+    char folder[DESIRED_PATH_MAX];
+    const char *key = folder;
+
+    memcpy(folder, path, len);
+    folder[len] = '\0';
+    return files->folder_count > 0 && bsearch(&key, files->folders, files->folder_count,
+                                              sizeof *files->folders, by_text) != NULL;
+}
+
+/* A folder above the one that holds @path, or with @own that one itself, belongs to kustomize. */
+static bool in_folder(const struct files *files, const char *path, bool own)
+{
+    const char *slash = strrchr(path, '/');
+
+    for (const char *p = strchr(path, '/'); p != NULL && p <= slash; p = strchr(p + 1, '/')) {
+        if (p == slash && !own)
+            return false;
+        if (is_folder(files, path, (size_t)(p - path)))
+            return true;
+    }
+    return false;
+}
+
+static int find_folders(struct build *build, struct files *files)
+{
+    for (size_t i = 0; i < files->count; i++)
+        files->folder_count += is_kustomization(files->sorted[i]->path);
+    files->folders = arena_array(&build->scratch, files->folder_count, sizeof(char *));
+    if (files->folders == NULL)
+        return report_no_memory(&build->report);
+    files->folder_count = 0;
+    for (size_t i = 0; i < files->count; i++) {
+        const char *path = files->sorted[i]->path;
+        char *folder;
+        if (!is_kustomization(path))
+            continue;
+        folder = arena_text(&build->scratch, path, (size_t)(base_name(path) - path) - 1);
+        if (folder == NULL)
+            return report_no_memory(&build->report);
+        files->folders[files->folder_count++] = folder;
+    }
+    qsort(files->folders, files->folder_count, sizeof *files->folders, by_text);
+    return 0;
+}
+
+static int check_limits(struct build *build, const struct files *files)
+{
+    size_t total = 0;
+
+    for (size_t i = 0; i < files->count; i++) {
+        const struct desired_file *file = files->sorted[i];
+        if (strlen(file->path) >= DESIRED_PATH_MAX)
+            return report_add(&build->report, ERR_LIMIT, file->path, 1,
+                              "the path is longer than %d bytes", DESIRED_PATH_MAX - 1);
+        if (i > 0 && strcmp(files->sorted[i - 1]->path, file->path) == 0)
+            return report_add(&build->report, ERR_INVALID, file->path, 1, "two files of one path");
+        if (file->size > DESIRED_FILE_MAX)
+            return report_add(&build->report, ERR_LIMIT, file->path, 1,
+                              "the file has %zu bytes; expected at most %d", file->size,
+                              DESIRED_FILE_MAX);
+        total += file->size;
+        if (total > DESIRED_TREE_MAX)
+            return report_add(&build->report, ERR_LIMIT, file->path, 1,
+                              "all files together have more than %d bytes", DESIRED_TREE_MAX);
+    }
+    return 0;
+}
+
+static int sort_files(struct build *build, const struct desired_file *all, size_t count,
+                      struct files *files)
+{
+    if (count > DESIRED_FILES_MAX)
+        return report_add(&build->report, ERR_LIMIT, "apps", 0, "%zu files; expected at most %d",
+                          count, DESIRED_FILES_MAX);
+    files->sorted = arena_array(&build->scratch, count, sizeof(struct desired_file *));
+    if (files->sorted == NULL)
+        return report_no_memory(&build->report);
+    for (size_t i = 0; i < count; i++)
+        if (desired_wants(all[i].path))
+            files->sorted[files->count++] = &all[i];
+    qsort(files->sorted, files->count, sizeof(struct desired_file *), by_path);
+    return check_limits(build, files);
+}
+
+static const char *scalar_of(const struct tree_node *node)
+{
+    return node != NULL && node->kind == TREE_SCALAR ? node->text : "";
+}
+
+static int count_object(struct build *build, const char *file, int line)
+{
+    if (++build->objects > DESIRED_OBJECTS_MAX)
+        return report_add(&build->report, ERR_LIMIT, file, line,
+                          "more than %d objects in the repository", DESIRED_OBJECTS_MAX);
+    return 0;
+}
+
+static int add_foreign(struct build *build, const struct desired_foreign *foreign)
+{
+    struct arena *arena = build->arena;
+    struct foreign_item *item = arena_alloc(&build->scratch, sizeof *item);
+    int rc = count_object(build, foreign->file, foreign->line);
+
+    if (rc != 0)
+        return rc;
+    if (item == NULL)
+        return report_no_memory(&build->report);
+    item->foreign = *foreign;
+    item->foreign.api_version =
+        arena_text(arena, foreign->api_version, strlen(foreign->api_version));
+    item->foreign.kind = arena_text(arena, foreign->kind, strlen(foreign->kind));
+    item->foreign.name = arena_text(arena, foreign->name, strlen(foreign->name));
+    if (item->foreign.api_version == NULL || item->foreign.kind == NULL ||
+        item->foreign.name == NULL)
+        return report_no_memory(&build->report);
+    item->next = build->foreign_items;
+    build->foreign_items = item;
+    return 0;
+}
+
+static int read_foreign(struct build *build, const char *file, const struct tree_document *document)
+{
+    const struct tree_node *root = document->root;
+    const struct tree_node *metadata = tree_get(root, "metadata");
+
+    return add_foreign(build, &(struct desired_foreign){
+                                  .file = file,
+                                  .line = root->line,
+                                  .api_version = scalar_of(tree_get(root, "apiVersion")),
+                                  .kind = scalar_of(tree_get(root, "kind")),
+                                  .name = scalar_of(tree_get(metadata, "name")),
+                                  .digest = tree_hash(root),
+                              });
+}
+
+/* The folder below apps/ that @file lies in; NULL and a report where there is none. */
+static const char *app_of(struct build *build, const char *file, int line, const char *kind)
+{
+    const char *name = file + strlen(APPS);
+    const char *slash;
+    const char *app;
+
+    if (strncmp(file, APPS, strlen(APPS)) != 0 || (slash = strchr(name, '/')) == NULL) {
+        report_add(&build->report, ERR_INVALID, file, line,
+                   "a %s belongs into a folder below apps/, such as apps/web/", kind);
+        return NULL;
+    }
+    app = arena_text(build->arena, name, (size_t)(slash - name));
+    if (app == NULL)
+        report_no_memory(&build->report);
+    else if (!name_valid(app)) {
+        report_add(&build->report, ERR_INVALID, file, line,
+                   "the folder \"%s\" cannot be the name of an app; expected a-z, 0-9 and -", app);
+        return NULL;
+    }
+    return app;
+}
+
+static int unknown_kind(struct build *build, const char *file, const struct tree_node *root,
+                        const char *name)
+{
+    static const char *const names[] = {"Cluster", "Workload", "CronWorkload", "VirtualIP",
+                                        "Route",   "K3s",      "SealedSecret", NULL};
+    const char *close = report_suggest(name, names);
+    char quoted[REPORT_QUOTED];
+    int line = tree_line(root, "kind");
+
+    report_quote(name, quoted);
+    if (close != NULL)
+        return report_add(&build->report, ERR_INVALID, file, line,
+                          "kind: there is no kind \"%s\"; did you mean \"%s\"?", quoted, close);
+    return report_add(&build->report, ERR_INVALID, file, line,
+                      "kind: there is no kind \"%s\" in " KIND_API_VERSION "; expected Workload, "
+                      "CronWorkload, VirtualIP, Cluster, Route, K3s or SealedSecret",
+                      quoted);
+}
+
+static int read_object(struct build *build, const char *file, const struct tree_node *root,
+                       enum kind kind)
+{
+    struct kind_document document = {0};
+    struct object object = {.build = build, .file = file, .root = root, .document = &document};
+    struct schema_reader reader = {.arena = build->arena, .report = &build->report, .file = file};
+    bool in_cluster_file = strcmp(file, CLUSTER_FILE) == 0;
+    int line = tree_line(root, "kind");
+    int rc;
+
+    if (kind == KIND_CLUSTER && !in_cluster_file)
+        return report_add(&build->report, ERR_INVALID, file, line,
+                          "a Cluster belongs into " CLUSTER_FILE " at the top of the repository");
+    if (kind != KIND_CLUSTER) {
+        object.app = app_of(build, file, line, kinds[kind].name);
+        if (object.app == NULL)
+            return ERR_INVALID;
+    }
+    rc = count_object(build, file, line);
+    if (rc == 0)
+        rc = schema_read(&reader, root, kinds[kind].table, &document);
+    if (rc != 0)
+        return rc;
+    if (kind == KIND_CLUSTER)
+        return cluster_read(&object);
+    if (kind == KIND_VIRTUAL_IP)
+        return vip_read(&object);
+    return workload_read(&object, kind == KIND_CRON_WORKLOAD);
+}
+
+static int read_native(struct build *build, const char *file, const struct tree_document *document)
+{
+    const struct tree_node *root = document->root;
+    const char *version = scalar_of(tree_get(root, "apiVersion"));
+    const char *name = scalar_of(tree_get(root, "kind"));
+    char quoted[REPORT_QUOTED];
+
+    if (document->problem[0] != '\0')
+        return report_add(&build->report, ERR_INVALID, file, document->problem_line, "%s",
+                          document->problem);
+    if (strcmp(version, KIND_API_VERSION) != 0)
+        return report_add(&build->report, ERR_INVALID, file, tree_line(root, "apiVersion"),
+                          "apiVersion: \"%s\" is unknown; expected " KIND_API_VERSION,
+                          report_quote(version, quoted));
+    for (size_t i = 0; kinds_not_yet[i] != NULL; i++)
+        if (strcmp(name, kinds_not_yet[i]) == 0)
+            return read_foreign(build, file, document);
+    for (int kind = 0; kind < KIND_COUNT; kind++)
+        if (strcmp(name, kinds[kind].name) == 0)
+            return read_object(build, file, root, (enum kind)kind);
+    return unknown_kind(build, file, root, name);
+}
+
+static int read_document(struct build *build, const char *file,
+                         const struct tree_document *document, bool native_only)
+{
+    const struct tree_node *root = document->root;
+    const char *version = scalar_of(tree_get(root, "apiVersion"));
+
+    if (root == NULL || tree_is_null(root))
+        return 0;
+    if (strncmp(version, KIND_API_GROUP, strlen(KIND_API_GROUP)) == 0)
+        return read_native(build, file, document);
+    if (native_only)
+        return 0;
+    if (version[0] == '\0' || scalar_of(tree_get(root, "kind"))[0] == '\0')
+        return report_add(&build->report, ERR_INVALID, file, root->line,
+                          "no object: apiVersion and kind are missing (Covey's own have "
+                          "apiVersion: " KIND_API_VERSION ")");
+    if (strcmp(file, CLUSTER_FILE) == 0)
+        return report_add(&build->report, ERR_INVALID, file, root->line,
+                          CLUSTER_FILE " is for the kind Cluster of " KIND_API_VERSION
+                                       ": move other documents below apps/");
+    return read_foreign(build, file, document);
+}
+
+static int read_documents(struct build *build, const struct desired_file *file, bool native_only)
+{
+    struct arena trees = {0};
+    const struct tree_document *document;
+    const char *path = arena_text(build->arena, file->path, strlen(file->path));
+    struct err err;
+    int rc;
+
+    if (path == NULL)
+        return report_no_memory(&build->report);
+    rc = tree_parse(&trees, file->path, file->data, file->size, &document, &err);
+    if (rc != 0)
+        report_err(&build->report, &err);
+    for (; rc == 0 && document != NULL; document = document->next)
+        read_document(build, path, document, native_only);
+    arena_free(&trees);
+    return rc;
+}
+
+/* All that the folder of the kustomization @file holds, as far as it is read at all. */
+static uint64_t folder_digest(const struct files *files, const char *folder)
+{
+    size_t len = strlen(folder);
+    uint64_t digest = 1;
+
+    for (size_t i = 0; i < files->count; i++) {
+        const struct desired_file *file = files->sorted[i];
+        if (strncmp(file->path, folder, len) != 0 || file->path[len] != '/')
+            continue;
+        digest = hash64_mix(digest, hash64_string(file->path));
+        digest = hash64_mix(digest, hash64(file->data, file->size));
+    }
+    return digest;
+}
+
+static int add_folder(struct build *build, const struct files *files, const char *file)
+{
+    const char *path = arena_text(build->arena, file, strlen(file));
+    char *folder = arena_text(&build->scratch, file, (size_t)(base_name(file) - file) - 1);
+
+    if (path == NULL || folder == NULL)
+        return report_no_memory(&build->report);
+    return add_foreign(build, &(struct desired_foreign){
+                                  .file = path,
+                                  .line = 1,
+                                  .api_version = "",
+                                  .kind = "Kustomization",
+                                  .name = folder,
+                                  .digest = folder_digest(files, folder),
+                              });
+}
+
+/* What lies in a folder of kustomize is its business (patches, values, templates that are no YAML),
+ * but for documents of Covey: losing one because of its neighbours would go unnoticed. */
+static void read_file(struct build *build, const struct files *files,
+                      const struct desired_file *file)
+{
+    bool foreign = in_folder(files, file->path, true);
+
+    if (is_kustomization(file->path)) {
+        if (!in_folder(files, file->path, false))
+            add_folder(build, files, file->path);
+        return;
+    }
+    if (foreign && memmem(file->data, file->size, KIND_API_GROUP, strlen(KIND_API_GROUP)) == NULL)
+        return;
+    read_documents(build, file, foreign);
+}
+
+static int foreign_finish(struct build *build)
+{
+    size_t count = 0;
+    struct desired_foreign *foreign;
+
+    for (const struct foreign_item *item = build->foreign_items; item != NULL; item = item->next)
+        count++;
+    foreign = arena_array(build->arena, count, sizeof *foreign);
+    if (foreign == NULL)
+        return report_no_memory(&build->report);
+    build->desired->foreign = foreign;
+    build->desired->foreign_count = count;
+    for (const struct foreign_item *item = build->foreign_items; item != NULL; item = item->next)
+        foreign[--count] = item->foreign;
+    return 0;
+}
+
+static void read_all(struct build *build, const struct desired_file *all, size_t count)
+{
+    struct files files = {0};
+
+    if (sort_files(build, all, count, &files) != 0 || find_folders(build, &files) != 0)
+        return;
+    for (size_t i = 0; i < files.count && !report_full(&build->report); i++)
+        read_file(build, &files, files.sorted[i]);
+    /* An object with an error is missing below, and would cause errors elsewhere. */
+    if (build->report.count > 0 || build->report.no_memory)
+        return;
+    workloads_finish(build);
+    vips_finish(build);
+    foreign_finish(build);
+}
+
+int desired_parse(const char *commit, const struct desired_file *files, size_t count,
+                  struct desired **desired, char **report, struct err *err)
+{
+    struct owner *owner = calloc(1, sizeof *owner);
+    struct build build = {0};
+    int rc;
+
+    *desired = NULL;
+    if (report != NULL)
+        *report = NULL;
+    if (owner == NULL)
+        return err_set(err, ERR_NOMEM, "reading the desired state: out of memory");
+    build.desired = &owner->desired;
+    build.arena = &owner->arena;
+    snprintf(owner->desired.commit, sizeof owner->desired.commit, "%s", commit);
+    owner->desired.cluster_name = "flock";
+    owner->desired.hold_down_s = DESIRED_HOLD_DOWN_S;
+    read_all(&build, files, count);
+    arena_free(&build.scratch);
+    rc = report_finish(&build.report, report, err);
+    if (rc != 0)
+        desired_free(&owner->desired);
+    else
+        *desired = &owner->desired;
+    return rc;
+}
+
+void desired_free(struct desired *desired)
+{
+    struct owner *owner = (struct owner *)desired; /* its first member */
+
+    if (desired == NULL)
+        return;
+    arena_free(&owner->arena);
+    free(owner);
+}

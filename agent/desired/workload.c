@@ -1,0 +1,373 @@
+/* Workload and CronWorkload: from what is written to desired_workload. */
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/desired/build.h"
+#include "agent/desired/cron.h"
+#include "agent/desired/formats.h"
+#include "agent/desired/reference.h"
+#include "proto/base/id.h"
+
+static_assert(DESIRED_PORTS_MAX == VALUE_PORTS_MAX, "all ports of a workload fit its record");
+
+static int no_memory(const struct object *object)
+{
+    return report_no_memory(&object->build->report);
+}
+
+static size_t texts_count(const char *const *texts)
+{
+    size_t count = 0;
+
+    while (texts != NULL && texts[count] != NULL)
+        count++;
+    return count;
+}
+
+static int add_need(const struct object *object, struct workload_item *item, const char *path,
+                    const char *workload, const char *port)
+{
+    struct arena *scratch = &object->build->scratch;
+    struct need *need;
+
+    if (++item->need_count > DESIRED_NEEDS_MAX)
+        return object_error(object, path, "the workload names others more than %d times",
+                            DESIRED_NEEDS_MAX);
+    need = arena_alloc(scratch, sizeof *need);
+    if (need == NULL)
+        return no_memory(object);
+    need->path = arena_text(scratch, path, strlen(path));
+    need->line = tree_line(object->root, path);
+    need->workload = arena_text(scratch, workload, strlen(workload));
+    need->port = port != NULL ? arena_text(scratch, port, strlen(port)) : NULL;
+    if (need->path == NULL || need->workload == NULL || (port != NULL && need->port == NULL))
+        return no_memory(object);
+    *item->needs_end = need;
+    item->needs_end = &need->next;
+    return 0;
+}
+
+/* Notes the references of @text, which stands at @path. */
+static int read_references(const struct object *object, struct workload_item *item,
+                           const char *path, const char *text)
+{
+    struct reference reference;
+    struct err err;
+    size_t from = 0;
+    int found;
+
+    while ((found = reference_next(text, from, &reference, &err)) == 1) {
+        from = reference.end;
+        if (reference.kind == REFERENCE_SERVICE) {
+            int rc = add_need(object, item, path, reference.workload, reference.port);
+            if (rc != 0)
+                return rc;
+        }
+    }
+    return found == 0 ? 0 : object_error(object, path, "%s", err.text);
+}
+
+static int read_command(const struct object *object, const struct kind_workload *spec,
+                        struct workload_item *item)
+{
+    size_t commands = texts_count(spec->command), args = texts_count(spec->args);
+    const char **all = arena_array(object->build->arena, commands + args + 1, sizeof *all);
+    char path[SCHEMA_PATH_MAX];
+    int rc = 0;
+
+    if (all == NULL)
+        return no_memory(object);
+    if (spec->command[0][0] == '\0')
+        return object_error(object, "spec.command[0]", "the program's name is empty");
+    for (size_t i = 0; i < commands + args && rc == 0; i++) {
+        bool first = i < commands;
+        all[i] = first ? spec->command[i] : spec->args[i - commands];
+        snprintf(path, sizeof path, "spec.%s[%zu]", first ? "command" : "args",
+                 first ? i : i - commands);
+        rc = read_references(object, item, path, all[i]);
+    }
+    item->workload.command = all;
+    return rc;
+}
+
+/* What agentd itself sets in the environment of a workload. */
+static bool env_reserved(const char *name, bool has_ports)
+{
+    if (strcmp(name, "HOST") == 0)
+        return true;
+    return has_ports && (strcmp(name, "PORT") == 0 || strcmp(name, "METRICS_PORT") == 0 ||
+                         strncmp(name, "PORT_", 5) == 0);
+}
+
+static int by_name(const void *left, const void *right)
+{
+    const struct desired_pair *a = left, *b = right;
+
+    return strcmp(a->name, b->name);
+}
+
+static int read_env(const struct object *object, const struct kind_workload *spec,
+                    struct workload_item *item)
+{
+    const struct kind_env *env = spec->env.items;
+    struct desired_pair *pairs = arena_array(object->build->arena, spec->env.count, sizeof *pairs);
+    char path[SCHEMA_PATH_MAX];
+    int first_rc = 0;
+
+    if (pairs == NULL)
+        return no_memory(object);
+    for (size_t i = 0; i < spec->env.count; i++) {
+        int rc;
+        pairs[i].name = env[i].name;
+        pairs[i].value = env[i].value != NULL ? env[i].value : "";
+        snprintf(path, sizeof path, "spec.env[%zu].value", i);
+        rc = read_references(object, item, path, pairs[i].value);
+        snprintf(path, sizeof path, "spec.env[%zu].name", i);
+        if (rc == 0 && env_reserved(env[i].name, spec->ports.count > 0))
+            rc = object_error(object, path, "%s is set by agentd: leave it out", env[i].name);
+        for (size_t j = 0; rc == 0 && j < i; j++)
+            if (strcmp(env[j].name, env[i].name) == 0)
+                rc = object_error(object, path, "%s stands here for the second time", env[i].name);
+        first_rc = first_rc != 0 ? first_rc : rc;
+    }
+    qsort(pairs, spec->env.count, sizeof *pairs, by_name);
+    item->workload.env = (struct desired_map){.pairs = pairs, .count = spec->env.count};
+    return first_rc;
+}
+
+static int read_ports(const struct object *object, const struct kind_workload *spec,
+                      struct desired_workload *workload)
+{
+    const struct kind_port *written = spec->ports.items;
+    size_t count = spec->ports.count;
+    struct desired_port *ports = arena_array(object->build->arena, count, sizeof *ports);
+    char path[SCHEMA_PATH_MAX];
+
+    if (ports == NULL)
+        return no_memory(object);
+    for (size_t i = 0; i < count; i++) {
+        ports[i].name = written[i].name != NULL ? written[i].name : "http";
+        ports[i].port = (uint16_t)written[i].port;
+        snprintf(path, sizeof path, "spec.ports[%zu]", i);
+        if (written[i].name == NULL && count > 1)
+            return object_error(object, path,
+                                "a name is missing: with several ports each needs "
+                                "one");
+        for (size_t j = 0; j < i; j++) {
+            if (strcmp(ports[j].name, ports[i].name) == 0)
+                return object_error(object, path, "the name \"%s\" is used by two ports",
+                                    ports[i].name);
+            if (ports[j].port == ports[i].port && ports[i].port != 0)
+                return object_error(object, path, "the number %u is used by two ports",
+                                    (unsigned)ports[i].port);
+        }
+    }
+    workload->ports = ports;
+    workload->port_count = count;
+    return 0;
+}
+
+static void port_names(const struct desired_workload *workload, char *text, size_t size)
+{
+    size_t used = 0;
+
+    snprintf(text, size, "%s", workload->port_count == 0 ? "it has none" : "it has ");
+    for (size_t i = 0; i < workload->port_count; i++) {
+        used = strlen(text);
+        snprintf(text + used, size - used, i > 0 ? ", %s" : "%s", workload->ports[i].name);
+    }
+}
+
+/* The name of the port that a probe asks: by name, by number, or the only one. */
+static int read_probe_port(const struct object *object, const char *path, const char *wanted,
+                           const struct desired_workload *workload, const char **name)
+{
+    char names[160];
+    uint64_t number = 0;
+
+    if (wanted == NULL && workload->port_count == 1) {
+        *name = workload->ports[0].name;
+        return 0;
+    }
+    port_names(workload, names, sizeof names);
+    if (wanted == NULL)
+        return object_error(object, path, "which port of the workload? (%s)", names);
+    if (!schema_number(wanted, &number))
+        number = 0;
+    for (size_t i = 0; i < workload->port_count; i++) {
+        const struct desired_port *port = &workload->ports[i];
+        if (strcmp(port->name, wanted) == 0 || (number != 0 && port->port == number)) {
+            *name = port->name;
+            return 0;
+        }
+    }
+    return object_error(object, path, "the workload has no port \"%s\"; %s", wanted, names);
+}
+
+static int read_probe(const struct object *object, const char *field,
+                      const struct kind_probe *written, const struct desired_workload *workload,
+                      struct desired_probe *probe)
+{
+    char path[SCHEMA_PATH_MAX];
+
+    if (written == NULL)
+        return 0;
+    snprintf(path, sizeof path, "spec.%s", field);
+    if ((written->http != NULL) + (written->tcp != NULL) + (written->exec != NULL) != 1)
+        return object_error(object, path, "expected exactly one of httpGet, tcpSocket and exec");
+    if (written->success_threshold != 1 && probe != &workload->readiness) {
+        snprintf(path, sizeof path, "spec.%s.successThreshold", field);
+        return object_error(object, path, "only a readinessProbe may have another value than 1");
+    }
+    probe->initial_delay_s = written->initial_delay_s;
+    probe->period_s = written->period_s;
+    probe->timeout_s = written->timeout_s;
+    probe->success_threshold = written->success_threshold;
+    probe->failure_threshold = written->failure_threshold;
+    if (written->exec != NULL) {
+        probe->kind = DESIRED_PROBE_EXEC;
+        probe->command = written->exec->command;
+        return 0;
+    }
+    if (written->http != NULL) {
+        probe->kind = DESIRED_PROBE_HTTP;
+        probe->path = written->http->path != NULL ? written->http->path : "/";
+        snprintf(path, sizeof path, "spec.%s.httpGet.port", field);
+        return read_probe_port(object, path, written->http->port, workload, &probe->port);
+    }
+    probe->kind = DESIRED_PROBE_TCP;
+    snprintf(path, sizeof path, "spec.%s.tcpSocket.port", field);
+    return read_probe_port(object, path, written->tcp->port, workload, &probe->port);
+}
+
+static int read_depends(const struct object *object, const struct kind_workload *spec,
+                        struct workload_item *item)
+{
+    static const char *const nothing[] = {NULL};
+    const char *const *names = spec->depends_on != NULL ? spec->depends_on : nothing;
+    char path[SCHEMA_PATH_MAX];
+    int rc;
+
+    for (size_t i = 0; names[i] != NULL; i++) {
+        snprintf(path, sizeof path, "spec.dependsOn[%zu]", i);
+        for (size_t j = 0; j < i; j++)
+            if (strcmp(names[j], names[i]) == 0)
+                return object_error(object, path, "%s stands here for the second time", names[i]);
+        rc = add_need(object, item, path, names[i], NULL);
+        if (rc != 0)
+            return rc;
+    }
+    item->workload.depends_on = names;
+    return 0;
+}
+
+static void read_limits(const struct kind_workload *spec, struct desired_workload *workload)
+{
+    const struct kind_limits *limits = spec->resources != NULL ? spec->resources->limits : NULL;
+
+    if (limits == NULL)
+        return;
+    if (limits->memory != NULL)
+        format_read_memory(limits->memory, &workload->memory_limit);
+    if (limits->cpu != NULL)
+        format_read_cpu(limits->cpu, &workload->cpu_limit_milli);
+}
+
+static int read_cron(const struct object *object, const struct kind_workload *spec,
+                     struct desired_workload *workload)
+{
+    struct cron_schedule schedule;
+    struct err err;
+
+    workload->replicas = 1;
+    workload->schedule = (struct desired_schedule){
+        .expression = spec->schedule,
+        .concurrency = spec->concurrency,
+        .starting_deadline_s = spec->starting_deadline_s,
+        .suspend = spec->suspend,
+    };
+    if (cron_parse(spec->schedule, &schedule, &err) != 0)
+        return object_error(object, "spec.schedule", "%s", err.text);
+    return 0;
+}
+
+static int check_identity(const struct object *object, const struct desired_workload *workload)
+{
+    if (strlen(workload->app) + strlen(workload->name) + sizeof "/.255" > INSTANCE_MAX)
+        return object_error(object, "metadata.name",
+                            "\"%s/%s\" is too long; expected at most %zu "
+                            "bytes",
+                            workload->app, workload->name, (size_t)INSTANCE_MAX - sizeof ".255");
+    if (workload->singleton && workload->replicas > 1)
+        return object_error(object, "spec.replicas", "a singleton has at most one instance");
+    return 0;
+}
+
+static int read_probes(const struct object *object, const struct kind_workload *spec,
+                       struct desired_workload *w)
+{
+    int startup = read_probe(object, "startupProbe", spec->startup, w, &w->startup);
+    int readiness = read_probe(object, "readinessProbe", spec->readiness, w, &w->readiness);
+    int liveness = read_probe(object, "livenessProbe", spec->liveness, w, &w->liveness);
+
+    return startup != 0 ? startup : readiness != 0 ? readiness : liveness;
+}
+
+/* Every part is read, so that every error is reported; the code of one of them is returned. */
+static int read_parts(const struct object *object, const struct kind_workload *spec,
+                      struct workload_item *item)
+{
+    struct desired_workload *w = &item->workload;
+    int rc = check_identity(object, w);
+    int part;
+
+    part = w->cron ? read_cron(object, spec, w) : 0;
+    rc = rc != 0 ? rc : part;
+    part = read_command(object, spec, item);
+    rc = rc != 0 ? rc : part;
+    part = read_env(object, spec, item);
+    rc = rc != 0 ? rc : part;
+    part = read_ports(object, spec, w);
+    if (part == 0) /* probes name ports */
+        part = read_probes(object, spec, w);
+    rc = rc != 0 ? rc : part;
+    part = read_depends(object, spec, item);
+    return rc != 0 ? rc : part;
+}
+
+int workload_read(const struct object *object, bool cron)
+{
+    const struct kind_workload *spec = object->document->spec;
+    struct workload_item *item = arena_alloc(&object->build->scratch, sizeof *item);
+    int rc;
+
+    if (item == NULL)
+        return no_memory(object);
+    item->workload = (struct desired_workload){
+        .app = object->app,
+        .name = object->document->metadata->name,
+        .file = object->file,
+        .line = object_line(object),
+        .labels = object->document->metadata->labels,
+        .replicas = spec->replicas,
+        .singleton = spec->singleton,
+        .cron = cron,
+        .working_dir = spec->working_dir,
+        .user = spec->user,
+        .listen = spec->listen,
+        .restart = spec->restart,
+        .stop_grace_s = spec->stop_grace_s,
+        .node_selector = spec->node_selector,
+    };
+    item->needs_end = &item->needs;
+    read_limits(spec, &item->workload);
+    rc = read_parts(object, spec, item);
+    if (rc != 0)
+        return rc;
+    item->workload.generation = workload_generation(&item->workload);
+    item->next = object->build->workload_items;
+    object->build->workload_items = item;
+    return 0;
+}
