@@ -88,6 +88,21 @@ int keys_shared(const struct keys_identity *identity, const uint8_t peer[KEYS_PU
     return rc;
 }
 
+void keys_derive(const uint8_t secret[KEYS_SHARED], const char *label, const void *data, size_t len,
+                 uint8_t key[KEYS_DERIVED])
+{
+    crypto_generichash_state state;
+    uint8_t label_len = (uint8_t)strlen(label);
+
+    crypto_generichash_init(&state, secret, KEYS_SHARED, KEYS_DERIVED);
+    crypto_generichash_update(&state, &label_len, 1);
+    crypto_generichash_update(&state, (const uint8_t *)label, label_len);
+    if (len > 0)
+        crypto_generichash_update(&state, data, len);
+    crypto_generichash_final(&state, key, KEYS_DERIVED);
+    keys_wipe(&state, sizeof state);
+}
+
 /* A piece of what is hashed; up to three of them follow the label. */
 struct piece {
     const void *data;

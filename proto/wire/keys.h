@@ -68,6 +68,12 @@ node_id keys_node_id(const uint8_t public_key[KEYS_PUBLIC]);
 int keys_shared(const struct keys_identity *identity, const uint8_t peer[KEYS_PUBLIC],
                 uint8_t shared[KEYS_SHARED]);
 
+/* A key of 32 bytes from a secret of 32 bytes: keyed BLAKE2b-256 over the label, its length before
+ * it, and @data. */
+#define KEYS_DERIVED 32
+void keys_derive(const uint8_t secret[KEYS_SHARED], const char *label, const void *data, size_t len,
+                 uint8_t key[KEYS_DERIVED]);
+
 /* Signatures over bytes under a label, for what has no function of its own below. */
 void keys_sign(const struct keys_identity *identity, const char *label, const void *data,
                size_t len, uint8_t signature[KEYS_SIGNATURE]);
