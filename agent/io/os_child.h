@@ -22,7 +22,7 @@ struct child_spec {
     bool set_ids;            /* become @uid and @gid, no other groups; needs root */
     uid_t uid;
     gid_t gid;
-    const void *input; /* @input_size bytes for stdin; it is /dev/null if there are none */
+    const void *input; /* @input_size bytes for stdin, which ends behind them */
     size_t input_size;
     size_t output_max; /* bytes of stdout; one more is an error */
     int timeout_ms;    /* wall-clock, > 0 */
@@ -38,9 +38,10 @@ struct child_result {
 };
 
 /* Success means that the program ran to its end by itself; its status is the caller's to judge. Its
- * process group does not outlive the call. On success @result is freed by child_result_free.
- * Errors: ERR_NOTFOUND (no such program), ERR_DENIED (not executable, or the user could not be
- * changed), ERR_TIMEOUT, ERR_LIMIT (too much output), ERR_IO, ERR_NOMEM. */
+ * process group, where any of it is left, is killed before the call returns. On success @result is
+ * freed by child_result_free. Errors: ERR_NOTFOUND (no such program), ERR_DENIED (not executable,
+ * or the user could not be changed), ERR_TIMEOUT, ERR_LIMIT (too much output), ERR_IO, ERR_NOMEM.
+ */
 int child_run(const struct child_spec *spec, struct child_result *result, struct err *err);
 
 void child_result_free(struct child_result *result);
