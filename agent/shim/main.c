@@ -488,6 +488,8 @@ int main(int argc, char **argv)
     if (rc == ERR_NONE) {
         snprintf(shim.record.instance, sizeof shim.record.instance, "%s", spec.instance);
         shim.record.generation = spec.generation;
+        if (spec.note != NULL)
+            snprintf(shim.record.note, sizeof shim.record.note, "%s", spec.note);
         shim.record.deadline_ms = spec.deadline_ms;
         shim.stop_signal = spec.stop_signal;
         shim.stop_timeout_ms = spec.stop_timeout_ms;

@@ -133,15 +133,15 @@ size_t shim_record_encode(const struct shim_record *r, char buffer[SHIM_RECORD_M
     int n =
         snprintf(buffer, SHIM_RECORD_MAX,
                  VERSION_LINE
-                 "instance=%s\ngeneration=%" PRIu64 "\nstate=%s\nshim_pid=%" PRId32 "\npid=%" PRId32
-                 "\nstart_ticks=%" PRIu64 "\nstarted_ms=%" PRId64 "\nstarted_wall_ms=%" PRId64
-                 "\nended_ms=%" PRId64 "\nended_wall_ms=%" PRId64
+                 "instance=%s\ngeneration=%" PRIu64 "\nnote=%s\nstate=%s\nshim_pid=%" PRId32
+                 "\npid=%" PRId32 "\nstart_ticks=%" PRIu64 "\nstarted_ms=%" PRId64
+                 "\nstarted_wall_ms=%" PRId64 "\nended_ms=%" PRId64 "\nended_wall_ms=%" PRId64
                  "\nexit=%s\nexit_value=%d\ncause=%s\ndeadline_ms=%" PRId64 "\nlog_lines=%" PRIu64
                  "\nlog_dropped=%" PRIu64 "\ngarbage=%" PRIu64 "\ncode=%d\nerrnum=%d\ntext=",
-                 r->instance, r->generation, states[r->state], r->shim_pid, r->pid, r->start_ticks,
-                 r->started_ms, r->started_wall_ms, r->ended_ms, r->ended_wall_ms, exits[r->exit],
-                 r->exit_value, causes[r->cause], r->deadline_ms, r->log_lines, r->log_dropped,
-                 r->garbage, r->code, r->errnum);
+                 r->instance, r->generation, r->note, states[r->state], r->shim_pid, r->pid,
+                 r->start_ticks, r->started_ms, r->started_wall_ms, r->ended_ms, r->ended_wall_ms,
+                 exits[r->exit], r->exit_value, causes[r->cause], r->deadline_ms, r->log_lines,
+                 r->log_dropped, r->garbage, r->code, r->errnum);
     size_t len = (size_t)n;
 
     /* The text may hold anything that a path can. */
@@ -196,6 +196,8 @@ static int record_line(const struct line *line, struct shim_record *r)
         if (!shim_instance_valid(line->value))
             return ERR_INVALID;
         snprintf(r->instance, sizeof r->instance, "%.*s", INSTANCE_MAX - 1, line->value);
+    } else if (strcmp(key, "note") == 0) {
+        snprintf(r->note, sizeof r->note, "%s", line->value);
     } else if (strcmp(key, "text") == 0) {
         snprintf(r->text, sizeof r->text, "%s", line->value);
     } else if (strcmp(key, "state") == 0) {

@@ -40,6 +40,7 @@
 #define SHIM_RECORD_MAX 2048         /* bytes of a record */
 #define SHIM_REQUEST_MAX 256         /* bytes of a request */
 #define SHIM_TEXT_MAX 256            /* bytes of a record's text, terminating zero included */
+#define SHIM_NOTE_MAX 256            /* bytes of the caller's note, terminating zero included */
 #define SHIM_CLIENTS_MAX 4           /* connections at a time */
 #define SHIM_LINE_MAX 16384          /* bytes of text in a frame */
 #define SHIM_LOG_FILE_MIN 65536      /* a smaller limit of a log file is raised to this */
@@ -59,6 +60,8 @@
 struct shim_spec {
     const char *instance;
     uint64_t generation;     /* of the caller's choice; returned in every record */
+    const char *note;        /* of the caller's choice, in one line, and returned likewise: what a
+                                restarted agent must know (ports …); no secret. NULL: none */
     const char *dir;         /* the instance's folder, absolute; must exist */
     const char *log_dir;     /* absolute, must exist; NULL: output is thrown away */
     uint64_t log_file_bytes; /* a file is rotated before it grows beyond this */
@@ -115,6 +118,7 @@ enum shim_cause {
 struct shim_record {
     char instance[INSTANCE_MAX];
     uint64_t generation;
+    char note[SHIM_NOTE_MAX];
     enum shim_state state;
     int32_t shim_pid;
     int32_t pid;             /* of the main process, session and process group; 0 before it is */

@@ -38,6 +38,9 @@ static int check(const struct shim_spec *s, struct err *err)
     if (s->dir == NULL || s->dir[0] != '/' || (s->log_dir != NULL && s->log_dir[0] != '/'))
         return err_set(err, ERR_INVALID, "instance %s: its folders must be absolute paths",
                        s->instance);
+    if (s->note != NULL && (strlen(s->note) >= SHIM_NOTE_MAX || strchr(s->note, '\n') != NULL))
+        return err_set(err, ERR_INVALID, "instance %s: its note is no line shorter than %d bytes",
+                       s->instance, SHIM_NOTE_MAX);
     if (s->argv[0] == NULL || s->argv[0][0] == '\0')
         return err_set(err, ERR_INVALID, "instance %s has no command", s->instance);
     if (s->stop_signal < 1 || s->stop_signal > 64)
@@ -105,6 +108,7 @@ int shim_spec_encode(const struct shim_spec *s, char *buffer, size_t size, size_
     put(&w, "version", VERSION);
     put_text(&w, "instance", s->instance);
     put_u64(&w, "generation", s->generation);
+    put_text(&w, "note", s->note);
     put_text(&w, "dir", s->dir);
     put_text(&w, "log_dir", s->log_dir);
     put_u64(&w, "log_file_bytes", s->log_file_bytes);
@@ -162,8 +166,12 @@ static int read_text(struct shim_spec *s, const char *key, const char *value)
         const char *key;
         const char **value;
     } keys[] = {
-        {"instance", &s->instance},       {"dir", &s->dir},       {"log_dir", &s->log_dir},
-        {"working_dir", &s->working_dir}, {"cgroup", &s->cgroup},
+        {"instance", &s->instance},
+        {"note", &s->note},
+        {"dir", &s->dir},
+        {"log_dir", &s->log_dir},
+        {"working_dir", &s->working_dir},
+        {"cgroup", &s->cgroup},
     };
 
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {

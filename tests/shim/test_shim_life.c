@@ -63,6 +63,7 @@ static void runs_as_specified_and_reports_the_exit(void **state)
 
     snprintf(go, sizeof go, "%s.go", rig->fifo_path);
     assert_int_equal(mkfifo(go, 0600), 0);
+    spec.note = "ports=8000";
     spec.argv[3] = "zero";
     spec.argv[4] = "one two";
     spec.env[2] = "COLOUR=blue";
@@ -71,6 +72,7 @@ static void runs_as_specified_and_reports_the_exit(void **state)
     shim = rig_start(rig, &spec, &started);
     assert_string_equal(started.instance, "shop/web.0");
     assert_int_equal(started.generation, 7);
+    assert_string_equal(started.note, "ports=8000");
     assert_int_equal(getsid(started.pid), started.pid);
     assert_int_equal(getpgid(started.pid), started.pid);
     assert_int_not_equal(getpgid(started.shim_pid), getpgid(0));

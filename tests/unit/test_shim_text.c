@@ -36,6 +36,7 @@ static struct shim_record full_record(void)
     };
 
     memset(r.instance, 'x', sizeof r.instance - 1);
+    memset(r.note, 'n', sizeof r.note - 1);
     memset(r.text, '=', sizeof r.text - 1);
     return r;
 }
@@ -53,6 +54,7 @@ static void a_record_comes_back(void **state)
     assert_int_equal(shim_record_decode(buffer, len, &read), ERR_NONE);
     assert_string_equal(read.instance, record.instance);
     assert_string_equal(read.text, record.text);
+    assert_string_equal(read.note, record.note);
     assert_int_equal(shim_record_encode(&read, buffer), len);
     record.text[3] = '\n';
     len = shim_record_encode(&record, buffer);
@@ -103,6 +105,7 @@ static struct shim_spec full_spec(void)
     return (struct shim_spec){
         .instance = "shop/web.0",
         .generation = UINT64_MAX,
+        .note = "ports=1,2",
         .dir = "/run/x",
         .log_dir = "/log",
         .log_file_bytes = 5,
@@ -137,6 +140,7 @@ static void a_specification_comes_back(void **state)
 
     assert_int_equal(shim_spec_encode(&spec, buffer, sizeof buffer, &len, &err), ERR_NONE);
     assert_int_equal(shim_spec_decode(buffer, len, &read, &err), ERR_NONE);
+    assert_string_equal(read.note, "ports=1,2");
     assert_string_equal(read.argv[1], "");
     assert_string_equal(read.argv[2], "a=b\n");
     assert_null(read.argv[3]);
@@ -164,6 +168,9 @@ static void impossible_specifications_are_refused(void **state)
         assert_false(shim_instance_valid(names[i]));
     spec = full_spec();
     spec.argv[0] = NULL;
+    assert_int_equal(shim_spec_encode(&spec, buffer, sizeof buffer, &len, &err), ERR_INVALID);
+    spec = full_spec();
+    spec.note = "two\nlines";
     assert_int_equal(shim_spec_encode(&spec, buffer, sizeof buffer, &len, &err), ERR_INVALID);
     spec = full_spec();
     spec.stop_signal = 0;
