@@ -14,8 +14,6 @@
 
 #define OUTPUT_MAX 256 /* bytes of a program's complaint that an error can carry */
 
-extern char **environ;
-
 /* Files in memory stand in for pipes: the child can neither block on them nor outlive our reading.
  */
 static int memory_file(const char *name, const char *content)
