@@ -1,0 +1,209 @@
+/* Values of records to bytes and back. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <string.h>
+
+#include "proto/record/value_codec.h"
+
+#define COMMIT "0123456789abcdef0123456789abcdef01234567"
+
+/* Encodes @v, checks that every shorter form and one byte more are refused, and leaves in the
+ * structure @back what decoding gives. Both start as zeros, so that they can be compared whole. */
+#define ROUND_TRIP(NAME, v, back)                                                                  \
+    do {                                                                                           \
+        uint8_t form[RECORD_VALUE_MAX + 1];                                                        \
+        size_t form_len;                                                                           \
+        assert_int_equal(value_##NAME##_encode(&(v), form, RECORD_VALUE_MAX, &form_len),           \
+                         ERR_NONE);                                                                \
+        for (size_t cut = 0; cut < form_len; cut++) {                                              \
+            size_t none;                                                                           \
+            uint8_t small[RECORD_VALUE_MAX];                                                       \
+            assert_int_equal(value_##NAME##_decode(form, cut, &(back)), ERR_INVALID);              \
+            assert_int_equal(value_##NAME##_encode(&(v), small, cut, &none), ERR_LIMIT);           \
+            assert_int_equal(none, 0);                                                             \
+        }                                                                                          \
+        form[form_len] = 0;                                                                        \
+        assert_int_equal(value_##NAME##_decode(form, form_len + 1, &(back)), ERR_INVALID);         \
+        memset(&(back), 0, sizeof(back));                                                          \
+        assert_int_equal(value_##NAME##_decode(form, form_len, &(back)), ERR_NONE);                \
+    } while (0)
+
+static void test_head(void **state)
+{
+    struct value_head v, back;
+    uint8_t bytes[RECORD_VALUE_MAX];
+    size_t len;
+
+    (void)state;
+    memset(&v, 0, sizeof v);
+    strcpy(v.name, "pi1");
+    v.role = VALUE_ROLE_AGENT;
+    v.serial = 3;
+    v.addr = (struct addr){.family = 4, .ip = {10, 77, 0, 2}, .port = 8801};
+    strcpy(v.version, "0.1.0");
+    memset(v.public_key, 0x11, sizeof v.public_key);
+    memset(v.admission, 0x22, sizeof v.admission);
+    ROUND_TRIP(head, v, back);
+    assert_memory_equal(&back, &v, sizeof v);
+    v.name[0] = 'P';
+    assert_int_equal(value_head_encode(&v, bytes, sizeof bytes, &len), ERR_INVALID);
+    v.name[0] = 'p';
+    v.role = 3;
+    assert_int_equal(value_head_encode(&v, bytes, sizeof bytes, &len), ERR_INVALID);
+    v.role = VALUE_ROLE_WITNESS;
+    v.addr.family = 5;
+    assert_int_equal(value_head_encode(&v, bytes, sizeof bytes, &len), ERR_INVALID);
+}
+
+static void test_node(void **state)
+{
+    struct value_node v, back;
+    uint8_t bytes[RECORD_VALUE_MAX];
+    size_t len;
+
+    (void)state;
+    memset(&v, 0, sizeof v);
+    v.started = 1700000000;
+    v.cpus = 4;
+    v.memory_mib = 3794;
+    v.gateway = true;
+    v.label_count = 2;
+    strcpy(v.labels[0].key, "role");
+    strcpy(v.labels[0].value, "edge");
+    strcpy(v.labels[1].key, "disk");
+    ROUND_TRIP(node, v, back);
+    assert_memory_equal(&back, &v, sizeof v);
+    v.labels[1].value[0] = '\n';
+    assert_int_equal(value_node_encode(&v, bytes, sizeof bytes, &len), ERR_INVALID);
+    v.label_count = VALUE_LABELS_MAX;
+    for (size_t i = 0; i < VALUE_LABELS_MAX; i++) {
+        memset(v.labels[i].key, 'k', VALUE_LABEL_MAX - 1);
+        memset(v.labels[i].value, 'v', VALUE_LABEL_MAX - 1);
+    }
+    assert_int_equal(value_node_encode(&v, bytes, sizeof bytes, &len), ERR_LIMIT);
+    assert_int_equal(len, 0);
+}
+
+static void test_commit(void **state)
+{
+    struct value_commit v, back;
+    uint8_t bytes[RECORD_VALUE_MAX];
+    size_t len;
+
+    (void)state;
+    memset(&v, 0, sizeof v);
+    strcpy(v.commit, COMMIT);
+    v.state = VALUE_COMMIT_FAILED;
+    v.applied = -1;
+    strcpy(v.subject, "shop: two replicas");
+    strcpy(v.reason, "apps/shop/api.yaml:7: \"replicas\" must be a number");
+    ROUND_TRIP(commit, v, back);
+    assert_memory_equal(&back, &v, sizeof v);
+    memset(v.reason, 'r', sizeof v.reason - 1); /* the largest value fits */
+    memset(v.subject, 's', sizeof v.subject - 1);
+    assert_int_equal(value_commit_encode(&v, bytes, sizeof bytes, &len), ERR_NONE);
+    strcpy(v.reason, "red \x1b[31m");
+    assert_int_equal(value_commit_encode(&v, bytes, sizeof bytes, &len), ERR_NONE);
+    assert_int_equal(value_commit_decode(bytes, len, &back), ERR_NONE);
+    assert_string_equal(back.reason, "red  [31m");
+    v.commit[3] = 'X';
+    assert_int_equal(value_commit_encode(&v, bytes, sizeof bytes, &len), ERR_INVALID);
+    v.commit[3] = '\0';
+    assert_int_equal(value_commit_encode(&v, bytes, sizeof bytes, &len), ERR_INVALID);
+    v.commit[0] = '\0';
+    assert_int_equal(value_commit_encode(&v, bytes, sizeof bytes, &len), ERR_NONE);
+}
+
+static void test_instance(void **state)
+{
+    struct value_instance v, back;
+    uint8_t bytes[RECORD_VALUE_MAX];
+    size_t len;
+
+    (void)state;
+    memset(&v, 0, sizeof v);
+    v.state = VALUE_READY;
+    v.generation = UINT64_MAX;
+    v.pid = 4711;
+    v.restarts = 2;
+    v.since = 1700000000;
+    v.exit_code = -1;
+    v.port_count = 2;
+    strcpy(v.ports[0].name, "http");
+    v.ports[0].port = 20001;
+    strcpy(v.ports[1].name, "metrics");
+    v.ports[1].port = 65535;
+    strcpy(v.reason, "answers");
+    ROUND_TRIP(instance, v, back);
+    assert_memory_equal(&back, &v, sizeof v);
+    v.state = 0;
+    assert_int_equal(value_instance_encode(&v, bytes, sizeof bytes, &len), ERR_INVALID);
+    v.state = VALUE_READY;
+    v.port_count = VALUE_PORTS_MAX + 1;
+    assert_int_equal(value_instance_encode(&v, bytes, sizeof bytes, &len), ERR_INVALID);
+}
+
+static void test_small_ones(void **state)
+{
+    struct value_vip vip, vip_back;
+    struct value_voters voters, voters_back;
+    struct value_adopted adopted = {.number = UINT32_MAX}, adopted_back;
+    uint8_t bytes[RECORD_VALUE_MAX];
+    size_t len;
+
+    (void)state;
+    memset(&vip, 0, sizeof vip);
+    vip.holding = true;
+    vip.epoch = UINT64_C(1) << 40;
+    vip.since = 1700000000;
+    strcpy(vip.reason, "by majority");
+    ROUND_TRIP(vip, vip, vip_back);
+    assert_memory_equal(&vip_back, &vip, sizeof vip);
+
+    memset(&voters, 0, sizeof voters);
+    voters.number = 7;
+    voters.count = 2;
+    voters.voters[0].v = 1;
+    voters.voters[1].v = UINT64_MAX;
+    ROUND_TRIP(voters, voters, voters_back);
+    assert_memory_equal(&voters_back, &voters, sizeof voters);
+    voters.voters[1].v = 0;
+    assert_int_equal(value_voters_encode(&voters, bytes, sizeof bytes, &len), ERR_INVALID);
+
+    ROUND_TRIP(adopted, adopted, adopted_back);
+    assert_int_equal(adopted_back.number, adopted.number);
+}
+
+static void test_admission(void **state)
+{
+    struct keys_identity cluster;
+    struct keys_admission admission = {.name = "pi2", .role = VALUE_ROLE_AGENT, .serial = 9}, back;
+    struct value_head head = {.version = "0.1.0"};
+    uint8_t seed[KEYS_SEED] = {4};
+
+    (void)state;
+    keys_from_seed(seed, &cluster);
+    memset(admission.public_key, 0x33, KEYS_PUBLIC);
+    keys_sign_admission(&cluster, &admission);
+    value_head_admit(&head, &admission);
+    value_head_admission(&head, &back);
+    assert_true(keys_verify_admission(cluster.public_key, &back));
+    assert_string_equal(back.name, "pi2");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_head),       cmocka_unit_test(test_node),
+        cmocka_unit_test(test_commit),     cmocka_unit_test(test_instance),
+        cmocka_unit_test(test_small_ones), cmocka_unit_test(test_admission),
+    };
+
+    if (keys_start(NULL) != ERR_NONE)
+        return 1;
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
