@@ -17,6 +17,7 @@
 #define TABLE "covey"
 #define SET_VIPS "vips"
 #define SET_LEASED "leased"
+#define BATCH_MAX 1024 /* bytes: six elements of less than 100 and both ends */
 
 static const uint8_t families[] = {NFPROTO_INET, NFPROTO_ARP};
 #define FAMILIES (sizeof families / sizeof families[0])
@@ -27,7 +28,7 @@ struct os_fence {
 
 /* One transaction of nftables: all of it or nothing. */
 struct batch {
-    _Alignas(struct nlmsghdr) char bytes[OS_MNL_REQUEST_MAX];
+    _Alignas(struct nlmsghdr) char bytes[BATCH_MAX];
     size_t len;
     uint32_t first; /* sequence number of its first message */
     uint32_t messages;

@@ -13,8 +13,7 @@
 #include "proto/base/err.h"
 #include "proto/base/id.h"
 
-#define OS_MNL_REQUEST_MAX 4096 /* bytes of one request */
-#define OS_MNL_ANSWER_MS 1000   /* an answer that takes longer is an error: the kernel is stuck */
+#define OS_MNL_ANSWER_MS 1000 /* an answer that takes longer is an error: the kernel is stuck */
 
 struct os_mnl {
     struct mnl_socket *socket;

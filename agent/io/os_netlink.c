@@ -15,6 +15,7 @@
 #include "agent/io/os_rtnl.h"
 
 #define LIFETIME_MAX_S 60
+#define REQUEST_MAX 256 /* bytes of one request: some five attributes */
 #define DUMP_ATTEMPTS 3 /* a dump that another change disturbs is begun anew */
 
 struct os_netlink {
@@ -22,7 +23,7 @@ struct os_netlink {
 };
 
 struct request {
-    _Alignas(struct nlmsghdr) char bytes[OS_MNL_REQUEST_MAX];
+    _Alignas(struct nlmsghdr) char bytes[REQUEST_MAX];
 };
 
 int os_netlink_open(struct os_netlink **netlink, struct err *err)
@@ -53,8 +54,11 @@ void os_netlink_close(struct os_netlink *netlink)
 static struct nlmsghdr *begin(struct request *r, uint16_t type, uint16_t flags, size_t size,
                               void **head)
 {
-    struct nlmsghdr *message = mnl_nlmsg_put_header(r->bytes);
+    struct nlmsghdr *message;
 
+    /* libmnl does not write what pads an attribute. */
+    *r = (struct request){.bytes = {0}};
+    message = mnl_nlmsg_put_header(r->bytes);
     message->nlmsg_type = type;
     message->nlmsg_flags = flags;
     *head = mnl_nlmsg_put_extra_header(message, size);

@@ -8,15 +8,20 @@
 
 #include "agent/io/os_mnl.h"
 
+#define REQUEST_MAX 256 /* bytes of one request: some five attributes */
+
 struct request {
-    _Alignas(struct nlmsghdr) char bytes[OS_MNL_REQUEST_MAX];
+    _Alignas(struct nlmsghdr) char bytes[REQUEST_MAX];
 };
 
 static struct nlmsghdr *begin(struct request *r, uint16_t family, uint8_t command)
 {
-    struct nlmsghdr *message = mnl_nlmsg_put_header(r->bytes);
+    struct nlmsghdr *message;
     struct genlmsghdr *head;
 
+    /* libmnl does not write what pads an attribute. */
+    *r = (struct request){.bytes = {0}};
+    message = mnl_nlmsg_put_header(r->bytes);
     message->nlmsg_type = family;
     head = mnl_nlmsg_put_extra_header(message, sizeof *head);
     head->cmd = command;
