@@ -1,0 +1,51 @@
+/* From a commit to the node's desired state: read it from the repository, or from a peer, check
+ * that it continues what is applied, parse and validate it, store it, hand it to the node. Git runs
+ * on a worker's thread, the store on another; nothing blocks the loop. */
+#ifndef COVEY_IO_UV_SYNC_H
+#define COVEY_IO_UV_SYNC_H
+
+#include "agent/core/effect.h"
+#include "agent/io/os_git.h"
+#include "agent/io/post.h"
+#include "agent/io/uv_worker.h"
+#include "proto/base/err.h"
+
+#define SYNC_WAITING_MAX 8 /* commits of peers that wait for their turn */
+
+struct uv_sync;
+
+
+struct uv_sync_config {
+    const struct git_repo *repo; /* borrowed for the life of the object, as the workers are */
+    struct worker *git;
+    struct worker *store;
+    struct post post;
+    /* Asks the peer @from for a bundle that leads from @have ("" for nothing) to @want, and calls
+     * uv_sync_bundle_done exactly once, later. */
+    void (*ask)(void *context, node_id from, const char *have, const char *want);
+    void *context;
+};
+
+/* Errors: ERR_NOMEM. */
+int uv_sync_create(const struct uv_sync_config *config, struct uv_sync **sync, struct err *err);
+
+/* Free only when both workers have stopped. NULL is allowed. */
+void uv_sync_free(struct uv_sync *sync);
+
+/* The branch may have moved (start, push, agentctl sync): apply what it stands at. */
+void uv_sync_branch(struct uv_sync *sync);
+
+/* EFFECT_FETCH. Posts NODE_DESIRED or NODE_COMMIT. */
+void uv_sync_fetch(struct uv_sync *sync, const struct effect_fetch *effect);
+
+/* The answer to config.ask. @bundle is the sync's from then on. */
+void uv_sync_bundle_done(struct uv_sync *sync, int code, char *bundle, size_t size,
+                         const char *reason);
+
+/* The commit that is applied, "" for none. */
+const char *uv_sync_applied(const struct uv_sync *sync);
+
+/* Nothing is under way and nothing waits. */
+bool uv_sync_idle(const struct uv_sync *sync);
+
+#endif
