@@ -1,0 +1,120 @@
+/* The daemon: one object that holds the node's machine and everything that carries out its effects.
+ *
+ *   agent_start.c   configuration and keys to a running agent, and back to nothing
+ *   agent_flock.c   entering a flock: init, join, what is known of the peers
+ *   agent_net.c     datagrams to messages and back; the one timer
+ *   agent_events.c  events into the node, effects out of it
+ *   agent_store.c   what is written to the store, on its worker
+ *   agent_peer.c    requests of other agents over the TCP link
+ *   agent_api.c     what the control socket and the page may ask
+ *
+ * Everything here runs on the loop's thread. */
+#ifndef COVEY_DAEMON_AGENT_H
+#define COVEY_DAEMON_AGENT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "agent/config/config.h"
+#include "agent/core/node.h"
+#include "agent/io/os_git.h"
+#include "agent/io/os_keystore.h"
+#include "agent/io/os_udp.h"
+#include "agent/io/uv_instances.h"
+#include "agent/io/uv_link.h"
+#include "agent/io/uv_sync.h"
+#include "agent/io/uv_vip.h"
+#include "agent/io/uv_worker.h"
+#include "agent/web/uv_http.h"
+#include "proto/wire/channel.h"
+#include "proto/wire/keys.h"
+
+#define AGENT_EVENTS_MAX 200 /* kept in memory for the page and the command line */
+
+struct agent_event { /* one line of the journal, as people see it */
+    int64_t time_ms;
+    uint64_t number; /* rising, from 1 at each start */
+    enum effect_severity severity;
+    char subject[INSTANCE_MAX];
+    char text[EFFECT_TEXT_MAX];
+};
+
+struct joining; /* agent_flock.c */
+
+struct agent {
+    uv_loop_t *loop;
+    struct config *config;
+    struct addr address; /* where peers reach this agent */
+    int fd_page;         /* listening socket of the status page that was passed in; −1: none */
+
+    struct keystore *keys;
+    struct keys_identity identity;
+    uint32_t boot;
+
+    struct worker *store;
+    struct worker *git;
+    struct git_repo repo;
+    char repo_path[4096];
+    char agentctl[4096]; /* beside agentd, for the hooks */
+    char shim[4096];
+
+    struct node *node; /* NULL until this node is in a flock */
+    struct channel *channel;
+    struct uv_vip *vip;
+    struct uv_instances *instances;
+    struct uv_sync *sync;
+    struct uv_link *link;
+    struct uv_http *control;
+    struct uv_http *page;
+    struct joining *joining;
+
+    int udp;
+    uv_poll_t udp_poll;
+    uv_timer_t timer;
+    uv_timer_t slow; /* once a minute: what needs no precision */
+    uint64_t sent_bytes;       /* datagrams without lease messages, IP and UDP headers included */
+    uint64_t sent_lease_bytes; /* lease messages likewise */
+
+    struct queued_event *queue_first, *queue_last;
+    bool draining;
+    int runtime_fd; /* the file of EFFECT_LEASE_PERSIST; −1: cannot be written */
+
+    struct agent_event events[AGENT_EVENTS_MAX];
+    uint64_t event_count;
+    struct event_batch *batch; /* on its way to the store, or being filled */
+    uv_timer_t batch_timer;
+
+    bool stopping;
+    int exit_status;
+};
+
+/* agent_start.c: runs until a signal or a fatal error; returns the exit status. */
+int agent_run(struct config *config);
+/* Ends the agent in order; the workloads live on. */
+void agent_stop(struct agent *agent, int exit_status);
+
+/* agent_flock.c */
+int agent_enter(struct agent *agent, struct err *err); /* keys are complete: make the node */
+void agent_leave_memory(struct agent *agent);          /* frees what agent_enter made */
+
+/* agent_net.c */
+int agent_net_open(struct agent *agent, struct err *err);
+void agent_net_close(struct agent *agent);
+void agent_net_send(struct agent *agent, const struct effect_send *send);
+void agent_net_out(struct agent *agent, const struct channel_out *out, bool lease);
+void agent_net_arm(struct agent *agent); /* the timer, after every change */
+
+/* agent_events.c */
+void agent_feed(struct agent *agent, const struct node_event *event);
+void agent_report(struct agent *agent, enum effect_severity severity, const char *subject,
+                  const char *format, ...) __attribute__((format(printf, 4, 5)));
+
+/* agent_store.c */
+void agent_store_peer(struct agent *agent, const struct effect_peer *peer);
+void agent_store_voters(struct agent *agent, const struct voters_state *voters);
+void agent_store_boot(struct agent *agent, uint32_t at_least);
+void agent_store_event(struct agent *agent, const struct agent_event *event);
+void agent_store_flush(struct agent *agent);
+
+#endif

@@ -1,0 +1,278 @@
+/* Events into the node, effects out of it. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "agent/daemon/agent.h"
+#include "agent/daemon/saved.h"
+#include "agent/io/os_clock.h"
+
+struct queued_event {
+    struct queued_event *next;
+    struct node_event event;
+    char instance[INSTANCE_MAX];
+    char reason[ERR_TEXT_MAX];
+    char subject[VALUE_REASON_MAX];
+};
+
+/* ---- the journal ---- */
+
+void agent_report(struct agent *agent, enum effect_severity severity, const char *subject,
+                  const char *format, ...)
+{
+    static const char *const words[] = {
+        [EFFECT_INFO] = "info", [EFFECT_WARNING] = "warning", [EFFECT_ERROR] = "error"};
+    /* What journald reads as the priority of a line (sd-daemon(3)). */
+    static const int priorities[] = {
+        [EFFECT_INFO] = 6, [EFFECT_WARNING] = 4, [EFFECT_ERROR] = 3};
+    struct agent_event *event = &agent->events[agent->event_count % AGENT_EVENTS_MAX];
+    va_list args;
+
+    event->time_ms = os_clock_wall_ms();
+    event->number = ++agent->event_count;
+    event->severity = severity;
+    snprintf(event->subject, sizeof event->subject, "%s", subject);
+    va_start(args, format);
+    vsnprintf(event->text, sizeof event->text, format, args);
+    va_end(args);
+    if (getenv("JOURNAL_STREAM") != NULL)
+        fprintf(stderr, "<%d>%s: %s\n", priorities[severity], event->subject, event->text);
+    else
+        fprintf(stderr, "%-7s %s: %s\n", words[severity], event->subject, event->text);
+    agent_store_event(agent, event);
+    if (agent->page != NULL)
+        uv_http_notify(agent->page);
+}
+
+/* ---- effects ---- */
+
+static void persist(struct agent *agent, bool *failed)
+{
+    struct node_event event = {.type = NODE_PERSIST_FAILED};
+    struct node_saved saved;
+    struct err err;
+
+    node_export(agent->node, os_clock_now(), &saved);
+    if (saved_write(agent->runtime_fd, &saved, &err) == ERR_NONE)
+        return;
+    agent_report(agent, EFFECT_ERROR, "lease", "%s. No lease is taken or granted meanwhile",
+                 err.text);
+    *failed = true;
+    agent_feed(agent, &event);
+}
+
+static void keep_peer(struct agent *agent, const struct effect_peer *peer)
+{
+    struct err err;
+
+    if (peer->revoked)
+        channel_remove_peer(agent->channel, peer->id);
+    else if (channel_add_peer(agent->channel, peer->head->public_key, &err) != ERR_NONE)
+        agent_report(agent, EFFECT_ERROR, "node", "%s cannot be talked to: %s", peer->head->name,
+                     err.text);
+    agent_store_peer(agent, peer);
+}
+
+struct peer_addresses {
+    struct addr list[64];
+    size_t count;
+};
+
+static void announce(struct agent *agent, const struct effect_fence *fence)
+{
+    struct peer_addresses peers = {.count = 0};
+    struct status *status;
+
+    /* The other nodes of the flock are neighbours that must not keep a stale entry either. */
+    if (node_status(agent->node, os_clock_now(), os_clock_wall_ms() / 1000, &status) == ERR_NONE) {
+        for (size_t i = 0; i < status->node_count && peers.count < 64; i++)
+            if (!status->nodes[i].self)
+                peers.list[peers.count++] = status->nodes[i].addr;
+        status_free(status);
+    }
+    uv_vip_announce(agent->vip, fence, peers.list, peers.count);
+}
+
+static bool is_lease(const struct effect *effect)
+{
+    uint8_t type = effect->type == EFFECT_SEND ? effect->send->msg.type : 0;
+
+    return effect->type == EFFECT_FENCE_OPEN || type == MSG_LEASE_REQUEST ||
+           type == MSG_LEASE_REPLY || type == MSG_LEASE_RELEASE || type == MSG_LEASE_TRANSFER;
+}
+
+static void carry_out(struct agent *agent, const struct effect *effect)
+{
+    switch (effect->type) {
+    case EFFECT_SEND:
+        agent_net_send(agent, effect->send);
+        break;
+    case EFFECT_LEASE_PERSIST:
+        break; /* execute() */
+    case EFFECT_VOTERS:
+        agent_store_voters(agent, &effect->voters);
+        break;
+    case EFFECT_GATEWAY:
+        uv_vip_gateway(agent->vip);
+        break;
+    case EFFECT_FENCE_OPEN:
+        uv_vip_open(agent->vip, &effect->fence);
+        break;
+    case EFFECT_FENCE_CLOSE:
+        uv_vip_shut(agent->vip, &effect->fence);
+        break;
+    case EFFECT_ANNOUNCE:
+        announce(agent, &effect->fence);
+        break;
+    case EFFECT_START:
+        uv_instances_start(agent->instances, &effect->start);
+        break;
+    case EFFECT_STOP:
+        uv_instances_stop(agent->instances, &effect->stop);
+        break;
+    case EFFECT_EXTEND:
+        uv_instances_extend(agent->instances, &effect->stop);
+        break;
+    case EFFECT_FORGET:
+        uv_instances_forget(agent->instances, &effect->stop);
+        break;
+    case EFFECT_PROBE:
+        uv_instances_probe(agent->instances, &effect->probe);
+        break;
+    case EFFECT_FETCH:
+        uv_sync_fetch(agent->sync, &effect->fetch);
+        break;
+    case EFFECT_KEEP_PEER:
+        keep_peer(agent, &effect->peer);
+        break;
+    case EFFECT_RAISE_BOOT:
+        agent_store_boot(agent, effect->boot);
+        break;
+    case EFFECT_EVENT:
+        agent_report(agent, effect->event->severity, effect->event->subject, "%s",
+                     effect->event->text);
+        break;
+    }
+}
+
+static void execute(struct agent *agent, const struct node_out *out)
+{
+    bool persist_failed = false;
+
+    for (size_t i = 0; i < out->count; i++) {
+        if (out->effects[i].type == EFFECT_LEASE_PERSIST && !persist_failed)
+            persist(agent, &persist_failed);
+        else if (!persist_failed || !is_lease(&out->effects[i]))
+            carry_out(agent, &out->effects[i]);
+    }
+}
+
+/* ---- events ---- */
+
+static void watch_addresses(struct agent *agent)
+{
+    const struct desired *desired = node_desired(agent->node);
+    struct addr addresses[DESIRED_VIPS_MAX];
+    size_t count = 0;
+
+    for (size_t i = 0; desired != NULL && i < desired->vip_count; i++)
+        if (desired->vips[i].address.family != 0 && count < DESIRED_VIPS_MAX)
+            addresses[count++] = desired->vips[i].address;
+    uv_vip_watch(agent->vip, addresses, count);
+}
+
+static void step(struct agent *agent, struct node_event *event)
+{
+    struct node_out out;
+
+    event->wall = os_clock_wall_ms() / 1000;
+    /* The clock is read after the event came in: a promise by an older clock would be too short. */
+    if (node_step(agent->node, os_clock_now(), event, &out) == ERR_NOMEM) {
+        fprintf(stderr, "agentd: out of memory; ending, to be started anew. The workloads live "
+                        "on, the addresses end with their leases\n");
+        abort();
+    }
+    execute(agent, &out);
+    if (event->type == NODE_DESIRED)
+        watch_addresses(agent);
+}
+
+static bool has_instance(const struct node_event *event)
+{
+    return event->type == NODE_FOUND || event->type == NODE_STARTED ||
+           event->type == NODE_EXITED || event->type == NODE_PROBE;
+}
+
+static const char *keep_text(char *copy, size_t size, const char *text)
+{
+    if (text == NULL)
+        return NULL;
+    snprintf(copy, size, "%s", text);
+    return copy;
+}
+
+/* Copies what the event borrows. */
+static struct queued_event *copy_event(const struct node_event *event)
+{
+    struct queued_event *copy = calloc(1, sizeof *copy);
+    struct node_event *e;
+
+    if (copy == NULL)
+        return NULL;
+    copy->event = *event;
+    e = &copy->event;
+    if (has_instance(event)) /* .instance stands first in both structures */
+        snprintf(copy->instance, sizeof copy->instance, "%s", event->instance.instance);
+    if (event->type == NODE_PROBE) {
+        e->probe.instance = copy->instance;
+        e->probe.reason = keep_text(copy->reason, sizeof copy->reason, e->probe.reason);
+    } else if (has_instance(event)) {
+        e->instance.instance = copy->instance;
+        e->instance.reason = keep_text(copy->reason, sizeof copy->reason, e->instance.reason);
+    } else if (event->type == NODE_COMMIT) {
+        e->commit.reason = keep_text(copy->reason, sizeof copy->reason, e->commit.reason);
+    } else if (event->type == NODE_FENCE) {
+        e->fence.reason = keep_text(copy->reason, sizeof copy->reason, e->fence.reason);
+    } else if (event->type == NODE_DESIRED) {
+        e->desired.subject = keep_text(copy->subject, sizeof copy->subject, e->desired.subject);
+    }
+    return copy;
+}
+
+static void drain(struct agent *agent)
+{
+    while (agent->queue_first != NULL) {
+        struct queued_event *first = agent->queue_first;
+        agent->queue_first = first->next;
+        step(agent, &first->event);
+        free(first);
+    }
+}
+
+void agent_feed(struct agent *agent, const struct node_event *event)
+{
+    struct node_event copy = *event;
+    struct queued_event *queued;
+
+    if (agent->node == NULL)
+        return;
+    if (!agent->draining) {
+        agent->draining = true;
+        step(agent, &copy);
+        drain(agent);
+        agent->draining = false;
+        agent_net_arm(agent);
+        return;
+    }
+    queued = copy_event(event);
+    if (queued == NULL)
+        abort(); /* as in step() */
+    if (agent->queue_first == NULL)
+        agent->queue_first = queued;
+    else
+        agent->queue_last->next = queued;
+    agent->queue_last = queued;
+}
