@@ -20,6 +20,7 @@
 #include "agent/core/node.h"
 #include "agent/io/os_git.h"
 #include "agent/io/os_keystore.h"
+#include "agent/io/os_saved.h"
 #include "agent/io/os_udp.h"
 #include "agent/io/uv_instances.h"
 #include "agent/io/uv_link.h"
@@ -78,7 +79,7 @@ struct agent {
 
     struct queued_event *queue_first, *queue_last;
     bool draining;
-    int runtime_fd; /* the file of EFFECT_LEASE_PERSIST; −1: cannot be written */
+    struct os_saved *saved; /* the file of EFFECT_LEASE_PERSIST */
 
     struct agent_event events[AGENT_EVENTS_MAX];
     uint64_t event_count;

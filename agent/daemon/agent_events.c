@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include "agent/daemon/agent.h"
-#include "agent/daemon/saved.h"
 #include "agent/io/os_clock.h"
 
 struct queued_event {
@@ -56,7 +55,7 @@ static void persist(struct agent *agent, bool *failed)
     struct err err;
 
     node_export(agent->node, os_clock_now(), &saved);
-    if (saved_write(agent->runtime_fd, &saved, &err) == ERR_NONE)
+    if (os_saved_write(agent->saved, &saved, &err) == ERR_NONE)
         return;
     agent_report(agent, EFFECT_ERROR, "lease", "%s. No lease is taken or granted meanwhile",
                  err.text);
