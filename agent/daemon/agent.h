@@ -98,6 +98,7 @@ void agent_stop(struct agent *agent, int exit_status);
 /* agent_flock.c */
 int agent_enter(struct agent *agent, struct err *err); /* keys are complete: make the node */
 void agent_leave_memory(struct agent *agent);          /* frees what agent_enter made */
+void agent_join_datagram(struct agent *agent, const struct os_udp_datagram *datagram);
 
 /* agent_net.c */
 int agent_net_open(struct agent *agent, struct err *err);

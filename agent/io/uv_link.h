@@ -1,0 +1,53 @@
+/* The agents' TCP link, for what is too large for datagrams: one request and one answer a
+ * connection, both encrypted and authenticated (proto/wire/stream.h). Nothing of a connection is
+ * believed, and no memory is spent on it beyond one frame, before its first frame has authenticated
+ * the peer. */
+#ifndef COVEY_IO_UV_LINK_H
+#define COVEY_IO_UV_LINK_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "proto/base/err.h"
+#include "proto/base/id.h"
+
+struct uv_loop_s;
+struct uv_link;
+struct link_request; /* one that came in and waits for its answer */
+
+#define LINK_REQUEST_MAX 4096              /* bytes of a request */
+#define LINK_ANSWER_MAX (64 * 1024 * 1024) /* bytes of an answer */
+#define LINK_CONNECTIONS_MAX 32            /* at a time, both directions together */
+#define LINK_TIMEOUT_MS 20000              /* without progress */
+
+struct stream_config; /* proto/wire/stream.h */
+
+struct uv_link_config {
+    int fd; /* listening socket, owned by the link from then on */
+    /* Keys of a connection with @peer; false: not admitted. */
+    const struct stream_config *stream;
+    /* A peer asks. Answer now or later, by uv_link_answer, exactly once. */
+    void (*serve)(void *context, node_id peer, const uint8_t *request, size_t len,
+                  struct link_request *ticket);
+    void *context;
+};
+
+int uv_link_create(struct uv_loop_s *loop, const struct uv_link_config *config,
+                   struct uv_link **link, struct err *err);
+
+/* @code ERR_NONE: @data (malloc, owned by the link from then on) is the answer; else @reason is sent
+ * to the peer, whose uv_link_ask ends with that code. The peer may be gone: then nothing happens. */
+void uv_link_answer(struct link_request *ticket, int code, uint8_t *data, size_t size,
+                    const char *reason);
+
+/* Asks @peer at @at. @done is called exactly once, later, also at uv_link_close; @data is its. */
+void uv_link_ask(struct uv_link *link, node_id peer, const struct addr *at, const void *request,
+                 size_t len,
+                 void (*done)(void *context, int code, uint8_t *data, size_t size,
+                              const char *reason),
+                 void *context);
+
+/* Ends all connections and calls @closed on the loop. NULL is allowed: @closed is called at once. */
+void uv_link_close(struct uv_link *link, void (*closed)(void *context), void *context);
+
+#endif
