@@ -1,0 +1,176 @@
+#include "agent/web/status_json.h"
+
+#include <string.h>
+#include <time.h>
+
+const char *status_health_name(enum status_health health)
+{
+    static const char *const names[] = {
+        [STATUS_OK] = "ok", [STATUS_DEGRADED] = "degraded", [STATUS_FAILED] = "failed"};
+    return names[health];
+}
+
+json_t *status_json_time(int64_t seconds)
+{
+    char text[32];
+    time_t t = (time_t)seconds;
+    struct tm tm;
+
+    if (seconds == 0 || gmtime_r(&t, &tm) == NULL ||
+        strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &tm) == 0)
+        return json_null();
+    return json_string(text);
+}
+
+json_t *status_json_list(const char *kind, json_t *items)
+{
+    return items == NULL ? NULL
+                         : json_pack("{s:s, s:s, s:o}", "apiVersion", API_VERSION, "kind", kind,
+                                     "items", items);
+}
+
+/* Text that came from elsewhere is valid UTF-8 (the codecs see to it); if it is not, it is left out
+ * rather than the document. */
+static json_t *text(const char *value)
+{
+    json_t *string = json_string(value != NULL ? value : "");
+
+    return string != NULL ? string : json_string("");
+}
+
+static json_t *optional_int(int64_t value, bool present)
+{
+    return present ? json_integer(value) : json_null();
+}
+
+static json_t *address(const struct addr *addr, bool with_port)
+{
+    char buffer[ADDR_TEXT];
+
+    if (addr->family == 0)
+        return json_null();
+    if (with_port)
+        addr_format(addr, buffer);
+    else
+        addr_format_ip(addr, buffer);
+    return json_string(buffer);
+}
+
+static json_t *commit(const struct value_commit *value)
+{
+    static const char *const states[] = {[VALUE_COMMIT_NONE] = "none",
+                                         [VALUE_COMMIT_APPLIED] = "applied",
+                                         [VALUE_COMMIT_FAILED] = "failed",
+                                         [VALUE_COMMIT_DIVERGED] = "diverged"};
+    const char *state = value->state <= VALUE_COMMIT_DIVERGED ? states[value->state] : "unknown";
+
+    return json_pack("{s:o, s:s, s:o, s:o, s:o}", "commit", text(value->commit), "state", state,
+                     "applied", status_json_time(value->applied), "subject", text(value->subject),
+                     "reason", text(value->reason));
+}
+
+static json_t *node(const struct status_node *n)
+{
+    char id[NODE_ID_TEXT];
+
+    node_id_format(n->id, id);
+    return json_pack("{s:o, s:s, s:b, s:s, s:o, s:o, s:o, s:s, s:o, s:o, s:I, s:I, s:b, s:o}",
+                     "name", text(n->name), "id", id, "self", (int)n->self, "state",
+                     status_member_state_name(n->state), "address", address(&n->addr, true),
+                     "heardMs", optional_int(n->heard_ms, n->heard_ms >= 0), "rttMs",
+                     optional_int(n->rtt_ms, n->rtt_ms >= 0), "role",
+                     n->role == VALUE_ROLE_WITNESS ? "witness" : "agent", "version",
+                     text(n->version), "started", status_json_time(n->facts.started), "cpus",
+                     (json_int_t)n->facts.cpus, "memoryMiB", (json_int_t)n->facts.memory_mib,
+                     "draining", (int)n->facts.draining, "commit", commit(&n->commit));
+}
+
+json_t *status_json_nodes(const struct status *status)
+{
+    json_t *items = json_array();
+
+    for (size_t i = 0; items != NULL && i < status->node_count; i++)
+        json_array_append_new(items, node(&status->nodes[i]));
+    return items;
+}
+
+json_t *status_json_vips(const struct status *status)
+{
+    json_t *items = json_array();
+
+    for (size_t i = 0; items != NULL && i < status->vip_count; i++) {
+        const struct status_vip *v = &status->vips[i];
+        json_array_append_new(
+            items, json_pack("{s:o, s:o, s:o, s:o, s:b, s:I, s:o, s:o, s:o}", "name", text(v->name),
+                             "app", text(v->app), "address", address(&v->address, false), "owner",
+                             v->owner.v == 0 ? json_null() : text(v->owner_name), "here",
+                             (int)v->here, "epoch", (json_int_t)v->epoch, "leaseLeftMs",
+                             optional_int(v->left_ms, v->left_ms >= 0), "since",
+                             status_json_time(v->since), "reason", text(v->reason)));
+    }
+    return items;
+}
+
+static json_t *instance(const struct status_instance *i)
+{
+    json_t *ports = json_object();
+    char generation[NODE_ID_TEXT];
+
+    for (uint8_t p = 0; p < i->value.port_count; p++)
+        json_object_set_new(ports, i->value.ports[p].name, json_integer(i->value.ports[p].port));
+    node_id_format((node_id){i->value.generation}, generation);
+    return json_pack("{s:o, s:o, s:b, s:s, s:I, s:I, s:o, s:o, s:o, s:s, s:o}", "name",
+                     text(i->name), "node", text(i->node_name), "nodeAlive", (int)i->node_alive,
+                     "state", status_instance_state_name(i->value.state), "pid",
+                     (json_int_t)i->value.pid, "restarts", (json_int_t)i->value.restarts, "since",
+                     status_json_time(i->value.since), "exitCode",
+                     optional_int(i->value.exit_code, i->value.exit_code >= 0), "ports", ports,
+                     "generation", generation, "reason", text(i->value.reason));
+}
+
+json_t *status_json_apps(const struct status *status)
+{
+    json_t *items = json_array();
+
+    for (size_t k = 0; items != NULL && k < status->app_count; k++) {
+        const struct status_app *a = &status->apps[k];
+        json_t *instances = json_array();
+        for (size_t i = 0; i < a->count; i++)
+            json_array_append_new(instances, instance(&status->instances[a->first + i]));
+        json_array_append_new(
+            items, json_pack("{s:o, s:o, s:s, s:o, s:I, s:I, s:o, s:o, s:o}", "name", text(a->name),
+                             "app", text(a->app), "kind", a->kind, "file", text(a->file), "desired",
+                             (json_int_t)a->desired, "ready", (json_int_t)a->ready, "schedule",
+                             a->schedule != NULL ? text(a->schedule) : json_null(), "nextRun",
+                             status_json_time(a->next_run), "instances", instances));
+    }
+    return items;
+}
+
+static json_t *foreign(const struct status *status)
+{
+    json_t *items = json_array();
+
+    for (size_t i = 0; items != NULL && i < status->foreign_count; i++) {
+        const struct desired_foreign *f = &status->foreign[i];
+        json_array_append_new(items,
+                              json_pack("{s:o, s:I, s:o, s:o, s:o}", "file", text(f->file), "line",
+                                        (json_int_t)f->line, "apiVersion", text(f->api_version),
+                                        "kind", text(f->kind), "name", text(f->name)));
+    }
+    return items;
+}
+
+json_t *status_json(const struct status *status)
+{
+    char id[NODE_ID_TEXT];
+
+    node_id_format(status->self, id);
+    return json_pack("{s:s, s:s, s:o, s:s, s:o, s:o, s:{s:o, s:s}, s:b, s:o, s:o, s:o, s:o}",
+                     "apiVersion", API_VERSION, "kind", "Status", "time",
+                     status_json_time(status->now), "health", status_health_name(status->health),
+                     "headline", text(status->headline), "cluster", text(status->cluster), "self",
+                     "name", text(status->self_name), "id", id, "agreed", (int)status->agreed,
+                     "nodes", status_json_nodes(status), "vips", status_json_vips(status), "apps",
+                     status_json_apps(status), "waitingForK3s", foreign(status));
+}
