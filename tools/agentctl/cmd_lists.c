@@ -1,0 +1,158 @@
+/* agentctl members, apps, vip: listings. */
+#include <stdio.h>
+#include <string.h>
+
+#include "tools/agentctl/agentctl.h"
+
+static void print_members(const struct context *context, const json_t *document)
+{
+    static const char *const columns[] = {"NAME",  "ID",  "STATE",   "ADDRESS",
+                                          "HEARD", "RTT", "VERSION", NULL};
+    struct table *table = table_new(context, columns);
+    size_t i;
+    const json_t *node;
+
+    json_array_foreach(json_object_get(document, "items"), i, node)
+    {
+        const json_t *heard = json_object_get(node, "heardMs");
+        const json_t *rtt = json_object_get(node, "rttMs");
+        const char *state = member_string(node, "state");
+
+        table_cell(table, TABLE_PLAIN, "%s%s", member_string(node, "name"),
+                   json_is_true(json_object_get(node, "self")) ? " *" : "");
+        table_cell(table, TABLE_PLAIN, "%s", member_string(node, "id"));
+        table_cell(table, state_color(state), "%s", state);
+        table_cell(table, TABLE_PLAIN, "%s", member_string(node, "address"));
+        if (json_is_integer(heard))
+            table_cell(table, TABLE_PLAIN, "%.1f s ago",
+                       (double)json_integer_value(heard) / 1000.0);
+        else
+            table_cell(table, TABLE_PLAIN, "never");
+        if (json_is_integer(rtt))
+            table_cell(table, TABLE_PLAIN, "%lld ms", (long long)json_integer_value(rtt));
+        else
+            table_cell(table, TABLE_PLAIN, "-");
+        table_cell(table, TABLE_PLAIN, "%s", member_string(node, "version"));
+    }
+    table_print(table);
+}
+
+int cmd_members(const struct context *context, int argc, char **argv)
+{
+    (void)argv;
+    if (argc > 0)
+        return usage("members", "takes no argument");
+    return show(context, "/v1/members", print_members);
+}
+
+static void print_vips(const struct context *context, const json_t *document)
+{
+    static const char *const columns[] = {"NAME",  "ADDRESS", "OWNER",  "EPOCH",
+                                          "LEASE", "SINCE",   "REASON", NULL};
+    struct table *table = table_new(context, columns);
+    char buffer[32];
+    size_t i;
+    const json_t *vip;
+
+    json_array_foreach(json_object_get(document, "items"), i, vip)
+    {
+        const json_t *left = json_object_get(vip, "leaseLeftMs");
+        const char *owner = member_string(vip, "owner");
+
+        table_cell(table, TABLE_PLAIN, "%s", member_string(vip, "name"));
+        table_cell(table, TABLE_PLAIN, "%s", member_string(vip, "address"));
+        table_cell(table, owner[0] != '\0' ? TABLE_GOOD : TABLE_BAD, "%s",
+                   owner[0] != '\0' ? owner : "nobody");
+        table_cell(table, TABLE_PLAIN, "%llx",
+                   (unsigned long long)json_integer_value(json_object_get(vip, "epoch")));
+        if (json_is_integer(left))
+            table_cell(table, TABLE_PLAIN, "%lld ms", (long long)json_integer_value(left));
+        else
+            table_cell(table, TABLE_PLAIN, "-");
+        table_cell(table, TABLE_PLAIN, "%s",
+                   age(json_object_get(vip, "since"), buffer, sizeof buffer));
+        table_cell(table, TABLE_PLAIN, "%s", member_string(vip, "reason"));
+    }
+    table_print(table);
+}
+
+int cmd_vip(const struct context *context, int argc, char **argv)
+{
+    if (argc > 1 || (argc == 1 && strcmp(argv[0], "status") != 0))
+        return usage("vip", "knows no \"%s\"", argv[argc - 1]);
+    return show(context, "/v1/vips", print_vips);
+}
+
+static void ports_text(const json_t *ports, char *text, size_t size)
+{
+    const char *name;
+    json_t *port;
+    size_t used = 0;
+
+    text[0] = '\0';
+    json_object_foreach((json_t *)ports, name, port)
+    {
+        int n = snprintf(text + used, size - used, "%s%s=%lld", used > 0 ? "," : "", name,
+                         (long long)json_integer_value(port));
+        if (n < 0 || (size_t)n >= size - used)
+            break;
+        used += (size_t)n;
+    }
+}
+
+static void print_apps(const struct context *context, const json_t *document)
+{
+    static const char *const columns[] = {"INSTANCE", "NODE",  "STATE",  "PORTS", "PID",
+                                          "RESTARTS", "SINCE", "REASON", NULL};
+    struct table *table = table_new(context, columns);
+    char buffer[32];
+    char ports[128];
+    size_t i;
+    const json_t *app;
+
+    json_array_foreach(json_object_get(document, "items"), i, app)
+    {
+        size_t k;
+        const json_t *instance;
+        json_array_foreach(json_object_get(app, "instances"), k, instance)
+        {
+            bool alive = json_is_true(json_object_get(instance, "nodeAlive"));
+            const char *state = alive ? member_string(instance, "state") : "node dead";
+            ports_text(json_object_get(instance, "ports"), ports, sizeof ports);
+            table_cell(table, TABLE_PLAIN, "%s", member_string(instance, "name"));
+            table_cell(table, TABLE_PLAIN, "%s", member_string(instance, "node"));
+            table_cell(table, alive ? state_color(state) : TABLE_BAD, "%s", state);
+            table_cell(table, TABLE_PLAIN, "%s", ports);
+            table_cell(table, TABLE_PLAIN, "%lld",
+                       (long long)json_integer_value(json_object_get(instance, "pid")));
+            table_cell(table, TABLE_PLAIN, "%lld",
+                       (long long)json_integer_value(json_object_get(instance, "restarts")));
+            table_cell(table, TABLE_PLAIN, "%s",
+                       age(json_object_get(instance, "since"), buffer, sizeof buffer));
+            table_cell(table, TABLE_PLAIN, "%s", member_string(instance, "reason"));
+        }
+        if (json_array_size(json_object_get(app, "instances")) > 0)
+            continue;
+        table_cell(table, TABLE_PLAIN, "%s", member_string(app, "name"));
+        table_cell(table, TABLE_PLAIN, "-");
+        table_cell(table, TABLE_WARNING, "%s",
+                   member_string(app, "schedule")[0] != '\0' ? "scheduled" : "not placed");
+        for (int column = 3; column < 7; column++)
+            table_cell(table, TABLE_PLAIN, "-");
+        table_cell(table, TABLE_PLAIN, "%s", member_string(app, "schedule"));
+    }
+    table_print(table);
+}
+
+int cmd_apps(const struct context *context, int argc, char **argv)
+{
+    char path[256];
+
+    if (argc > 1)
+        return usage("apps", "takes one name at most");
+    if (argc == 1 && (strlen(argv[0]) > 64 || strcspn(argv[0], " ?#/%&") != strlen(argv[0])))
+        return usage("apps", "\"%s\" is no name of a workload", argv[0]);
+    snprintf(path, sizeof path, argc == 1 ? "/v1/apps?name=%s" : "/v1/apps%s",
+             argc == 1 ? argv[0] : "");
+    return show(context, path, print_apps);
+}
