@@ -28,9 +28,6 @@ static int pack(const struct git_repo *repo, const char *have, const char *want,
 
     call.input_size = (size_t)n;
     rc = git_run(repo, &call, result, err);
-    if (rc == ERR_LIMIT)
-        return err_set(err, ERR_LIMIT, "the commits up to %.12s need more than %zu bytes", want,
-                       max);
     if (rc == ERR_NONE && result->status != 0) {
         rc = git_failed(result, ERR_IO, err, what);
         child_result_free(result);
@@ -88,6 +85,9 @@ int git_bundle_create(const struct git_repo *repo, const char *have, const char 
     if (max <= length)
         return err_set(err, ERR_LIMIT, "a bundle needs more than %zu bytes", max);
     rc = pack(repo, base, want, max - length, &packed, err);
+    if (rc == ERR_LIMIT)
+        return err_set(err, ERR_LIMIT, "a bundle of the commits up to %s exceeds %zu bytes", want,
+                       max);
     if (rc != ERR_NONE)
         return rc;
     data = realloc(packed.output, length + packed.output_size);

@@ -1,0 +1,615 @@
+/* The flock's repository, with real git: pushes, bundles between repositories, hostile trees. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <ftw.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <utime.h>
+
+#include "agent/io/os_child.h"
+#include "agent/io/os_git.h"
+
+#define PATH_ROOM 256
+#define HUGE_COMMIT "ffffffffffffffffffffffffffffffffffffffff"
+
+/* A person's clone "work" and two Pis' repositories "one" and "two" in a folder of their own. */
+struct bench {
+    char root[64];
+    char work[PATH_ROOM];
+    char paths[2][PATH_ROOM];
+    struct git_repo one, two;
+};
+
+/* Runs @script by sh in the clone, as a person would; its exit code. @said gets its stderr. */
+static int person(const struct bench *bench, const char *script, char said[CHILD_ERRORS_MAX])
+{
+    char home[PATH_ROOM];
+    const char *argv[] = {"sh", "-euc", script, NULL};
+    const char *env[] = {"PATH=" CHILD_PATH,       home,
+                         "GIT_AUTHOR_NAME=Ada",    "GIT_AUTHOR_EMAIL=ada@example.org",
+                         "GIT_COMMITTER_NAME=Ada", "GIT_COMMITTER_EMAIL=ada@example.org",
+                         "GIT_CONFIG_NOSYSTEM=1",  NULL};
+    struct child_spec spec = {
+        .argv = argv, .env = env, .cwd = bench->work, .output_max = 65536, .timeout_ms = 60000};
+    struct child_result result;
+    struct err err = {0};
+    int status;
+
+    snprintf(home, sizeof home, "HOME=%s", bench->root);
+    if (child_run(&spec, &result, &err) != ERR_NONE)
+        fail_msg("%s: %s", script, err.text);
+    status = result.status;
+    if (said != NULL)
+        memcpy(said, result.errors, CHILD_ERRORS_MAX);
+    else if (status != 0)
+        fail_msg("%s: exit code %d: %s", script, status, result.errors);
+    child_result_free(&result);
+    return status;
+}
+
+#define OK(call)                                                                                   \
+    do {                                                                                           \
+        if ((call) != ERR_NONE)                                                                    \
+            fail_msg("%s: %s", #call, err.text);                                                   \
+    } while (0)
+
+#define FAILS(call, expected, part)                                                                \
+    do {                                                                                           \
+        int code_ = (call);                                                                        \
+        if (code_ != (expected) || strstr(err.text, part) == NULL)                                 \
+            fail_msg("%s: %s \"%s\", not %s with \"%s\"", #call, err_name(code_), err.text,        \
+                     err_name(expected), part);                                                    \
+    } while (0)
+
+static int set_up(void **state)
+{
+    struct bench *bench = calloc(1, sizeof *bench);
+
+    if (bench == NULL)
+        return -1;
+    *state = bench;
+    snprintf(bench->root, sizeof bench->root, "/tmp/covey-git-XXXXXX");
+    if (mkdtemp(bench->root) == NULL)
+        return -1;
+    snprintf(bench->work, sizeof bench->work, "%s/work", bench->root);
+    snprintf(bench->paths[0], PATH_ROOM, "%s/one.git", bench->root);
+    snprintf(bench->paths[1], PATH_ROOM, "%s/two.git", bench->root);
+    bench->one = (struct git_repo){.path = bench->paths[0], .branch = "main"};
+    bench->two = (struct git_repo){.path = bench->paths[1], .branch = "main"};
+    if (mkdir(bench->work, 0700) != 0)
+        return -1;
+    return person(bench, "git init -q -b main . && git remote add one ../one.git", NULL);
+}
+
+static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+    (void)st;
+    (void)type;
+    (void)ftw;
+    return remove(path);
+}
+
+static int tear_down(void **state)
+{
+    struct bench *bench = *state;
+    int rc = nftw(bench->root, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+
+    free(bench);
+    return rc;
+}
+
+/* A file of the clone with the text, committed and pushed to "one" as a first repository. */
+static void push_first(const struct bench *bench)
+{
+    struct err err = {0};
+
+    OK(git_init_bare(&bench->one, NULL, &err));
+    person(bench,
+           "mkdir -p apps/a && echo 'kind: Workload' >apps/a/a.yaml && echo x >cluster.yaml"
+           " && git add . && git commit -qm 'first change' && git push -q one main",
+           NULL);
+}
+
+static void repository_is_made_once(void **state)
+{
+    const struct bench *bench = *state;
+    const struct git_hooks hooks = {.agentctl = "/opt/it's here/agentctl",
+                                    .socket = "/run/covey/agent.sock"};
+    char path[PATH_ROOM + 32], text[512] = "", head[COMMIT_TEXT];
+    struct stat before[2], after[2];
+    struct err err = {0};
+    FILE *file;
+
+    FAILS(git_head(&bench->one, head, &err), ERR_IO, "not a git repository");
+    OK(git_init_bare(&bench->one, &hooks, &err));
+    FAILS(git_head(&bench->one, head, &err), ERR_NOTFOUND, "no commit yet");
+    snprintf(path, sizeof path, "%s/hooks/pre-receive", bench->one.path);
+    file = fopen(path, "re");
+    assert_non_null(file);
+    assert_true(fread(text, 1, sizeof text - 1, file) > 0);
+    fclose(file);
+    assert_string_equal(text, "#!/bin/sh\n"
+                              "# Written by agentd when it starts: changes are lost.\n"
+                              "exec '/opt/it'\\''s here/agentctl' hook pre-receive --socket "
+                              "'/run/covey/agent.sock'\n");
+
+    /* Again: not a byte is written. */
+    assert_int_equal(stat(path, &before[0]), 0);
+    snprintf(path, sizeof path, "%s/config", bench->one.path);
+    assert_int_equal(stat(path, &before[1]), 0);
+    OK(git_init_bare(&bench->one, &hooks, &err));
+    assert_int_equal(stat(path, &after[1]), 0);
+    snprintf(path, sizeof path, "%s/hooks/pre-receive", bench->one.path);
+    assert_int_equal(stat(path, &after[0]), 0);
+    for (int i = 0; i < 2; i++) {
+        assert_true(before[i].st_ino == after[i].st_ino);
+        assert_true(before[i].st_mtim.tv_nsec == after[i].st_mtim.tv_nsec);
+    }
+
+    /* What somebody changed is put right. */
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(symlink("/etc/passwd", path), 0);
+    person(bench, "git --git-dir=../one.git config receive.denyNonFastForwards false", NULL);
+    OK(git_init_bare(&bench->one, &hooks, &err));
+    assert_int_equal(lstat(path, &after[0]), 0);
+    assert_true(S_ISREG(after[0].st_mode));
+    assert_int_equal(after[0].st_mode & 0777, 0755);
+    person(bench, "test $(git --git-dir=../one.git config receive.denyNonFastForwards) = true",
+           NULL);
+}
+
+static void repository_that_was_not_finished_is_finished(void **state)
+{
+    const struct bench *bench = *state;
+    char head[COMMIT_TEXT];
+    struct err err = {0};
+
+    person(bench, "mkdir -p ../one.git/objects", NULL);
+    push_first(bench);
+    OK(git_head(&bench->one, head, &err));
+    person(bench, "rm ../one.git/HEAD", NULL);
+    FAILS(git_head(&bench->one, head, &err), ERR_IO, "not a git repository");
+    OK(git_init_bare(&bench->one, NULL, &err));
+    OK(git_head(&bench->one, head, &err));
+    person(bench, "echo file >../two.git", NULL);
+    FAILS(git_init_bare(&bench->two, NULL, &err), ERR_IO, "is not a folder");
+}
+
+static void push_is_taken_and_a_forced_one_refused(void **state)
+{
+    const struct bench *bench = *state;
+    char first[COMMIT_TEXT], second[COMMIT_TEXT], now[COMMIT_TEXT], said[CHILD_ERRORS_MAX];
+    struct git_commit info;
+    struct err err = {0};
+    bool yes = false;
+
+    push_first(bench);
+    OK(git_head(&bench->one, first, &err));
+    person(bench,
+           "echo y >cluster.yaml; git commit -qam \"$(printf 'Zwei: \\303\\244\\033[31m')\";"
+           " git push -q one main",
+           NULL);
+    OK(git_head(&bench->one, second, &err));
+    OK(git_is_ancestor(&bench->one, first, second, &yes, &err));
+    assert_true(yes);
+    OK(git_is_ancestor(&bench->one, second, first, &yes, &err));
+    assert_false(yes);
+    OK(git_is_ancestor(&bench->one, second, second, &yes, &err));
+    assert_true(yes);
+    OK(git_describe(&bench->one, second, &info, &err));
+    assert_string_equal(info.parent, first);
+    assert_string_equal(info.author, "Ada");
+    assert_string_equal(info.subject, "Zwei: \303\244 [31m");
+    assert_true(info.time > 1600000000);
+    OK(git_describe(&bench->one, first, &info, &err));
+    assert_string_equal(info.parent, "");
+
+    assert_int_not_equal(person(bench,
+                                "git reset -q --hard HEAD~1; echo z >cluster.yaml;"
+                                " git commit -qam other; git push -qf one main",
+                                said),
+                         0);
+    assert_non_null(strstr(said, "non-fast-forward"));
+    assert_int_not_equal(person(bench, "git push -q one :main", said), 0);
+    assert_non_null(strstr(said, "deletion prohibited"));
+    OK(git_head(&bench->one, now, &err));
+    assert_string_equal(now, second);
+}
+
+static void questions_about_what_is_not_there(void **state)
+{
+    const struct bench *bench = *state;
+    struct git_repo other = bench->one;
+    char head[COMMIT_TEXT];
+    struct git_commit info;
+    struct git_tree *tree = NULL;
+    struct err err = {0};
+    bool yes;
+
+    push_first(bench);
+    OK(git_head(&bench->one, head, &err));
+    OK(git_commit_exists(&bench->one, head, &err));
+    FAILS(git_commit_exists(&bench->one, HUGE_COMMIT, &err), ERR_NOTFOUND, HUGE_COMMIT);
+    FAILS(git_is_ancestor(&bench->one, head, HUGE_COMMIT, &yes, &err), ERR_NOTFOUND, HUGE_COMMIT);
+    FAILS(git_describe(&bench->one, HUGE_COMMIT, &info, &err), ERR_NOTFOUND, HUGE_COMMIT);
+    FAILS(git_read_tree(&bench->one, HUGE_COMMIT, &tree, &err), ERR_NOTFOUND, HUGE_COMMIT);
+    FAILS(git_commit_exists(&bench->one, "--help", &err), ERR_INVALID, "--help");
+    FAILS(git_commit_exists(&bench->one, "main", &err), ERR_INVALID, "main");
+    other.branch = "--upload-pack=x";
+    FAILS(git_head(&other, head, &err), ERR_INVALID, "no name of a branch");
+    other.branch = "a/../b";
+    FAILS(git_head(&other, head, &err), ERR_INVALID, "no name of a branch");
+    other.branch = "feature/x";
+    FAILS(git_head(&other, head, &err), ERR_NOTFOUND, "feature/x");
+
+    /* The repository vanishes. */
+    person(bench, "mv ../one.git ../gone.git", NULL);
+    FAILS(git_head(&bench->one, head, &err), ERR_IO, "not a git repository");
+    FAILS(git_commit_exists(&bench->one, head, &err), ERR_IO, "not a git repository");
+    FAILS(git_read_tree(&bench->one, head, &tree, &err), ERR_IO, "not a git repository");
+    FAILS(git_advance(&bench->one, head, head, &err), ERR_IO, "not a git repository");
+    assert_null(tree);
+    /* Its objects do. */
+    person(bench, "mv ../gone.git ../one.git; rm -rf ../one.git/objects/*", NULL);
+    FAILS(git_read_tree(&bench->one, head, &tree, &err), ERR_NOTFOUND, head);
+}
+
+static void files_of_a_commit_are_read(void **state)
+{
+    const struct bench *bench = *state;
+    char head[COMMIT_TEXT];
+    const struct desired_file *files;
+    struct git_tree *tree = NULL;
+    struct err err = {0};
+    size_t count;
+
+    push_first(bench);
+    person(bench,
+           "printf 'a\\0b' >apps/a/binary; : >apps/a/empty; mkdir 'apps/b c'; echo ü >'apps/b c/ü';"
+           " cp cluster.yaml apps/a/same; chmod +x apps/a/same;"
+           " git add .; git commit -qm files; git push -q one main",
+           NULL);
+    OK(git_head(&bench->one, head, &err));
+    OK(git_read_tree(&bench->one, head, &tree, &err));
+    files = git_tree_files(tree, &count);
+    assert_int_equal(count, 6);
+    assert_string_equal(files[0].path, "apps/a/a.yaml");
+    assert_memory_equal(files[0].data, "kind: Workload\n", files[0].size);
+    assert_string_equal(files[1].path, "apps/a/binary");
+    assert_int_equal(files[1].size, 3);
+    assert_memory_equal(files[1].data, "a\0b", 3);
+    assert_int_equal(files[2].size, 0);
+    assert_string_equal(files[3].path, "apps/a/same");
+    assert_memory_equal(files[3].data, "x\n", 2);
+    assert_string_equal(files[4].path, "apps/b c/ü");
+    assert_string_equal(files[5].path, "cluster.yaml");
+    git_tree_free(tree);
+
+    person(bench, "git rm -qr .; git commit -qm nothing; git push -q one main", NULL);
+    OK(git_head(&bench->one, head, &err));
+    OK(git_read_tree(&bench->one, head, &tree, &err));
+    (void)git_tree_files(tree, &count);
+    assert_int_equal(count, 0);
+    git_tree_free(tree);
+}
+
+/* Commits what @script left in the clone, pushes it, and expects that reading it is refused. */
+static void expect_refused(const struct bench *bench, const char *script, int code,
+                           const char *part)
+{
+    char head[COMMIT_TEXT], whole[1024];
+    struct git_tree *tree = NULL;
+    struct err err = {0};
+
+    snprintf(whole, sizeof whole,
+             "git reset -q --hard one/main; git clean -qffdx; %s; git add -A 2>/dev/null;"
+             " git commit -qm hostile; git push -q one HEAD:main",
+             script);
+    person(bench, whole, NULL);
+    OK(git_head(&bench->one, head, &err));
+    FAILS(git_read_tree(&bench->one, head, &tree, &err), code, part);
+    assert_null(tree);
+    /* Back to an innocent tree for the next one. */
+    person(bench,
+           "git read-tree --empty; git clean -qffdx;"
+           " echo x >cluster.yaml; git add -A; git commit -qm back; git push -q one HEAD:main;"
+           " git fetch -q one",
+           NULL);
+}
+
+static void hostile_trees_are_refused(void **state)
+{
+    const struct bench *bench = *state;
+
+    push_first(bench);
+    person(bench, "git fetch -q one", NULL);
+    expect_refused(bench, "ln -s /etc/passwd link.yaml", ERR_INVALID, "link.yaml: a symbolic link");
+    expect_refused(bench, "git init -q sub; git -C sub commit -q --allow-empty -m sub", ERR_INVALID,
+                   "sub: a submodule");
+    expect_refused(bench, "head -c 1048577 /dev/zero >big.yaml", ERR_LIMIT, "big.yaml: 1048577");
+    expect_refused(bench, "for i in $(seq 10 25); do head -c 1048576 /dev/zero >file$i; done",
+                   ERR_LIMIT, "file25: with it");
+    expect_refused(bench, "mkdir d; cd d; seq 1 4097 | xargs touch; cd ..", ERR_LIMIT,
+                   "4098 files");
+    expect_refused(bench, "touch \"$(printf 'a\\033[2J')\"", ERR_INVALID, "control character");
+    expect_refused(bench, "n=$(printf '%0200d' 0); mkdir -p $n/$n/$n; echo x >$n/$n/$n/x",
+                   ERR_LIMIT, "longer than 511");
+}
+
+static void bundle_of(const struct git_repo *repo, const char *have, const char *want,
+                      char **bundle, size_t *size)
+{
+    struct err err = {0};
+
+    OK(git_bundle_create(repo, have, want, GIT_BUNDLE_MAX, bundle, size, &err));
+}
+
+static void bundles_carry_commits_between_repositories(void **state)
+{
+    const struct bench *bench = *state;
+    char first[COMMIT_TEXT], second[COMMIT_TEXT], now[COMMIT_TEXT];
+    char *bundle = NULL, *small = NULL;
+    struct git_tree *tree = NULL;
+    struct err err = {0};
+    size_t size = 0, small_size = 0;
+
+    push_first(bench);
+    OK(git_init_bare(&bench->two, NULL, &err));
+    OK(git_head(&bench->one, first, &err));
+
+    /* The first sync of an empty repository. */
+    bundle_of(&bench->one, "", first, &bundle, &size);
+    OK(git_bundle_apply(&bench->two, bundle, size, first, &err));
+    FAILS(git_head(&bench->two, now, &err), ERR_NOTFOUND, "no commit yet");
+    OK(git_advance(&bench->two, "", first, &err));
+    OK(git_head(&bench->two, now, &err));
+    assert_string_equal(now, first);
+    OK(git_bundle_apply(&bench->two, bundle, size, first, &err)); /* again, to no harm */
+
+    /* What is new since. */
+    person(bench,
+           "head -c 100000 /dev/urandom >apps/a/random; git add .; git commit -qm r;"
+           " git push -q one main; echo y >cluster.yaml; git commit -qam two; git push -q one main",
+           NULL);
+    OK(git_head(&bench->one, second, &err));
+    bundle_of(&bench->one, first, second, &small, &small_size);
+    assert_true(small_size > 100000 && small_size < 110000);
+    OK(git_bundle_apply(&bench->two, small, small_size, second, &err));
+    OK(git_advance(&bench->two, first, second, &err));
+    OK(git_read_tree(&bench->two, second, &tree, &err));
+    git_tree_free(tree);
+    person(bench, "git --git-dir=../two.git fsck --strict --full", NULL);
+
+    /* Git itself reads the same bytes. */
+    FAILS(git_bundle_create(&bench->one, second, first, GIT_BUNDLE_MAX, &bundle, &size, &err),
+          ERR_EXISTS, second);
+    FAILS(git_bundle_create(&bench->one, first, second, 1000, &bundle, &size, &err), ERR_LIMIT,
+          "1000 bytes");
+    FAILS(git_bundle_create(&bench->one, first, HUGE_COMMIT, 1000, &bundle, &size, &err),
+          ERR_NOTFOUND, HUGE_COMMIT);
+    free(bundle);
+    bundle_of(&bench->one, HUGE_COMMIT, second, &bundle, &size); /* unknown: everything */
+    assert_true(size > 100000);
+    free(bundle);
+    free(small);
+}
+
+static void git_reads_our_bundles(void **state)
+{
+    const struct bench *bench = *state;
+    char first[COMMIT_TEXT], second[COMMIT_TEXT], path[PATH_ROOM + 16];
+    struct err err = {0};
+    char *bundle;
+    size_t size;
+    FILE *file;
+
+    push_first(bench);
+    OK(git_head(&bench->one, first, &err));
+    person(bench, "echo y >cluster.yaml; git commit -qam two; git push -q one main", NULL);
+    OK(git_head(&bench->one, second, &err));
+    bundle_of(&bench->one, first, second, &bundle, &size);
+    snprintf(path, sizeof path, "%s/b.bundle", bench->root);
+    file = fopen(path, "we");
+    assert_non_null(file);
+    assert_int_equal(fwrite(bundle, 1, size, file), size);
+    assert_int_equal(fclose(file), 0);
+    free(bundle);
+    person(bench,
+           "git bundle verify -q ../b.bundle; git reset -q --hard HEAD~1;"
+           " git fetch -q ../b.bundle main; test $(git log -1 --format=%s FETCH_HEAD) = two",
+           NULL);
+}
+
+static void bad_bundles_are_refused(void **state)
+{
+    const struct bench *bench = *state;
+    char first[COMMIT_TEXT], second[COMMIT_TEXT], head[COMMIT_TEXT];
+    struct err err = {0};
+    char *bundle, *part;
+    size_t size, part_size;
+
+    push_first(bench);
+    OK(git_init_bare(&bench->two, NULL, &err));
+    OK(git_head(&bench->one, first, &err));
+    person(bench, "echo y >cluster.yaml; git commit -qam two; git push -q one main", NULL);
+    OK(git_head(&bench->one, second, &err));
+    bundle_of(&bench->one, NULL, second, &bundle, &size);
+    bundle_of(&bench->one, first, second, &part, &part_size);
+
+    FAILS(git_bundle_apply(&bench->two, part, part_size, second, &err), ERR_CONFLICT, first);
+    FAILS(git_bundle_apply(&bench->two, bundle, size, first, &err), ERR_INVALID, "does not lead");
+    FAILS(git_bundle_apply(&bench->two, bundle, size - 30, second, &err), ERR_INVALID, "unpack");
+    FAILS(git_bundle_apply(&bench->two, bundle, 40, second, &err), ERR_INVALID, "header");
+    FAILS(git_bundle_apply(&bench->two, bundle, 0, second, &err), ERR_INVALID, "not a Git bundle");
+    bundle[size / 2 + 60] ^= 0x55;
+    FAILS(git_bundle_apply(&bench->two, bundle, size, second, &err), ERR_INVALID, "unpack");
+    bundle[size / 2 + 60] ^= 0x55;
+    /* The thin pack under a header that keeps quiet about what it builds on. */
+    {
+        size_t line = sizeof "# v2 git bundle\n" - 1;
+        size_t cut = 1 + COMMIT_TEXT;
+        memmove(part + line, part + line + cut, part_size - line - cut);
+        FAILS(git_bundle_apply(&bench->two, part, part_size - cut, second, &err), ERR_INVALID, "");
+    }
+    FAILS(git_head(&bench->two, head, &err), ERR_NOTFOUND, "no commit yet");
+    FAILS(git_commit_exists(&bench->one, HUGE_COMMIT, &err), ERR_NOTFOUND, "");
+    OK(git_bundle_apply(&bench->two, bundle, size, second, &err));
+    free(bundle);
+    free(part);
+}
+
+static void branch_moves_from_where_it_was_seen(void **state)
+{
+    const struct bench *bench = *state;
+    char first[COMMIT_TEXT], second[COMMIT_TEXT], now[COMMIT_TEXT], lock[PATH_ROOM + 32];
+    const struct utimbuf long_ago = {.actime = 1, .modtime = 1};
+    struct err err = {0};
+    FILE *file;
+
+    push_first(bench);
+    OK(git_head(&bench->one, first, &err));
+    person(bench, "echo y >cluster.yaml; git commit -qam two; git push -q one main", NULL);
+    OK(git_head(&bench->one, second, &err));
+    FAILS(git_advance(&bench->one, first, second, &err), ERR_CONFLICT, first);
+    FAILS(git_advance(&bench->one, "", second, &err), ERR_CONFLICT, "does not stand at");
+    OK(git_advance(&bench->one, second, first, &err));
+
+    /* A lock that a killed git left behind. */
+    snprintf(lock, sizeof lock, "%s/refs/heads/main.lock", bench->one.path);
+    file = fopen(lock, "we");
+    assert_non_null(file);
+    fclose(file);
+    FAILS(git_advance(&bench->one, first, second, &err), ERR_IO, "main.lock");
+    OK(git_head(&bench->one, now, &err));
+    assert_string_equal(now, first);
+    assert_int_equal(utime(lock, &long_ago), 0);
+    OK(git_advance(&bench->one, first, second, &err));
+    assert_int_equal(access(lock, F_OK), -1);
+    OK(git_tidy(&bench->one, &err));
+}
+
+static void hook_sees_what_is_pushed(void **state)
+{
+    const struct bench *bench = *state;
+    char said[CHILD_ERRORS_MAX], path[PATH_ROOM + 32], script[PATH_ROOM + 64];
+    char self[PATH_ROOM] = "", head[COMMIT_TEXT];
+    struct err err = {0};
+    FILE *file;
+
+    OK(git_init_bare(&bench->one, NULL, &err));
+    assert_true(readlink("/proc/self/exe", self, sizeof self - 1) > 0);
+    snprintf(path, sizeof path, "%s/hooks", bench->one.path);
+    assert_int_equal(mkdir(path, 0755), 0);
+    snprintf(path, sizeof path, "%s/hooks/pre-receive", bench->one.path);
+    file = fopen(path, "we");
+    assert_non_null(file);
+    snprintf(script, sizeof script, "#!/bin/sh\nexec %s --as-hook\n", self);
+    fputs(script, file);
+    assert_int_equal(fchmod(fileno(file), 0755), 0);
+    fclose(file);
+    assert_int_not_equal(person(bench,
+                                "ln -s x bad; git add .; git commit -qm bad;"
+                                " git push -q one main",
+                                said),
+                         0);
+    assert_non_null(strstr(said, "bad: a symbolic link"));
+    FAILS(git_head(&bench->one, head, &err), ERR_NOTFOUND, "no commit yet");
+    person(bench,
+           "git rm -q bad; echo x >cluster.yaml; git add .; git commit -qm good;"
+           " git push -q one main",
+           NULL);
+    OK(git_head(&bench->one, head, &err));
+}
+
+/* This program as a pre-receive hook: reads the tree of what is pushed, as agentctl does. */
+static int be_hook(void)
+{
+    char line[256], path[PATH_ROOM];
+    struct git_repo repo = {.path = path, .branch = "main"};
+    struct git_tree *tree;
+    struct err err = {0};
+    char *id;
+
+    if (getcwd(path, sizeof path) == NULL || fgets(line, sizeof line, stdin) == NULL)
+        return 2;
+    id = line + COMMIT_TEXT; /* "<old> <new> <ref>" */
+    id[COMMIT_TEXT - 1] = '\0';
+    if (git_commit_exists(&repo, id, &err) != ERR_NOTFOUND)
+        return 3; /* without the quarantine the pushed objects cannot be seen */
+    repo.in_hook = true;
+    if (git_read_tree(&repo, id, &tree, &err) != ERR_NONE) {
+        fprintf(stderr, "%s\n", err.text);
+        return 1;
+    }
+    git_tree_free(tree);
+    return 0;
+}
+
+static void git_runs_as_the_owner(void **state)
+{
+    struct bench *bench = *state;
+    char head[COMMIT_TEXT], path[PATH_ROOM + 32];
+    struct err err = {0};
+    struct stat st;
+
+    if (geteuid() != 0)
+        return; /* only root can become somebody else; CI runs as root */
+    assert_int_equal(chmod(bench->root, 0755), 0);
+    push_first(bench);
+    bench->two.set_ids = true;
+    bench->two.uid = 65534;
+    bench->two.gid = 65534;
+    OK(git_init_bare(&bench->two, NULL, &err));
+    snprintf(path, sizeof path, "%s/config", bench->two.path);
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_uid, 65534);
+    {
+        char *bundle;
+        size_t size;
+        OK(git_head(&bench->one, head, &err));
+        bundle_of(&bench->one, NULL, head, &bundle, &size);
+        OK(git_bundle_apply(&bench->two, bundle, size, head, &err));
+        OK(git_advance(&bench->two, NULL, head, &err));
+        free(bundle);
+    }
+    /* Another user asks the same repository: no complaint about its owner. */
+    bench->two.set_ids = false;
+    OK(git_head(&bench->two, head, &err));
+    /* One who may not read it. */
+    assert_int_equal(chmod(bench->one.path, 0700), 0);
+    bench->one.set_ids = true;
+    bench->one.uid = 65534;
+    bench->one.gid = 65534;
+    FAILS(git_head(&bench->one, head, &err), ERR_IO, "");
+}
+
+int main(int argc, char **argv)
+{
+#define WITH_BENCH(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        WITH_BENCH(repository_is_made_once),
+        WITH_BENCH(repository_that_was_not_finished_is_finished),
+        WITH_BENCH(push_is_taken_and_a_forced_one_refused),
+        WITH_BENCH(questions_about_what_is_not_there),
+        WITH_BENCH(files_of_a_commit_are_read),
+        WITH_BENCH(hostile_trees_are_refused),
+        WITH_BENCH(bundles_carry_commits_between_repositories),
+        WITH_BENCH(git_reads_our_bundles),
+        WITH_BENCH(bad_bundles_are_refused),
+        WITH_BENCH(branch_moves_from_where_it_was_seen),
+        WITH_BENCH(hook_sees_what_is_pushed),
+        WITH_BENCH(git_runs_as_the_owner),
+    };
+    if (argc > 1 && strcmp(argv[1], "--as-hook") == 0)
+        return be_hook();
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
