@@ -22,7 +22,8 @@
 #define DESIRED_REPLICAS_MAX 256            /* replicas of one workload */
 #define DESIRED_ARGS_MAX 64
 #define DESIRED_ENV_MAX 128
-#define DESIRED_PORTS_MAX 8 /* = VALUE_PORTS_MAX: all of them fit the instance's record */
+#define DESIRED_ENV_VALUE_MAX 4096 /* bytes of a value, terminating zero included */
+#define DESIRED_PORTS_MAX 8        /* = VALUE_PORTS_MAX: all of them fit the instance's record */
 #define DESIRED_LABELS_MAX 16
 #define DESIRED_DEPENDS_MAX 16
 #define DESIRED_NEEDS_MAX 128 /* dependencies and references of one workload */
@@ -101,7 +102,7 @@ struct desired_workload {
     const char *const *command;       /* NULL-terminated; command[0] is looked up in PATH */
     const char *working_dir;          /* NULL: the instance's own state folder */
     const char *user;                 /* NULL: the default unprivileged user */
-    struct desired_map env;           /* values may hold ${service:NAME/PORT} and ${node:name} */
+    struct desired_map env;           /* values may hold references: reference.h */
     enum desired_listen listen;
     const struct desired_port *ports;
     size_t port_count;

@@ -53,6 +53,11 @@ static bool is_env_name(const char *text)
            made_of(text, LOWER UPPER DIGITS "_", ENV_NAME_MAX);
 }
 
+static bool is_env_value(const char *text)
+{
+    return strlen(text) < DESIRED_ENV_VALUE_MAX;
+}
+
 static bool is_user(const char *text)
 {
     return text[0] != '\0' && text[0] != '-' && strchr(DIGITS, text[0]) == NULL &&
@@ -225,6 +230,11 @@ const struct schema_format format_env_name = {
     .expected = "letters, digits and _, not beginning with a digit, such as LOG_LEVEL",
     .pattern = "^[A-Za-z_][A-Za-z0-9_]{0,127}$",
     .check = is_env_name,
+};
+const struct schema_format format_env_value = {
+    .expected = "a text of at most 4095 bytes",
+    .pattern = "^[\\s\\S]{0,4095}$",
+    .check = is_env_value,
 };
 const struct schema_format format_user = {
     .expected = "the name of a system user, such as www-data",

@@ -11,6 +11,7 @@ extern const struct schema_format format_probe_port;  /* the name or number of a
 extern const struct schema_format format_label_key;   /* at most 63 bytes */
 extern const struct schema_format format_label_value; /* at most 63 bytes, may be empty */
 extern const struct schema_format format_env_name;
+extern const struct schema_format format_env_value;
 extern const struct schema_format format_user;
 extern const struct schema_format format_absolute_path;
 extern const struct schema_format format_url_path;

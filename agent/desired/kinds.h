@@ -104,6 +104,9 @@ struct kind_row {
 
 extern const struct kind_row kinds[KIND_COUNT];
 
+/* Their specs; each fills a struct kind_workload. */
+extern const struct schema_table kind_workload_table, kind_cron_table;
+
 /* Kinds that later versions handle: kept as desired_foreign. Ends with NULL. */
 extern const char *const kinds_not_yet[];
 

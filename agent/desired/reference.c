@@ -44,8 +44,8 @@ int reference_next(const char *text, size_t from, struct reference *reference, s
     *reference =
         (struct reference){.begin = (size_t)(start - text), .end = (size_t)(close - text) + 1};
     if (*close == '}' && strncmp(start, NODE, strlen(NODE)) == 0) {
-        reference->kind = REFERENCE_NODE_NAME;
-        if (len == strlen("name") && memcmp(body, "name", len) == 0)
+        reference->kind = body[0] == 'n' ? REFERENCE_NODE_NAME : REFERENCE_NODE_ADDRESS;
+        if (strncmp(body, "name}", 5) == 0 || strncmp(body, "address}", 8) == 0)
             return 1;
     } else if (*close == '}') {
         reference->kind = REFERENCE_SERVICE;
@@ -53,8 +53,8 @@ int reference_next(const char *text, size_t from, struct reference *reference, s
             return 1;
     }
     err_set(err, ERR_INVALID,
-            "\"%.40s\" is no reference; expected ${service:NAME/PORT} or "
-            "${node:name}",
+            "\"%.40s\" is no reference; expected ${service:NAME/PORT}, "
+            "${node:name} or ${node:address}",
             start);
     return -1;
 }

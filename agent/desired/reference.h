@@ -1,5 +1,5 @@
-/* References in texts: ${service:NAME/PORT} and ${node:name}. Everything else, ${HOME} for a shell
- * too, is ordinary text. */
+/* References in texts: ${service:NAME/PORT}, ${node:name} and ${node:address}. Everything else,
+ * ${HOME} for a shell too, is ordinary text. */
 #ifndef COVEY_DESIRED_REFERENCE_H
 #define COVEY_DESIRED_REFERENCE_H
 
@@ -9,7 +9,7 @@
 #include "proto/base/id.h"
 #include "proto/record/value.h"
 
-enum reference_kind { REFERENCE_SERVICE, REFERENCE_NODE_NAME };
+enum reference_kind { REFERENCE_SERVICE, REFERENCE_NODE_NAME, REFERENCE_NODE_ADDRESS };
 
 struct reference {
     enum reference_kind kind;

@@ -88,7 +88,7 @@ int report_finish(struct report *report, char **rest, struct err *err)
         append(report, more);
     }
     if (report->no_memory)
-        err_set(err, code, "reading the desired state: out of memory");
+        err_set(err, code, "out of memory");
     else if (report->count > 0)
         err_set(err, code, "%s", report->first.text);
     if (rest != NULL && !report->no_memory)

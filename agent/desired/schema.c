@@ -384,10 +384,10 @@ static int unknown_field(struct schema_reader *reader, const struct schema_table
     return rc;
 }
 
-/* A text that may be anything says "null" where it stands; every other field is left out by it. */
+/* A field without a value is a field left out. */
 static bool says_nothing(const struct schema_field *field, const struct tree_node *node)
 {
-    if (field->type == SCHEMA_TEXT && field->format == NULL)
+    if (field->verbatim)
         return node->kind == TREE_SCALAR && node->plain && node->text[0] == '\0';
     return tree_is_null(node);
 }

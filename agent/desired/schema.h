@@ -42,6 +42,7 @@ struct schema_field {
     const char *name;
     enum schema_type type;
     bool required;
+    bool verbatim;              /* TEXT: a plain null is the text "null", not a field left out */
     size_t offset;              /* in the table's struct */
     uint32_t low, high;         /* INTEGER: value; TEXTS, MAP, LIST: number of entries */
     uint32_t normal;            /* INTEGER, BOOLEAN, CHOICE: the value where nothing is said */

@@ -69,8 +69,20 @@ static int read_references(const struct object *object, struct workload_item *it
     return found == 0 ? 0 : object_error(object, path, "%s", err.text);
 }
 
+/* References are filled in anew when what they name moves; the environment is the one place. */
+static int refuse_references(const struct object *object, const char *path, const char *text)
+{
+    struct reference reference;
+
+    if (reference_next(text, 0, &reference, NULL) == 0)
+        return 0;
+    return object_error(object, path,
+                        "references are filled in only in env: give the value to a "
+                        "variable, and let the program read that");
+}
+
 static int read_command(const struct object *object, const struct kind_workload *spec,
-                        struct workload_item *item)
+                        struct desired_workload *workload)
 {
     size_t commands = texts_count(spec->command), args = texts_count(spec->args);
     const char **all = arena_array(object->build->arena, commands + args + 1, sizeof *all);
@@ -86,9 +98,9 @@ static int read_command(const struct object *object, const struct kind_workload 
         all[i] = first ? spec->command[i] : spec->args[i - commands];
         snprintf(path, sizeof path, "spec.%s[%zu]", first ? "command" : "args",
                  first ? i : i - commands);
-        rc = read_references(object, item, path, all[i]);
+        rc = refuse_references(object, path, all[i]);
     }
-    item->workload.command = all;
+    workload->command = all;
     return rc;
 }
 
@@ -325,7 +337,7 @@ static int read_parts(const struct object *object, const struct kind_workload *s
 
     part = w->cron ? read_cron(object, spec, w) : 0;
     rc = rc != 0 ? rc : part;
-    part = read_command(object, spec, item);
+    part = read_command(object, spec, w);
     rc = rc != 0 ? rc : part;
     part = read_env(object, spec, item);
     rc = rc != 0 ? rc : part;

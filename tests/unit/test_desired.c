@@ -402,6 +402,8 @@ static void references_are_found_in_texts(void **state)
     assert_int_equal(reference_next("${service:a/b", 0, &r, &err), -1);
     assert_int_equal(reference_next("${service:/b}", 0, &r, &err), -1);
     assert_int_equal(reference_next("${node:ip}", 0, &r, &err), -1);
+    assert_int_equal(reference_next("${node:address}", 0, &r, &err), 1);
+    assert_int_equal(r.kind, REFERENCE_NODE_ADDRESS);
 }
 
 /* A thousand documents, so that slowness of a wrong order of growth would show. */
