@@ -139,9 +139,10 @@ enum lease_op_type { LEASE_OPEN = 1, LEASE_CLOSE = 2 };
  * is stopped or killed now. With a relative timeout: read the clock, write `until - now`, read
  * again, and delete what was written if more than 20 ms have passed (rule 5); do not write if
  * @until has passed. Repeated as the lease is renewed. Answer LEASES_OPENED or LEASES_OPEN_FAILED.
- * LEASE_CLOSE: close it at once. Answer LEASES_CLOSED when the kernel has acknowledged (for a
- * singleton: when its processes are gone). A close that fails needs no answer: the machine waits
- * for the fence's own end. */
+ * LEASE_CLOSE: close it at once, whether it is open or not: the first WANT of a lease closes what a
+ * former life of the agent may have left. Answer LEASES_CLOSED when the kernel has acknowledged
+ * (for a singleton: when its processes are gone). A close that fails needs no answer: the machine
+ * waits for the fence's own end. */
 struct lease_op {
     uint8_t type; /* enum lease_op_type */
     uint8_t kind; /* enum lease_kind */
@@ -172,9 +173,10 @@ struct lease_send {
 };
 
 /* Effects of one step. Carry them out in this order:
- *  1. persist: leases_export() and write it (tmpfs: no fsync). If that fails, carry out only the
- *     LEASE_CLOSE operations and the changes of this step, drop the rest, and answer each dropped
- *     LEASE_OPEN by LEASES_OPEN_FAILED;
+ *  1. persist: leases_export() and write it (tmpfs: no fsync). If that fails, it stays due with
+ *     every later step until it succeeds, whether that step asks for it or not; as long as it
+ * fails, carry out only the LEASE_CLOSE operations and the changes, drop the rest, and answer each
+ *     dropped LEASE_OPEN by LEASES_OPEN_FAILED;
  *  2. ops, in order;
  *  3. probe: send one ARP request to the gateway; when it replies, answer LEASES_GATEWAY with
  *     @probe_sent, or with a later time read before the request left. No reply needs no event;

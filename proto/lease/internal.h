@@ -1,0 +1,177 @@
+/* The inside of the lease machine, shared by its files only.
+ *
+ *   lease.c   creation, the step, what is due and when
+ *   vote.c    the voter: promises, answers to requests (rules 2, 6, 8, 11)
+ *   claim.c   the candidate: campaign, grants, lease end, release (rules 1, 3, 4, 6, 7, 10)
+ *   handover.c  the hand-over (rule 13)
+ *   solo.c    two voters and a gateway (rules 15, 16, 17)
+ *   timing.c  lengths of lease, heartbeat and back-off
+ *   state.c   record of tmpfs (rules 8, 9) and views */
+#ifndef COVEY_LEASE_INTERNAL_H
+#define COVEY_LEASE_INTERNAL_H
+
+#include "proto/base/rng.h"
+#include "proto/lease/lease.h"
+
+#define ROUNDS_MAX 128 /* requests in flight: more than T / h of them, twice */
+
+/* A lease of this node as a candidate. Grants and refusals stand at the index of their voter in the
+ * set. */
+struct claim {
+    bool used;
+    bool wanted;
+    bool solo; /* the end of the lease rests on the gateway's word */
+    uint8_t kind;
+    uint8_t mode;
+    uint8_t rank;
+    uint8_t state;
+    uint8_t reason;
+    uint8_t fails;         /* campaigns without success in a row, saturating */
+    uint8_t open_failures; /* in a row */
+    uint8_t refusals;      /* bit per voter: refused in this campaign */
+    uint8_t release_left;  /* how often the release is still to be sent */
+    uint64_t id;
+    uint64_t session; /* of this campaign and holding; 0 when idle */
+    uint64_t epoch;   /* session under which the present or last holding began */
+    uint64_t release_session;
+    uint32_t close_number;   /* of the last close */
+    uint32_t first_sequence; /* of the first request that may carry the session */
+    mono_t since;            /* of the last change */
+    mono_t grants[MSG_VOTERS_MAX];
+    mono_t solo_end; /* the gateway in the peer's place */
+    mono_t end;      /* of the lease: latest end that was ever reached in this holding */
+    mono_t free_at;  /* since or from when nobody else holds it, as far as is known here */
+    mono_t retry_at; /* end of the back-off */
+    mono_t campaign_end;
+    mono_t invited_until; /* CAMPAIGN at the holder's invitation */
+    mono_t closed_by;     /* CLOSING: the fence has ended by itself at the latest */
+    mono_t release_at;
+    node_id refused[MSG_VOTERS_MAX];
+    node_id move_to; /* HELD: whom we invited */
+    mono_t move_until;
+    node_id hand_to; /* CLOSING: whose request waits */
+    uint64_t hand_session;
+    struct msg_lease hand; /* head of that request; no items */
+};
+
+struct round { /* a request that was sent to all voters */
+    uint32_t sequence;
+    uint32_t term;
+    mono_t sent;
+};
+
+struct leases {
+    node_id self;
+    uint32_t boot;
+    uint32_t session_count;
+    uint32_t sequence;
+    uint32_t op_number;
+    uint32_t fence;
+    uint32_t term_min;
+    uint32_t term_max;
+    struct rng rng;
+    mono_t now; /* of the last step */
+    mono_t due; /* what leases_deadline() answers */
+
+    struct voter_set set;
+    mono_t set_since;
+    int self_index;      /* in the set; -1: no voter */
+    mono_t silent_until; /* no vote before (rule 8) */
+    struct lease_promise promises[LEASES_PROMISES_MAX];
+
+    struct claim claims[LEASES_MAX];
+    bool draining;
+    bool round_now; /* a request must not wait for the next heartbeat */
+    bool probing;   /* the last round asked the gateway too */
+    mono_t last_round;
+    mono_t next_round;
+    struct round rounds[ROUNDS_MAX];
+
+    /* Solo (set of two): silence of the peer. */
+    mono_t heard;     /* last sign of life of the peer, or since when we listen */
+    mono_t spoken;    /* last message to the peer */
+    mono_t solo_from; /* no right to solo before */
+    uint32_t peer_term;
+    uint32_t peer_fence;
+
+    /* Timing. */
+    uint32_t term; /* T */
+    uint32_t rtt;  /* smoothed, milliseconds */
+    uint32_t worst_age;
+    mono_t calm_since;
+    mono_t echoed[MSG_VOTERS_MAX]; /* send time of the latest request that the voter answered */
+
+    struct leases_out *out; /* of the running step */
+};
+
+/* lease.c */
+void lease_begin_step(struct leases *l, mono_t now, struct leases_out *out);
+void lease_end_step(struct leases *l);
+struct claim *lease_claim(struct leases *l, uint64_t id);                 /* NULL: none */
+struct claim *lease_claim_new(struct leases *l, mono_t now, uint64_t id); /* NULL: full */
+struct msg_lease *lease_send_begin(struct leases *l, enum msg_type type, struct lease_send **send);
+void lease_send_to_voters(const struct leases *l, struct lease_send *send);
+uint32_t lease_op(struct leases *l, const struct claim *c, enum lease_op_type type);
+void lease_changed(struct leases *l, mono_t now, struct claim *c, enum lease_change_type type,
+                   enum lease_reason reason);
+int lease_voter_index(const struct leases *l, node_id node); /* -1: not in the set */
+
+/* vote.c */
+struct lease_promise *vote_find(struct leases *l, mono_t now, uint64_t lease); /* live, or NULL */
+/* Rule 2 for @to, which may be ourselves (rule 3). False: refused. */
+bool vote_give(struct leases *l, mono_t now, uint64_t lease, uint64_t session, node_id to,
+               uint32_t promise_ms);
+void vote_free(struct leases *l, mono_t now, uint64_t lease, uint64_t session, node_id to);
+void vote_request(struct leases *l, mono_t now, node_id from, const struct msg_lease *m);
+void vote_release(struct leases *l, mono_t now, node_id from, const struct msg_lease *m);
+
+/* claim.c */
+mono_t claim_campaign_at(struct leases *l, const struct claim *c);
+void claim_begin(struct leases *l, mono_t now, struct claim *c);
+void claim_campaign(struct leases *l, mono_t now, struct claim *c);
+void claim_yield(struct leases *l, mono_t now, struct claim *c);
+void claim_evaluate(struct leases *l, mono_t now, struct claim *c);
+void claim_lose(struct leases *l, mono_t now, struct claim *c, enum lease_reason reason);
+void claim_closed(struct leases *l, mono_t now, struct claim *c);
+void claim_answered(struct leases *l, mono_t now, int voter, const struct round *r,
+                    const struct msg_lease_item *item);
+void claim_reply(struct leases *l, mono_t now, node_id from, const struct msg_lease *m);
+void claim_round(struct leases *l, mono_t now);
+void claim_send_releases(struct leases *l, mono_t now);
+void claim_remap(struct leases *l, const struct voter_set *old);
+const struct round *claim_round_at(const struct leases *l, uint32_t sequence);
+bool claim_active(const struct claim *c); /* CAMPAIGN or HELD */
+
+/* handover.c */
+int handover_start(struct leases *l, mono_t now, uint64_t lease, node_id to);
+void handover_invite(struct leases *l);
+/* If it is the invited node that asks, the lease is given up for it. */
+void handover_requested(struct leases *l, mono_t now, struct claim *c, node_id from,
+                        const struct msg_lease *m, const struct msg_lease_item *item);
+void handover_finish(struct leases *l, mono_t now, struct claim *c);
+void handover_transfer(struct leases *l, mono_t now, node_id from, const struct msg_lease *m);
+
+/* solo.c */
+bool solo_candidate(const struct leases *l); /* a solo lease may be claimed or held here */
+bool solo_set(const struct leases *l);       /* two voters, and we are one */
+node_id solo_peer(const struct leases *l);   /* only if solo_set() */
+bool solo_allowed(const struct leases *l, mono_t now, const struct claim *c);
+bool solo_probe_due(const struct leases *l, mono_t now);
+mono_t solo_deadline(const struct leases *l);
+void solo_gateway(struct leases *l, mono_t now, mono_t sent);
+void solo_paused(struct leases *l, mono_t now);
+void solo_heartbeat(struct leases *l, mono_t now);
+/* The peer says that it holds @c on the gateway's word: true if we have to give way (rule 17). */
+bool solo_conflict(const struct leases *l, const struct claim *c, node_id from, uint64_t session);
+
+/* timing.c */
+bool timing_term_valid(uint32_t term);
+uint32_t timing_heartbeat(uint32_t term);     /* h */
+uint32_t timing_silence(uint32_t term);       /* S */
+uint32_t timing_step(const struct leases *l); /* between two ranks */
+uint32_t timing_campaign(const struct leases *l, const struct claim *c);
+uint32_t timing_backoff(struct leases *l, const struct claim *c);
+void timing_stream_starts(struct leases *l, mono_t now);
+void timing_answered(struct leases *l, mono_t now, int voter, const struct round *r);
+
+#endif

@@ -1,0 +1,120 @@
+/* Two voters without a witness: when the peer is silent and the gateway answers, the gateway stands
+ * in the peer's place. The only part of the protocol where an overlap is possible at all; solo in
+ * docs/vip.md says exactly when. */
+#include "proto/lease/internal.h"
+
+bool solo_set(const struct leases *l)
+{
+    return l->set.count == 2 && l->self_index >= 0;
+}
+
+node_id solo_peer(const struct leases *l)
+{
+    return l->set.voters[1 - l->self_index];
+}
+
+/* The peer may hold a lease of its own length. */
+static int64_t claim_silence(const struct leases *l)
+{
+    int64_t own = (int64_t)l->term + l->fence;
+    int64_t peer = (int64_t)l->peer_term + l->peer_fence;
+    return own > peer ? own : peer;
+}
+
+static mono_t allowed_from(const struct leases *l, mono_t now, const struct claim *c)
+{
+    bool extends = c->state == LEASE_HELD && mono_before(now, c->end);
+    int64_t silence = extends ? timing_silence(l->term) : claim_silence(l);
+
+    if (!solo_set(l) || !claim_active(c) || c->mode != LEASE_SOLO)
+        return MONO_NEVER;
+    return mono_max(mono_max(l->solo_from, l->silent_until), mono_add(l->heard, silence));
+}
+
+bool solo_allowed(const struct leases *l, mono_t now, const struct claim *c)
+{
+    return mono_reached(now, allowed_from(l, now, c));
+}
+
+bool solo_probe_due(const struct leases *l, mono_t now)
+{
+    for (int i = 0; i < LEASES_MAX; i++)
+        if (solo_allowed(l, now, &l->claims[i]))
+            return true;
+    return false;
+}
+
+bool solo_candidate(const struct leases *l)
+{
+    if (!solo_set(l) || l->draining)
+        return false;
+    for (int i = 0; i < LEASES_MAX; i++)
+        if (l->claims[i].used && l->claims[i].mode == LEASE_SOLO &&
+            (l->claims[i].wanted || l->claims[i].state != LEASE_IDLE))
+            return true;
+    return false;
+}
+
+/* The peer counts our frames to know that we live: at the pace of the shorter lease. */
+static uint32_t pace(const struct leases *l)
+{
+    uint32_t own = timing_heartbeat(l->term);
+    uint32_t peer = timing_heartbeat(l->peer_term == 0 ? l->term : l->peer_term);
+    return own < peer ? own : peer;
+}
+
+mono_t solo_deadline(const struct leases *l)
+{
+    mono_t due = solo_candidate(l) ? mono_add(l->spoken, pace(l)) : MONO_NEVER;
+
+    for (int i = 0; i < LEASES_MAX && !l->probing; i++)
+        due = mono_min(due, allowed_from(l, l->now, &l->claims[i]));
+    return due;
+}
+
+void solo_gateway(struct leases *l, mono_t now, mono_t sent)
+{
+    const struct round *r = NULL;
+
+    /* The round with which the probe went out: our own vote of that time backs it. */
+    for (int i = 0; i < ROUNDS_MAX; i++) {
+        const struct round *q = &l->rounds[i];
+        if (q->term != 0 && !mono_before(sent, q->sent) &&
+            (r == NULL || mono_before(r->sent, q->sent)))
+            r = q;
+    }
+    if (r == NULL || mono_before(now, sent))
+        return;
+    for (int i = 0; i < LEASES_MAX; i++) {
+        struct claim *c = &l->claims[i];
+        if (!solo_allowed(l, now, c) || (int32_t)(r->sequence - c->first_sequence) < 0)
+            continue;
+        c->solo_end = mono_max(c->solo_end, mono_add(r->sent, r->term));
+        claim_evaluate(l, now, c);
+    }
+}
+
+/* Rule 16: the queue may hold the peer's frames of the time when we did not run. */
+void solo_paused(struct leases *l, mono_t now)
+{
+    l->heard = now;
+    l->solo_from = mono_max(l->solo_from, mono_add(now, claim_silence(l)));
+}
+
+void solo_heartbeat(struct leases *l, mono_t now)
+{
+    struct lease_send *send;
+
+    if (!solo_candidate(l) || mono_before(now, mono_add(l->spoken, pace(l))))
+        return;
+    l->spoken = now;
+    if (lease_send_begin(l, MSG_LEASE_REQUEST, &send) != NULL)
+        send->to[send->to_count++] = solo_peer(l);
+}
+
+bool solo_conflict(const struct leases *l, const struct claim *c, node_id from, uint64_t session)
+{
+    if (c->state != LEASE_HELD || !c->solo || !solo_set(l) || !node_id_equal(from, solo_peer(l)))
+        return false;
+    return c->session < session || (c->session == session && l->self.v < from.v);
+}

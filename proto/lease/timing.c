@@ -1,0 +1,124 @@
+/* Lengths: of the lease, by what the links have shown (longer at once, shorter after ten clean
+ * minutes), of the heartbeat, and of waits that only avoid collisions. None of them matters for
+ * safety: each request carries the length that it asks for. */
+#include "proto/lease/internal.h"
+
+#define CALM_MS (10 * 60 * 1000)
+#define AGE_ABSENT                                                                                 \
+    (2 * LEASE_TERM_MAX) /* a longer gap is a peer that was away, not a lossy link                 \
+                          */
+
+static const struct {
+    uint32_t term;
+    uint32_t heartbeat;
+} lengths[] = {{250, 50}, {500, 100}, {1000, 100}, {2000, 200}, {4000, 200}};
+
+#define LENGTHS (sizeof lengths / sizeof lengths[0])
+
+static size_t row(uint32_t term)
+{
+    size_t i = 0;
+    while (i + 1 < LENGTHS && lengths[i].term < term)
+        i++;
+    return i;
+}
+
+bool timing_term_valid(uint32_t term)
+{
+    return lengths[row(term)].term == term;
+}
+
+uint32_t timing_heartbeat(uint32_t term)
+{
+    return lengths[row(term)].heartbeat;
+}
+
+uint32_t timing_silence(uint32_t term)
+{
+    return term / 10 * 6;
+}
+
+uint32_t timing_step(const struct leases *l)
+{
+    uint32_t step = timing_heartbeat(l->term) / 2;
+    if (step < 2 * l->rtt)
+        step = 2 * l->rtt;
+    return step < 500 ? step : 500;
+}
+
+/* Two heartbeats, so that one lost message does not decide; longer each time. */
+uint32_t timing_campaign(const struct leases *l, const struct claim *c)
+{
+    uint32_t length = 2 * timing_heartbeat(l->term);
+    if (length < 3 * l->rtt)
+        length = 3 * l->rtt;
+    length <<= c->fails < 2 ? c->fails : 2;
+    return length < l->term ? length : l->term;
+}
+
+uint32_t timing_backoff(struct leases *l, const struct claim *c)
+{
+    uint32_t step = timing_step(l);
+    uint32_t rank = c->rank < 4 ? c->rank : 4;
+    uint32_t spread = step << (c->fails < 4 ? c->fails : 4);
+    return step * rank + (uint32_t)rng_below(&l->rng, spread < 1000 ? spread : 1000);
+}
+
+void timing_stream_starts(struct leases *l, mono_t now)
+{
+    for (int i = 0; i < MSG_VOTERS_MAX; i++)
+        l->echoed[i] = now;
+}
+
+/* Send time of the request on whose answers a lease would stand now: the majority's latest. */
+static mono_t standing(const struct leases *l, mono_t now)
+{
+    unsigned majority = voter_set_majority(&l->set);
+    mono_t best = MONO_ZERO;
+
+    for (int i = 0; i < l->set.count; i++) {
+        mono_t candidate = i == l->self_index ? now : l->echoed[i];
+        unsigned later = 0;
+        for (int j = 0; j < l->set.count; j++)
+            later += !mono_before(j == l->self_index ? now : l->echoed[j], candidate);
+        if (later >= majority)
+            best = mono_max(best, candidate);
+    }
+    return best;
+}
+
+static void adapt(struct leases *l, mono_t now, uint32_t age)
+{
+    size_t i = row(l->term);
+
+    if (age > l->worst_age)
+        l->worst_age = age;
+    if (age * 10 > l->term * 6) {
+        while (i + 1 < LENGTHS && lengths[i].term < l->term_max && age * 10 > lengths[i].term * 6)
+            i++;
+    } else if (mono_diff(now, l->calm_since) < CALM_MS) {
+        return;
+    } else if (l->worst_age * 10 <= l->term * 3 && l->term > l->term_min) {
+        i--;
+    }
+    l->term = lengths[i].term;
+    l->worst_age = 0;
+    l->calm_since = now;
+}
+
+void timing_answered(struct leases *l, mono_t now, int voter, const struct round *r)
+{
+    mono_t before = standing(l, now);
+    int64_t rtt = mono_diff(now, r->sent);
+    int64_t age;
+
+    if (rtt > LEASE_TERM_MAX)
+        rtt = LEASE_TERM_MAX;
+    l->rtt = (uint32_t)(((int64_t)l->rtt * 7 + rtt) / 8);
+    if (!mono_before(l->echoed[voter], r->sent))
+        return;
+    l->echoed[voter] = r->sent;
+    age = mono_diff(now, before);
+    if (mono_before(before, standing(l, now)) && age <= AGE_ABSENT)
+        adapt(l, now, (uint32_t)age);
+}
