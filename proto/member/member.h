@@ -37,8 +37,8 @@ enum member_state {
 
 struct membership_config {
     node_id self;
-    struct addr addr; /* where this node listens, as peers shall see it; family 0: not known yet,
-                       * peers then use the address that packets come from */
+    struct addr addr; /* where this node listens, as peers shall see it. family 0: not known yet;
+                       * until MEMBERSHIP_ADDRESS tells it, this node cannot announce itself */
     uint64_t incarnation; /* boot number << 32, persisted before it is used here; not 0 */
     uint64_t seed;        /* of the random numbers */
     uint32_t period_ms;   /* 0 is MEMBERSHIP_PERIOD_MS; 100 to 60000 */

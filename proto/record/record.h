@@ -60,7 +60,9 @@ enum records_event_type {
     RECORDS_PEER_UP,   /* from: reachable from now on; own changes are pushed to it */
     RECORDS_PEER_DOWN, /* from */
     RECORDS_ADMIT,     /* from: its records are welcome (no head needed first); it may be a peer */
-    RECORDS_REVOKE,    /* from: drop its records; what verify admits again is its own affair */
+    RECORDS_GREET,  /* from: send it our head (or all we have of ourselves, if it fits), because it
+                     * may not know us; ADMIT does so once */
+    RECORDS_REVOKE, /* from: drop its records; what verify admits again is its own affair */
 };
 
 struct records_event {
@@ -81,7 +83,7 @@ enum records_change_type {
     RECORDS_DELETED,  /* a record is gone */
     RECORDS_ADMITTED, /* an author is new (its head follows as RECORDS_SET) */
     RECORDS_RESET,    /* author raised its floor: read again all that it has; what it had and is not
-                       * there is gone. Comes before the new records of the same step */
+                       * there is gone */
     RECORDS_REVOKED,  /* the author and all its records are gone */
     RECORDS_REFUSED,  /* a record of this author found no room (ERR_FULL) */
     RECORDS_FORGED,   /* verify said no to a record of this author that peer sent */
@@ -95,7 +97,8 @@ struct records_change {
     uint8_t type; /* enum records_change_type */
     node_id author;
     node_id peer;    /* who sent it; NODE_NONE for own calls */
-    const char *key; /* not zero-terminated; SET, DELETED, REFUSED, FORGED: borrowed as in a send */
+    const char *key; /* not zero-terminated; SET and DELETED: borrowed as in a send; REFUSED, FORGED
+                      * and FUTURE: from the event's message */
     uint8_t key_len;
     const uint8_t *value; /* SET */
     uint16_t value_len;
@@ -141,7 +144,8 @@ mono_t records_deadline(const struct records *r);
 /* Sets an own record; nothing happens when it has this value already. @key is zero-terminated, ""
  * is the head, which must be set first in every life; 1 <= @len <= RECORD_VALUE_MAX. No change is
  * reported for own calls.
- * Errors: ERR_FULL (records or bytes), ERR_LIMIT (key or value too long or empty), ERR_NOMEM. */
+ * Errors: ERR_FULL (records or bytes), ERR_LIMIT (key or value too long, value empty), ERR_INVALID
+ * (no head yet), ERR_NOMEM. */
 int records_set(struct records *r, const char *key, const void *value, size_t len);
 
 /* Deletes an own record. Errors: ERR_NOTFOUND, ERR_INVALID (the head), ERR_NOMEM. */

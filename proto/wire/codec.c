@@ -44,7 +44,9 @@ static bool delta_valid(const struct msg_delta *d)
             return false;
         if (r->key_len > 0 && !text_valid(r->key, r->key_len))
             return false;
-        if (r->version <= (i > 0 ? d->records[i - 1].version : d->from) || r->version > d->to)
+        if (r->version <= (i > 0 ? d->records[i - 1].version : d->from))
+            return false;
+        if (r->version > d->to && r->key_len > 0)
             return false;
     }
     return true;

@@ -88,7 +88,8 @@ struct msg_delta {
     uint64_t from; /* the delta holds every live record with from < version <= to */
     uint64_t to;
     uint8_t count;
-    struct msg_record records[MSG_RECORDS_MAX]; /* ascending by version */
+    struct msg_record records[MSG_RECORDS_MAX]; /* ascending by version; the author's head may come
+                                                 * last, above @to, to introduce the author */
 };
 
 enum msg_verdict {

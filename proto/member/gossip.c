@@ -1,0 +1,407 @@
+/* Updates: made, announced, passed on, refuted. */
+#include <assert.h>
+#include <string.h>
+
+#include "proto/member/machine.h"
+
+#define GOSSIP_MS 100 /* between rounds of gossip while there is something to tell */
+#define GOSSIP_FANOUT 3
+#define PASSENGER_SENDS 3 /* per doubling of the flock: packets that carry a rumour on */
+#define FRESH_MS 500      /* heard directly so lately, an accusation is not believed */
+#define HEARD_LATELY_MS 2000
+#define OWN_ROUNDS 5
+
+/* Further ahead than this, an accusation with a later boot number than ours is a lie: whoever makes
+ * it cannot prove it, and an id must not be driven to the end of its numbers. */
+#define BOOT_JUMP_MAX (1u << 20)
+
+/* When own updates are repeated, in milliseconds after the first time. A refutation spans three
+ * seconds, so that no burst of loss takes all copies. */
+static const uint16_t alive_rounds[OWN_ROUNDS] = {0, 300, 1000, 2000, 3200};
+static const uint16_t other_rounds[OWN_ROUNDS] = {0, 150, 400, UINT16_MAX, UINT16_MAX};
+static const uint16_t left_rounds[OWN_ROUNDS] = {0, 100, 200, UINT16_MAX, UINT16_MAX};
+
+static const uint16_t *rounds_of(const struct msg_update *u)
+{
+    if (u->kind == MSG_ALIVE)
+        return alive_rounds;
+    return u->kind == MSG_LEFT ? left_rounds : other_rounds;
+}
+
+void gossip_make(struct membership *m, uint8_t kind, node_id subject, uint64_t incarnation,
+                 struct msg_update *u)
+{
+    memset(u, 0, sizeof *u);
+    u->kind = kind;
+    u->subject = subject;
+    u->author = m->config.self;
+    u->incarnation = incarnation;
+    if (kind == MSG_ALIVE)
+        u->addr = m->config.addr;
+    if (m->config.sign != NULL)
+        m->config.sign(m->config.sign_ctx, u);
+}
+
+static bool eager(const struct membership *m)
+{
+    return m->count < EAGER_MAX;
+}
+
+static uint8_t sends_limit(const struct membership *m)
+{
+    unsigned doublings = 1;
+
+    for (size_t n = m->present + 1; n > 1; n /= 2)
+        doublings++;
+    return (uint8_t)(doublings * PASSENGER_SENDS);
+}
+
+/* Of one subject the latest word is kept; suspicions of the same incarnation by different authors
+ * stand beside each other, because each counts. */
+static bool replaces(const struct msg_update *new, const struct msg_update *old)
+{
+    if (!node_id_equal(new->subject, old->subject))
+        return false;
+    if (new->kind == MSG_SUSPECT && old->kind == MSG_SUSPECT &&new->incarnation == old->incarnation)
+        return node_id_equal(new->author, old->author);
+    return true;
+}
+
+/* The slot for @u: a free one, else that of the rumour which is nearest to its end. What @u makes
+ * stale is dropped. */
+static struct rumour *rumour_slot(struct membership *m, const struct msg_update *u)
+{
+    struct rumour *slot = &m->rumours[0];
+
+    for (size_t i = 0; i < RUMOURS_MAX; i++) {
+        struct rumour *r = &m->rumours[i];
+        if (r->update.kind != 0 && replaces(u, &r->update))
+            *r = (struct rumour){0};
+        if (!r->own && (slot->own || r->sends_left < slot->sends_left))
+            slot = r;
+    }
+    return slot;
+}
+
+static void pass_on(struct membership *m, const struct msg_update *u)
+{
+    struct rumour *r = rumour_slot(m, u);
+
+    *r = (struct rumour){.update = *u, .sends_left = sends_limit(m)};
+    if (!eager(m) && mono_is_never(m->gossip_next))
+        m->gossip_next = m->now;
+}
+
+void gossip_announce(struct membership *m, const struct msg_update *u)
+{
+    struct rumour *r = rumour_slot(m, u);
+
+    *r = (struct rumour){.update = *u, .own = true, .next = m->now};
+}
+
+/* Own words against @subject are not repeated any more. */
+void gossip_withdraw(struct membership *m, node_id subject)
+{
+    for (size_t i = 0; i < RUMOURS_MAX; i++) {
+        struct rumour *r = &m->rumours[i];
+        if (node_id_equal(r->update.subject, subject) && r->update.kind != MSG_ALIVE &&
+            node_id_equal(r->update.author, m->config.self))
+            *r = (struct rumour){0};
+    }
+}
+
+/* Nothing about @id, nor from it, is passed on. */
+void gossip_forget(struct membership *m, node_id id)
+{
+    for (size_t i = 0; i < RUMOURS_MAX; i++) {
+        struct rumour *r = &m->rumours[i];
+        if (node_id_equal(r->update.subject, id) || node_id_equal(r->update.author, id))
+            *r = (struct rumour){0};
+    }
+    for (size_t i = 0; i < m->doubt_count; i++)
+        if (node_id_equal(m->doubts[i].accusation.author, id))
+            m->doubts[i].accusation.kind = 0;
+}
+
+static void add_update(struct membership_send *s, const struct msg_update *u)
+{
+    struct msg_probe *probe = &s->msg.probe;
+
+    assert(probe->update_count < MSG_UPDATES_MAX);
+    probe->updates[probe->update_count++] = *u;
+}
+
+/* Puts in what @to must know: our incarnation, our opinion of it, then rumours. */
+void gossip_attach(struct membership *m, struct membership_send *s, struct member *to)
+{
+    struct doubt *d = doubt_of(m, to);
+    struct msg_update u;
+
+    if (to->told < TOLD_ENOUGH && !m->leaving && m->config.addr.family != 0) {
+        to->told++;
+        add_update(s, &m->self);
+    }
+    if (d != NULL && d->accusation.kind != 0) {
+        add_update(s, &d->accusation);
+    } else if (to->state == MEMBER_DEAD || to->state == MEMBER_LEFT) {
+        gossip_make(m, MSG_DEAD, to->id, to->incarnation, &u);
+        add_update(s, &u);
+    } else if (to->incarnation == 0 || (to->flags & FLAG_TELL) != 0) {
+        gossip_make(m, MSG_SUSPECT, to->id, to->incarnation, &u);
+        add_update(s, &u);
+    }
+    for (size_t i = 0; i < RUMOURS_MAX && s->msg.probe.update_count < MSG_UPDATES_MAX; i++) {
+        struct rumour *r = &m->rumours[i];
+        if (r->update.kind == 0 || r->sends_left == 0 || node_id_equal(r->update.author, to->id) ||
+            node_id_equal(r->update.subject, to->id))
+            continue;
+        r->sends_left--;
+        add_update(s, &r->update);
+    }
+}
+
+/* Takes a new incarnation or address into our own MSG_ALIVE. */
+void gossip_renew_self(struct membership *m, uint64_t incarnation, bool announce)
+{
+    m->incarnation = incarnation;
+    gossip_make(m, MSG_ALIVE, m->config.self, incarnation, &m->self);
+    for (size_t i = 0; i < m->slots_used; i++)
+        m->slots[i].told = 0;
+    if (announce && !m->leaving && m->config.addr.family != 0)
+        gossip_announce(m, &m->self);
+}
+
+/* A word about ourselves. Returns true when its bearer should be answered. */
+static bool about_self(struct membership *m, struct member *from, const struct msg_update *u)
+{
+    uint64_t boot = m->incarnation >> 32;
+    struct member *author = table_find(m, u->author);
+    bool ours = node_id_equal(u->author, m->config.self);
+
+    if (m->leaving)
+        return false;
+    if (u->kind == MSG_ALIVE || u->kind == MSG_LEFT) {
+        if (!ours || u->incarnation < m->incarnation ||
+            (u->kind == MSG_ALIVE && u->incarnation == m->incarnation))
+            return false;
+    } else if (ours ||
+               (u->incarnation >> 32 > boot && (u->incarnation >> 32) - boot > BOOT_JUMP_MAX)) {
+        return false;
+    }
+    if (u->incarnation >= m->incarnation) {
+        if (u->incarnation >> 32 > boot)
+            m->out->conflict = u->incarnation;
+        if (m->health < HEALTH_MAX)
+            m->health++; /* Lifeguard: to be suspected is a sign of slowness here */
+        gossip_renew_self(m, u->incarnation + 1, true);
+    }
+    from->told = 0;
+    if (author != NULL)
+        author->told = 0;
+    return true;
+}
+
+static void receive_alive(struct membership *m, struct member *p, const struct msg_update *u)
+{
+    if (u->incarnation <= p->incarnation &&
+        (u->incarnation < p->incarnation || p->state != MEMBER_UNKNOWN))
+        return;
+    p->incarnation = u->incarnation;
+    p->flags &= (uint8_t)~FLAG_TELL;
+    table_set_addr(m, p, &u->addr);
+    doubt_close(m, p);
+    table_set_state(m, p, MEMBER_ALIVE);
+    pass_on(m, u);
+}
+
+static bool heard_within(const struct membership *m, const struct member *p, int64_t ms)
+{
+    return p->heard.ms != 0 && mono_diff(m->now, p->heard) < ms;
+}
+
+static void receive_suspect(struct membership *m, struct member *p, const struct msg_update *u)
+{
+    struct doubt *d = doubt_of(m, p);
+
+    if (p->state == MEMBER_UNKNOWN || p->state == MEMBER_DEAD || p->state == MEMBER_LEFT)
+        return;
+    if (u->incarnation < p->incarnation) {
+        /* Its author missed a refutation; yet there may be a reason to look. */
+        if (d == NULL && !heard_within(m, p, HEARD_LATELY_MS) && table_verifies(m, p))
+            doubt_begin(m, p, true);
+        return;
+    }
+    if (heard_within(m, p, FRESH_MS)) {
+        p->flags |= FLAG_TELL;
+        pass_on(m, u);
+        return;
+    }
+    if (d == NULL)
+        d = doubt_begin(m, p, table_verifies(m, p));
+    if (d != NULL) {
+        size_t known = d->accuser_count;
+        doubt_add_accuser(d, u->author);
+        if (d->accusation.kind == 0)
+            d->accusation = *u;
+        table_set_state(m, p, MEMBER_SUSPECT);
+        if (d->accuser_count == known)
+            return; /* heard before */
+    }
+    pass_on(m, u);
+}
+
+static void receive_dead(struct membership *m, struct member *p, const struct msg_update *u)
+{
+    struct doubt *d = doubt_of(m, p);
+    bool believed;
+
+    if (p->state == MEMBER_DEAD || p->state == MEMBER_LEFT || p->state == MEMBER_UNKNOWN)
+        return;
+    if (d != NULL && d->probing)
+        believed = d->probes > 3;
+    else
+        believed = !table_verifies(m, p) && !heard_within(m, p, HEARD_LATELY_MS);
+    if (u->incarnation < p->incarnation || !believed) {
+        receive_suspect(m, p, u);
+        return;
+    }
+    doubt_close(m, p);
+    table_set_state(m, p, MEMBER_DEAD);
+    pass_on(m, u);
+}
+
+static void receive_left(struct membership *m, struct member *p, const struct msg_update *u)
+{
+    if (u->incarnation < p->incarnation || p->state == MEMBER_LEFT)
+        return;
+    p->incarnation = u->incarnation;
+    doubt_close(m, p);
+    table_set_state(m, p, MEMBER_LEFT);
+    pass_on(m, u);
+}
+
+bool gossip_receive(struct membership *m, struct member *from, const struct msg_update *u)
+{
+    bool by_subject = node_id_equal(u->subject, u->author);
+    struct member *p;
+
+    if (node_id_equal(u->subject, m->config.self))
+        return about_self(m, from, u);
+    p = table_find(m, u->subject);
+    if (p == NULL || table_find(m, u->author) == NULL)
+        return false;
+    if (by_subject != (u->kind == MSG_ALIVE || u->kind == MSG_LEFT))
+        return false;
+    if (u->kind == MSG_ALIVE)
+        receive_alive(m, p, u);
+    else if (u->kind == MSG_SUSPECT)
+        receive_suspect(m, p, u);
+    else if (u->kind == MSG_DEAD)
+        receive_dead(m, p, u);
+    else
+        receive_left(m, p, u);
+    return false;
+}
+
+static void next_round(struct membership *m, struct rumour *r)
+{
+    const uint16_t *rounds = rounds_of(&r->update);
+    uint16_t at = rounds[r->round];
+
+    r->round++;
+    if (r->round < OWN_ROUNDS && rounds[r->round] != UINT16_MAX) {
+        r->next = mono_add(m->now, rounds[r->round] - at);
+        return;
+    }
+    r->own = false;
+    r->sends_left = sends_limit(m);
+}
+
+/* To every member, gone ones too when it concerns them: one message with all that is due. */
+static void broadcast(struct membership *m, struct rumour **due, size_t due_count)
+{
+    for (size_t i = 0; i < m->count; i++) {
+        struct member *p = &m->slots[m->order[i]];
+        struct membership_send *s = NULL;
+        for (size_t k = 0; k < due_count; k++) {
+            const struct msg_update *u = &due[k]->update;
+            bool gone = p->state == MEMBER_DEAD || p->state == MEMBER_LEFT;
+            if (gone && u->kind != MSG_ALIVE)
+                continue;
+            if (s == NULL)
+                s = send_begin(m, MSG_GOSSIP, p->id, &p->addr);
+            if (s != NULL)
+                add_update(s, u);
+        }
+    }
+}
+
+static void announce_tick(struct membership *m)
+{
+    struct rumour *due[MSG_UPDATES_MAX];
+    size_t due_count = 0;
+
+    if (eager(m) && !out_has_room(m, m->count))
+        return;
+    for (size_t i = 0; i < RUMOURS_MAX && due_count < MSG_UPDATES_MAX; i++)
+        if (m->rumours[i].own && mono_reached(m->now, m->rumours[i].next))
+            due[due_count++] = &m->rumours[i];
+    if (due_count == 0)
+        return;
+    if (eager(m))
+        broadcast(m, due, due_count);
+    for (size_t k = 0; k < due_count; k++) {
+        next_round(m, due[k]);
+        if (!eager(m)) {
+            due[k]->sends_left = sends_limit(m);
+            if (mono_is_never(m->gossip_next))
+                m->gossip_next = m->now;
+        }
+    }
+}
+
+static bool gossip_left(const struct membership *m)
+{
+    for (size_t i = 0; i < RUMOURS_MAX; i++)
+        if (m->rumours[i].update.kind != 0 && m->rumours[i].sends_left > 0)
+            return true;
+    return false;
+}
+
+/* Rumour mongering in a flock that is too large to tell everybody. */
+static void mongering_tick(struct membership *m)
+{
+    struct member *to[GOSSIP_FANOUT];
+    size_t n;
+
+    m->gossip_next = MONO_NEVER;
+    if (!gossip_left(m))
+        return;
+    m->gossip_next = mono_add(m->now, GOSSIP_MS);
+    n = table_pick(m, NULL, GOSSIP_FANOUT, to);
+    for (size_t i = 0; i < n; i++) {
+        struct membership_send *s = send_begin(m, MSG_GOSSIP, to[i]->id, &to[i]->addr);
+        if (s == NULL)
+            continue;
+        gossip_attach(m, s, to[i]);
+        if (s->msg.probe.update_count == 0)
+            m->out->send_count--; /* it is the last one */
+    }
+}
+
+void gossip_tick(struct membership *m)
+{
+    announce_tick(m);
+    if (!eager(m) && mono_reached(m->now, m->gossip_next) && out_has_room(m, GOSSIP_FANOUT))
+        mongering_tick(m);
+}
+
+mono_t gossip_deadline(const struct membership *m)
+{
+    mono_t t = eager(m) ? MONO_NEVER : m->gossip_next;
+
+    for (size_t i = 0; i < RUMOURS_MAX; i++)
+        if (m->rumours[i].own)
+            t = mono_min(t, m->rumours[i].next);
+    return t;
+}

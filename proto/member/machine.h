@@ -1,0 +1,174 @@
+/* The inside of the membership machine, for the files of this folder only. */
+#ifndef COVEY_MEMBER_MACHINE_H
+#define COVEY_MEMBER_MACHINE_H
+
+#include "proto/base/rng.h"
+#include "proto/member/member.h"
+
+#define DOUBTS_MAX 256 /* members whose life is in question at one time */
+#define RELAYS_MAX 16  /* probes made for others at one time */
+#define RUMOURS_MAX 64 /* updates being passed on */
+#define ACCUSERS_MAX 4 /* distinct ones that are remembered */
+#define NEIGHBOURS_MAX 2
+#define EAGER_MAX 16 /* nodes up to which own updates go to every member directly */
+#define HEALTH_MAX 8 /* Lifeguard, section IV.A */
+#define TOLD_ENOUGH                                                                                \
+    3                /* packets to a member that carry our incarnation until it counts as known    \
+                      */
+#define GONE_MS 3000 /* probe of a member that is gone, at first */
+#define NO_DOUBT UINT16_MAX
+#define LOSS_ONE 65535u /* fixed point: certain loss */
+
+enum member_flag {
+    FLAG_TELL = 1, /* we suspected it, it lives: it shall refute, for those who still suspect it */
+};
+
+struct member {
+    node_id id;
+    uint64_t incarnation; /* 0: not known */
+    mono_t heard;
+    mono_t since;
+    mono_t due; /* next probe: of a neighbour, or of a member that is gone */
+    struct addr addr;
+    uint16_t srtt; /* 1/4 ms; 0: none (RFC 6298) */
+    uint16_t rttvar;
+    uint16_t loss;  /* of LOSS_ONE: smoothed share of lost round trips */
+    uint16_t doubt; /* index, or NO_DOUBT */
+    uint8_t state;
+    uint8_t flags;
+    uint8_t told;
+};
+
+/* Evidence against one member: probes in a row that got no answer. */
+struct doubt {
+    uint16_t member;
+    uint8_t probes;     /* sent, unanswered */
+    uint8_t needed;     /* for a verdict, all confirmed */
+    uint8_t suspect_at; /* probes after which the flock is told */
+    bool probing;       /* false: others probe it, we wait for their verdict */
+    bool accused;       /* we told the flock */
+    bool relays_asked;
+    bool relays_answered;
+    uint8_t accuser_count;
+    node_id accusers[ACCUSERS_MAX]; /* others than us */
+    uint16_t interval;              /* ms between probes */
+    mono_t next;
+    struct msg_update accusation; /* to tell the subject; kind 0: none */
+};
+
+/* A probe that we make for another (PING_REQ). */
+struct relay {
+    node_id requester; /* none: slot is free */
+    struct addr addr;
+    uint32_t sequence;
+    node_id target;
+    bool nacked;
+    mono_t nack_at;
+    mono_t until;
+};
+
+struct rumour {
+    struct msg_update update; /* kind 0: slot is free */
+    uint8_t sends_left;       /* as a passenger, or in rounds of gossip */
+    bool own;                 /* announced by us in rounds: next is the time of the next */
+    uint8_t round;
+    mono_t next;
+};
+
+struct membership {
+    struct membership_config config;
+    struct rng rng;
+    mono_t now;
+    struct membership_out *out; /* during a step */
+
+    uint64_t incarnation;
+    struct msg_update self; /* our signed MSG_ALIVE */
+    bool leaving;
+    uint64_t root;
+    uint32_t health;
+    uint16_t sequence;
+
+    struct member *slots;
+    uint16_t *order; /* slots ascending by id */
+    size_t count;
+    size_t slots_used; /* high-water mark */
+    size_t present;    /* alive or suspect */
+    size_t unknown;
+    size_t gone; /* dead or left */
+
+    struct doubt *doubts;
+    size_t doubt_max;
+    size_t doubt_count;
+    struct relay relays[RELAYS_MAX];
+    struct rumour rumours[RUMOURS_MAX];
+
+    bool ring_dirty;
+    uint16_t neighbours[NEIGHBOURS_MAX];
+    size_t neighbour_count;
+    uint16_t *shuffle; /* round robin: slots in random order */
+    size_t shuffle_count;
+    size_t shuffle_at;
+    size_t unknown_at; /* cursors into order */
+    size_t mesh_at;
+
+    mono_t robin_next;
+    mono_t mesh_next;
+    mono_t unknown_next;
+    mono_t gone_next;
+    mono_t gossip_next;
+};
+
+/* table.c */
+struct member *table_find(const struct membership *m, node_id id);
+struct member *table_insert(struct membership *m, node_id id); /* NULL: full */
+void table_remove(struct membership *m, struct member *p);
+uint16_t table_slot(const struct membership *m, const struct member *p);
+void table_set_state(struct membership *m, struct member *p, uint8_t state);
+void table_set_addr(struct membership *m, struct member *p, const struct addr *addr);
+void table_refresh_ring(struct membership *m);
+bool table_ring_mode(const struct membership *m);
+bool member_present(const struct member *p);
+/* Up to @max random present members without doubt, other than @except; returns how many. */
+size_t table_pick(struct membership *m, const struct member *except, size_t max,
+                  struct member **picked);
+/* Whether this node is one of those that probe @p when it is suspected. */
+bool table_verifies(const struct membership *m, const struct member *p);
+
+/* probe.c: sending, and evidence for and against life */
+bool out_has_room(const struct membership *m, size_t sends);
+struct membership_send *send_begin(struct membership *m, uint8_t type, node_id to,
+                                   const struct addr *addr);
+uint32_t probe_rto(const struct member *p);
+void probe_measure(struct membership *m, struct member *p, uint32_t sequence);
+struct doubt *doubt_of(struct membership *m, const struct member *p);
+struct doubt *doubt_begin(struct membership *m, struct member *p, bool probing);
+void doubt_close(struct membership *m, struct member *p);
+void doubt_add_accuser(struct doubt *d, node_id accuser);
+void doubts_tick(struct membership *m);
+void doubts_after_pause(struct membership *m, int64_t late);
+/* A proof of life: directly by a packet (addr set), or by a relay (addr NULL). */
+void probe_heard(struct membership *m, struct member *p, const struct addr *addr);
+
+/* watch.c: whom to probe when; probes for others */
+void watch_tick(struct membership *m);
+mono_t watch_deadline(const struct membership *m);
+void watch_probed(struct membership *m, struct member *p, bool by_peer);
+void relay_request(struct membership *m, struct member *from, const struct addr *addr,
+                   const struct msg_probe *probe);
+void relays_heard(struct membership *m, const struct member *p);
+
+/* gossip.c: updates */
+void gossip_make(struct membership *m, uint8_t kind, node_id subject, uint64_t incarnation,
+                 struct msg_update *u);
+void gossip_announce(struct membership *m, const struct msg_update *u);
+void gossip_withdraw(struct membership *m, node_id subject);
+void gossip_forget(struct membership *m, node_id id);
+void gossip_attach(struct membership *m, struct membership_send *s, struct member *to);
+void gossip_renew_self(struct membership *m, uint64_t incarnation, bool announce);
+/* Applies an update that @from passed on. Returns true when @from should be answered, because it
+ * holds a wrong opinion of us. */
+bool gossip_receive(struct membership *m, struct member *from, const struct msg_update *u);
+void gossip_tick(struct membership *m);
+mono_t gossip_deadline(const struct membership *m);
+
+#endif

@@ -1,0 +1,339 @@
+/* Evidence: round-trip times, loss, unanswered probes, verdicts.
+ *
+ * A probe's sequence number holds the time of sending in its lower 16 bits, so that every answer,
+ * however late, measures its own round trip and no table of outstanding probes is needed (as TCP's
+ * timestamps, RFC 7323). */
+#include <assert.h>
+#include <string.h>
+
+#include "proto/member/machine.h"
+
+#define RTO_START_MS 1000 /* before the first measurement (RFC 6298, section 2.1) */
+#define RTO_MIN_MS 100
+#define RTO_MAX_MS 4000
+#define RTT_UNIT 4 /* srtt and rttvar count quarters of a millisecond */
+#define RTT_MAX_MS 16000
+#define LOSS_SHIFT 5     /* weight of a sample: 1/32 */
+#define RELAYS_PER_TRY 3 /* SWIM: k */
+#define NEEDED_MIN 11
+#define NEEDED_MAX 40
+
+bool out_has_room(const struct membership *m, size_t sends)
+{
+    return m->out->send_count + sends <= MEMBERSHIP_SENDS_MAX &&
+           m->out->change_count + 2 <= MEMBERSHIP_CHANGES_MAX;
+}
+
+/* A message without updates; NULL when there is no address or no room. */
+struct membership_send *send_begin(struct membership *m, uint8_t type, node_id to,
+                                   const struct addr *addr)
+{
+    struct membership_send *s;
+
+    if (addr->family == 0 || m->out->send_count == MEMBERSHIP_SENDS_MAX)
+        return NULL;
+    s = &m->out->sends[m->out->send_count++];
+    s->to = to;
+    s->addr = *addr;
+    s->msg.type = type;
+    s->msg.probe.sequence = 0;
+    s->msg.probe.target = NODE_NONE;
+    s->msg.probe.address = (struct addr){0};
+    s->msg.probe.root = m->root;
+    s->msg.probe.update_count = 0;
+    return s;
+}
+
+static uint32_t next_sequence(struct membership *m)
+{
+    return (uint32_t)m->sequence++ << 16 | (uint16_t)m->now.ms;
+}
+
+uint32_t probe_rto(const struct member *p)
+{
+    uint32_t rto;
+
+    if (p->srtt == 0)
+        return RTO_START_MS;
+    rto = ((uint32_t)p->srtt + 4u * p->rttvar) / RTT_UNIT;
+    if (rto < RTO_MIN_MS)
+        return RTO_MIN_MS;
+    return rto > RTO_MAX_MS ? RTO_MAX_MS : rto;
+}
+
+/* RFC 6298, section 2. Karn's rule is not needed: the answer names the probe that it answers. */
+void probe_measure(struct membership *m, struct member *p, uint32_t sequence)
+{
+    int rtt = (uint16_t)((uint16_t)m->now.ms - (uint16_t)sequence);
+    int srtt = p->srtt;
+    int rttvar = p->rttvar;
+
+    if (rtt > RTT_MAX_MS)
+        return;
+    if ((uint32_t)rtt <= probe_rto(p) && m->health > 0)
+        m->health--;
+    rtt *= RTT_UNIT;
+    if (srtt == 0) {
+        srtt = rtt;
+        rttvar = rtt / 2;
+    } else {
+        int off = srtt > rtt ? srtt - rtt : rtt - srtt;
+        rttvar += (off - rttvar) / 4;
+        srtt += (rtt - srtt) / 8;
+    }
+    p->srtt = (uint16_t)(srtt > 0 ? srtt : 1);
+    p->rttvar = (uint16_t)rttvar;
+}
+
+static void sample_loss(struct member *p, unsigned lost)
+{
+    for (unsigned i = 0; i < lost; i++)
+        p->loss = (uint16_t)(p->loss + ((LOSS_ONE - p->loss) >> LOSS_SHIFT));
+    p->loss = (uint16_t)(p->loss - (p->loss >> LOSS_SHIFT));
+}
+
+/* Unanswered probes in a row that happen by loss alone with a chance below 3e-7, so that one probe
+ * per second errs about once in a thousand hours: ln 3e-7 / ln p, for a share p of lost round
+ * trips. */
+static uint8_t probes_needed(uint16_t loss)
+{
+    static const struct {
+        uint8_t percent;
+        uint8_t probes;
+    } steps[] = {{25, NEEDED_MIN}, {29, 12}, {32, 13}, {34, 14}, {37, 15}, {39, 16}, {42, 17},
+                 {45, 19},         {48, 21}, {51, 23}, {55, 26}, {59, 29}, {63, 33}, {67, 38}};
+    unsigned percent = loss * 100u / LOSS_ONE;
+
+    for (size_t i = 0; i < sizeof steps / sizeof *steps; i++)
+        if (percent <= steps[i].percent)
+            return steps[i].probes;
+    return NEEDED_MAX;
+}
+
+struct doubt *doubt_of(struct membership *m, const struct member *p)
+{
+    return p->doubt == NO_DOUBT ? NULL : &m->doubts[p->doubt];
+}
+
+static uint16_t clamp(uint32_t v, uint32_t low, uint32_t high)
+{
+    return (uint16_t)(v < low ? low : v > high ? high : v);
+}
+
+/* NULL when there are too many. A doubt that probes is due at once; one that waits for others is
+ * due when they should long have come to a verdict. */
+struct doubt *doubt_begin(struct membership *m, struct member *p, bool probing)
+{
+    uint32_t period = m->config.period_ms;
+    uint32_t stretch = 1 + m->health;
+    struct doubt *d;
+
+    assert(p->doubt == NO_DOUBT);
+    if (m->doubt_count == m->doubt_max)
+        return NULL;
+    p->doubt = (uint16_t)m->doubt_count;
+    d = &m->doubts[m->doubt_count++];
+    memset(d, 0, sizeof *d);
+    d->member = table_slot(m, p);
+    d->probing = probing;
+    d->needed = probes_needed(p->loss);
+    d->suspect_at = (uint8_t)(d->needed * 2 / 5);
+    d->interval = clamp(clamp(probe_rto(p) / 3, period * 12 / 100, period / 2) * stretch, 1,
+                        10 * period > 60000 ? 60000 : 10 * period);
+    d->next = probing ? m->now : mono_add(m->now, 5 * (int64_t)period);
+    return d;
+}
+
+void doubt_close(struct membership *m, struct member *p)
+{
+    struct doubt *d = doubt_of(m, p);
+
+    if (d == NULL)
+        return;
+    if (d->accused)
+        gossip_withdraw(m, p->id);
+    m->doubt_count--;
+    if (p->doubt != m->doubt_count) {
+        *d = m->doubts[m->doubt_count];
+        m->slots[d->member].doubt = p->doubt;
+    }
+    p->doubt = NO_DOUBT;
+    p->due = mono_add(m->now, m->config.period_ms);
+}
+
+void doubt_add_accuser(struct doubt *d, node_id accuser)
+{
+    for (size_t i = 0; i < d->accuser_count; i++)
+        if (node_id_equal(d->accusers[i], accuser))
+            return;
+    if (d->accuser_count < ACCUSERS_MAX)
+        d->accusers[d->accuser_count++] = accuser;
+}
+
+/* How many others could confirm a suspicion: Lifeguard's K, less in a small flock. */
+static size_t confirmers(const struct membership *m)
+{
+    size_t able = 0;
+
+    for (size_t i = 0; i < m->count && able < 3; i++) {
+        const struct member *p = &m->slots[m->order[i]];
+        if (p->state == MEMBER_ALIVE && p->doubt == NO_DOUBT)
+            able++;
+    }
+    return able;
+}
+
+/* Probes before the verdict. Lifeguard: from twice the minimum, without confirmation, down to the
+ * minimum with all of them, by log(C + 1) / log(K + 1). Nobody able to confirm: the minimum. */
+static unsigned probes_goal(const struct membership *m, const struct doubt *d)
+{
+    static const uint8_t share[4][4] = {/* per cent, by K and C */
+                                        {100, 100, 100, 100},
+                                        {0, 100, 100, 100},
+                                        {0, 63, 100, 100},
+                                        {0, 50, 79, 100}};
+    size_t k = confirmers(m);
+    size_t c = d->accuser_count < 3 ? d->accuser_count : 3;
+    unsigned goal;
+
+    if (m->slots[d->member].state == MEMBER_UNKNOWN)
+        return d->needed;
+    goal = 2u * d->needed - d->needed * (unsigned)share[k][c] / 100u;
+    return goal;
+}
+
+static void send_probe(struct membership *m, struct doubt *d)
+{
+    struct member *p = &m->slots[d->member];
+    struct membership_send *s = send_begin(m, MSG_PING, p->id, &p->addr);
+
+    if (s == NULL)
+        return;
+    s->msg.probe.sequence = next_sequence(m);
+    gossip_attach(m, s, p);
+}
+
+static void ask_relays(struct membership *m, struct doubt *d)
+{
+    struct member *p = &m->slots[d->member];
+    struct member *relays[RELAYS_PER_TRY];
+    size_t n = table_pick(m, p, RELAYS_PER_TRY, relays);
+
+    for (size_t i = 0; i < n; i++) {
+        struct membership_send *s = send_begin(m, MSG_PING_REQ, relays[i]->id, &relays[i]->addr);
+        if (s == NULL)
+            continue;
+        s->msg.probe.sequence = next_sequence(m);
+        s->msg.probe.target = p->id;
+        s->msg.probe.address = p->addr;
+        gossip_attach(m, s, relays[i]);
+        d->relays_asked = true;
+    }
+}
+
+static void accuse(struct membership *m, struct doubt *d)
+{
+    struct member *p = &m->slots[d->member];
+
+    gossip_make(m, MSG_SUSPECT, p->id, p->incarnation, &d->accusation);
+    gossip_announce(m, &d->accusation);
+    d->accused = true;
+    table_set_state(m, p, MEMBER_SUSPECT);
+}
+
+static void raise_health(struct membership *m)
+{
+    if (m->health < HEALTH_MAX)
+        m->health++;
+}
+
+/* The member has not answered: it is dead. Of one that never was heard of nobody else is told. */
+static void conclude(struct membership *m, struct doubt *d)
+{
+    struct member *p = &m->slots[d->member];
+    bool public = p->state == MEMBER_SUSPECT;
+    struct msg_update u;
+
+    if (d->relays_asked && !d->relays_answered)
+        raise_health(m); /* nobody answers: the trouble may be here */
+    doubt_close(m, p);
+    table_set_state(m, p, MEMBER_DEAD);
+    if (public) {
+        gossip_make(m, MSG_DEAD, p->id, p->incarnation, &u);
+        gossip_announce(m, &u);
+    }
+}
+
+static void doubt_tick(struct membership *m, struct doubt *d)
+{
+    struct member *p = &m->slots[d->member];
+    unsigned goal;
+
+    d->probing = true;
+    if (d->probes == d->suspect_at && !d->accused && p->state != MEMBER_UNKNOWN &&
+        (p->state != MEMBER_SUSPECT || d->accuser_count < confirmers(m)))
+        accuse(m, d);
+    goal = probes_goal(m, d);
+    if (d->probes >= goal) {
+        conclude(m, d);
+        return;
+    }
+    send_probe(m, d);
+    d->probes++;
+    if (d->probes % 4 == 2)
+        ask_relays(m, d);
+    d->next = mono_add(m->now, d->interval);
+    if (d->probes >= goal && probe_rto(p) > d->interval)
+        d->next = mono_add(m->now, probe_rto(p));
+}
+
+void doubts_tick(struct membership *m)
+{
+    /* Backwards: a verdict moves the last doubt into the place of the one that ends. */
+    for (size_t i = m->doubt_count; i-- > 0;)
+        if (mono_reached(m->now, m->doubts[i].next) && out_has_room(m, 1 + RELAYS_PER_TRY))
+            doubt_tick(m, &m->doubts[i]);
+}
+
+/* This process stood still: answers may wait unread, so evidence counts for less. */
+void doubts_after_pause(struct membership *m, int64_t late)
+{
+    raise_health(m);
+    for (size_t i = 0; i < m->doubt_count; i++) {
+        struct doubt *d = &m->doubts[i];
+        d->probes = late > 2 * (int64_t)m->config.period_ms ? 0 : d->probes / 2;
+        d->next = mono_add(m->now, d->probing ? 0 : d->interval);
+    }
+}
+
+/* Of the probes of @d, those that an answer should have come to by now. */
+static unsigned lost_probes(const struct member *p, const struct doubt *d, bool direct)
+{
+    unsigned in_flight = (direct ? 1u : 0u) + p->srtt / RTT_UNIT / d->interval;
+
+    return d->probes > in_flight ? d->probes - in_flight : 0;
+}
+
+/* Any authenticated packet ends a doubt, also late ones. What the flock was told of it is
+ * withdrawn, and the member shall refute it for those who heard. */
+void probe_heard(struct membership *m, struct member *p, const struct addr *addr)
+{
+    struct doubt *d = doubt_of(m, p);
+    bool mistrusted = p->state == MEMBER_SUSPECT || p->state == MEMBER_DEAD;
+
+    if (addr != NULL) {
+        p->heard = m->now;
+        table_set_addr(m, p, addr);
+        relays_heard(m, p);
+    } else if (d != NULL) {
+        d->relays_answered = true;
+    }
+    if (d != NULL && d->probes > 0)
+        sample_loss(p, lost_probes(p, d, addr != NULL));
+    doubt_close(m, p);
+    if (p->state == MEMBER_LEFT)
+        return; /* its last packets may overtake its good-bye */
+    if (mistrusted)
+        p->flags |= FLAG_TELL;
+    table_set_state(m, p, MEMBER_ALIVE);
+}

@@ -1,0 +1,548 @@
+#include "tests/sim/flock.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "proto/wire/codec.h"
+
+/* What stands in a head here. */
+struct head {
+    struct addr addr;
+};
+
+static void run_members(struct flock *f, size_t node, const struct membership_event *event);
+static void run_records(struct flock *f, size_t node, const struct records_event *event);
+
+static void *must(void *p)
+{
+    if (p == NULL) {
+        fprintf(stderr, "flock: out of memory\n");
+        abort();
+    }
+    return p;
+}
+
+static void check(struct flock *f, bool holds, const char *what)
+{
+    if (!holds && f->broken == NULL)
+        f->broken = what;
+}
+
+static size_t index_of(const struct flock *f, node_id id)
+{
+    for (size_t i = 0; i < f->count; i++)
+        if (node_id_equal(f->nodes[i].id, id))
+            return i;
+    return SIZE_MAX;
+}
+
+static struct addr address_of(size_t node, uint32_t moves)
+{
+    struct addr a = {.family = 4, .port = 8801};
+
+    a.ip[0] = 10;
+    a.ip[1] = (uint8_t)(moves & 0xff);
+    a.ip[2] = (uint8_t)(node >> 8);
+    a.ip[3] = (uint8_t)(node & 0xff);
+    return a;
+}
+
+static bool revoked_at(const struct flock *f, size_t observer, size_t subject)
+{
+    return f->revoked_at[observer * f->count + subject];
+}
+
+static struct flock_opinion *opinion(const struct flock *f, size_t observer, size_t subject)
+{
+    return &f->nodes[observer].opinions[subject];
+}
+
+/* An admission holds unless the node was told of its revocation. */
+static bool verify(void *ctx, node_id author, const struct msg_record *record)
+{
+    const struct flock_context *c = ctx;
+    size_t subject = index_of(c->flock, author);
+
+    (void)record;
+    return subject != SIZE_MAX && !revoked_at(c->flock, c->node, subject);
+}
+
+static void send_message(struct flock *f, size_t node, const struct addr *addr,
+                         const struct msg *msg)
+{
+    uint8_t body[CODEC_BODY_MAX];
+    size_t to = (size_t)addr->ip[2] << 8 | addr->ip[3];
+    size_t len;
+    int rc = codec_encode(msg, body, &len);
+
+    check(f, rc == ERR_NONE, "a message that came out can be encoded and fits a datagram");
+    if (rc != ERR_NONE)
+        return;
+    /* Who has moved is not found at its old address any more; the packet is sent all the same. */
+    if (!addr_equal(addr, &f->nodes[to].addr))
+        to = node;
+    simnet_send(f->net, node, to, body, len, len + FLOCK_WIRE_OVERHEAD);
+}
+
+static bool reachable(const struct flock *f, size_t node)
+{
+    return simnet_up(f->net, node) && !simnet_paused(f->net, node);
+}
+
+static void member_changed(struct flock *f, size_t node, const struct membership_change *c)
+{
+    size_t subject = index_of(f, c->id);
+    struct flock_opinion *o = opinion(f, node, subject);
+    struct records_event event = {.from = c->id};
+
+    check(f, c->new_state == 0 || !revoked_at(f, node, subject), "no state of a revoked member");
+    check(f, c->old_state == o->state, "changes follow each other without a gap");
+    if (c->new_state != o->state) {
+        if (c->new_state == MEMBER_DEAD && reachable(f, subject))
+            f->deaths_false++;
+        if (c->new_state == MEMBER_SUSPECT && reachable(f, subject))
+            f->suspicions_false++;
+        o->since = simnet_now(f->net);
+    }
+    o->state = c->new_state;
+    if (c->new_state == MEMBER_ALIVE || c->new_state == MEMBER_SUSPECT)
+        event.type = RECORDS_PEER_UP;
+    else if (c->new_state == MEMBER_DEAD || c->new_state == MEMBER_LEFT)
+        event.type = RECORDS_PEER_DOWN;
+    else
+        return;
+    run_records(f, node, &event);
+}
+
+static void run_members(struct flock *f, size_t node, const struct membership_event *event)
+{
+    struct flock_node *n = &f->nodes[node];
+    struct membership_out *out = must(malloc(sizeof *out));
+
+    membership_step(n->members, simnet_now(f->net), event, out);
+    f->conflicts += out->conflict != 0;
+    for (size_t i = 0; i < out->send_count; i++) {
+        size_t to = index_of(f, out->sends[i].to);
+        check(f, !revoked_at(f, node, to), "nothing is sent to a revoked member");
+        send_message(f, node, &out->sends[i].addr, &out->sends[i].msg);
+    }
+    for (size_t i = 0; i < out->change_count; i++)
+        member_changed(f, node, &out->changes[i]);
+    free(out);
+}
+
+static size_t key_index(const char *key, size_t key_len)
+{
+    unsigned n = FLOCK_KEYS;
+
+    if (key_len > 0)
+        sscanf(key, "key/%u", &n);
+    return n;
+}
+
+static void admit_member(struct flock *f, size_t node, node_id id, const struct addr *addr)
+{
+    struct membership_event event = {.type = MEMBERSHIP_ADMIT, .from = id, .addr = *addr};
+
+    run_members(f, node, &event);
+}
+
+static void record_changed(struct flock *f, size_t node, const struct records_change *c)
+{
+    size_t subject = index_of(f, c->author);
+    struct flock_opinion *o = opinion(f, node, subject);
+    struct records_event greet = {.type = RECORDS_GREET, .from = c->author};
+    uint64_t *seen;
+
+    if (c->type == RECORDS_FUTURE)
+        f->conflicts++;
+    check(f,
+          c->type == RECORDS_FORGED || c->type == RECORDS_REVOKED || !revoked_at(f, node, subject),
+          "no record of a revoked author");
+    check(f, c->type != RECORDS_REFUSED, "there is room for all records");
+    if (c->type == RECORDS_ADMITTED)
+        run_records(f, node, &greet);
+    if (c->type != RECORDS_SET && c->type != RECORDS_DELETED)
+        return;
+    seen = &o->keys[key_index(c->key, c->key_len)];
+    check(f, c->version > *seen, "the versions of a key only grow");
+    *seen = c->version;
+}
+
+static void run_records(struct flock *f, size_t node, const struct records_event *event)
+{
+    struct flock_node *n = &f->nodes[node];
+    struct records_out *out = must(malloc(sizeof *out));
+    struct addr addresses[RECORDS_CHANGES_MAX];
+
+    records_step(n->records, simnet_now(f->net), event, out);
+    for (size_t i = 0; i < out->send_count; i++) {
+        struct member_view view;
+        if (membership_find(n->members, out->sends[i].to, &view) == ERR_NONE &&
+            view.addr.family != 0)
+            send_message(f, node, &view.addr, &out->sends[i].msg);
+    }
+    for (size_t i = 0; i < out->change_count; i++)
+        if (out->changes[i].type == RECORDS_SET && out->changes[i].key_len == 0)
+            memcpy(&addresses[i], out->changes[i].value, sizeof(struct addr));
+    for (size_t i = 0; i < out->change_count; i++) {
+        const struct records_change *c = &out->changes[i];
+        bool head = c->type == RECORDS_SET && c->key_len == 0;
+        record_changed(f, node, c); /* may step the records again: borrowed data is gone then */
+        if (head)
+            admit_member(f, node, c->author, &addresses[i]);
+    }
+    free(out);
+}
+
+static void settle(struct flock *f, size_t node)
+{
+    struct flock_node *n = &f->nodes[node];
+    struct membership_event members = {.type = MEMBERSHIP_TIMER};
+    struct membership_event root = {.type = MEMBERSHIP_ROOT};
+    struct records_event records = {.type = RECORDS_TIMER};
+    mono_t now = simnet_now(f->net);
+
+    for (int i = 0; i < 1000; i++) {
+        bool due = false;
+        if (mono_reached(now, membership_deadline(n->members))) {
+            due = true;
+            run_members(f, node, &members);
+        }
+        if (mono_reached(now, records_deadline(n->records))) {
+            due = true;
+            run_records(f, node, &records);
+        }
+        if (records_root(n->records) != n->root) {
+            due = true;
+            n->root = root.root = records_root(n->records);
+            run_members(f, node, &root);
+        }
+        if (!due) {
+            simnet_wake(f->net, node,
+                        mono_min(membership_deadline(n->members), records_deadline(n->records)));
+            return;
+        }
+    }
+    check(f, false, "a machine comes to rest");
+}
+
+static void check_versions(struct flock *f, size_t node)
+{
+    for (size_t i = 0; i < f->count; i++) {
+        struct flock_opinion *o = opinion(f, node, i);
+        uint64_t version = records_version(f->nodes[node].records, f->nodes[i].id);
+        check(f, version >= o->version || revoked_at(f, node, i), "what is known never goes back");
+        check(f, i == node || !revoked_at(f, node, i) || version == 0,
+              "nothing is held of a revoked author");
+        o->version = version;
+    }
+}
+
+static void deliver(struct flock *f, const struct simnet_event *e)
+{
+    struct flock_node *from = &f->nodes[e->from];
+    struct membership_event member = {
+        .type = MEMBERSHIP_HEARD, .from = from->id, .addr = from->addr};
+    struct records_event record = {.type = RECORDS_ROOT, .from = from->id};
+    struct msg msg;
+
+    if (e->from == e->node || revoked_at(f, e->node, e->from))
+        return; /* lost on its way to an address that nobody has; or refused by the envelope */
+    check(f, codec_decode(e->data, e->len, &msg) == WIRE_OK, "what was encoded can be decoded");
+    if (msg.type <= MSG_GOSSIP) {
+        member.type = MEMBERSHIP_MESSAGE;
+        member.msg = &msg;
+        record.root = msg.probe.root;
+    } else {
+        record.type = RECORDS_MESSAGE;
+        record.msg = &msg;
+    }
+    run_members(f, e->node, &member);
+    if (msg.type == MSG_GOSSIP)
+        return;
+    run_records(f, e->node, &record);
+    if (msg.type == MSG_DELTA)
+        check_versions(f, e->node);
+}
+
+bool flock_run(struct flock *f, mono_t until,
+               void (*script)(struct flock *f, uint64_t tag, void *ctx), void *ctx)
+{
+    struct simnet_event e;
+
+    while (f->broken == NULL && simnet_next(f->net, until, &e)) {
+        if (e.kind == SIMNET_SCRIPT) {
+            script(f, e.tag, ctx);
+            continue;
+        }
+        if (e.kind == SIMNET_DELIVER)
+            deliver(f, &e);
+        settle(f, e.node);
+    }
+    return f->broken == NULL;
+}
+
+static void introduce(struct flock *f, size_t node, size_t other)
+{
+    struct records_event event = {.type = RECORDS_ADMIT, .from = f->nodes[other].id};
+
+    if (node == other || revoked_at(f, node, other))
+        return;
+    admit_member(f, node, f->nodes[other].id, &f->nodes[other].addr);
+    run_records(f, node, &event);
+}
+
+static void start_node(struct flock *f, size_t node)
+{
+    struct flock_node *n = &f->nodes[node];
+    struct head head;
+    struct membership_config members = {.self = n->id,
+                                        .addr = n->addr,
+                                        .incarnation = (uint64_t)n->boot << 32,
+                                        .ring_max = f->options.ring_max,
+                                        .seed = rng_next(simnet_rng(f->net))};
+    struct records_config records = {.self = n->id,
+                                     .boot = n->boot,
+                                     .seed = rng_next(simnet_rng(f->net)),
+                                     .verify = verify,
+                                     .ctx = &n->context};
+
+    memset(&head, 0, sizeof head);
+    head.addr = n->addr;
+    memset(n->truth, 0, sizeof n->truth);
+    memset(n->opinions, 0, f->count * sizeof *n->opinions);
+    n->root = 0;
+    n->started = simnet_now(f->net);
+    n->crashed = MONO_NEVER;
+    if (membership_create(&members, simnet_now(f->net), &n->members) != ERR_NONE ||
+        records_create(&records, simnet_now(f->net), &n->records) != ERR_NONE)
+        abort();
+    if (records_set(n->records, "", &head, sizeof head) != ERR_NONE)
+        abort();
+    for (size_t i = 0; i < f->count; i++)
+        if (!f->options.strangers || (i == 0 && node != 0))
+            introduce(f, node, i);
+    settle(f, node);
+}
+
+struct flock *flock_create(const struct flock_options *options)
+{
+    struct flock *f = must(calloc(1, sizeof *f));
+    struct rng rng;
+
+    rng_seed(&rng, options->seed);
+    f->options = *options;
+    f->count = options->nodes;
+    f->net = simnet_create(options->nodes, rng_next(&rng));
+    f->nodes = must(calloc(f->count, sizeof *f->nodes));
+    f->revoked_at = must(calloc(f->count * f->count, sizeof *f->revoked_at));
+    for (size_t i = 0; i < f->count; i++) {
+        f->nodes[i].context = (struct flock_context){.flock = f, .node = i};
+        f->nodes[i].id = (node_id){rng_next(&rng) | 1};
+        f->nodes[i].addr = address_of(i, 0);
+        f->nodes[i].boot = 1;
+        f->nodes[i].opinions = must(calloc(f->count, sizeof(struct flock_opinion)));
+    }
+    for (size_t i = 0; i < f->count; i++)
+        start_node(f, i);
+    return f;
+}
+
+static void stop_node(struct flock_node *n)
+{
+    membership_destroy(n->members);
+    records_destroy(n->records);
+    n->members = NULL;
+    n->records = NULL;
+}
+
+void flock_destroy(struct flock *f)
+{
+    for (size_t i = 0; i < f->count; i++) {
+        stop_node(&f->nodes[i]);
+        free(f->nodes[i].opinions);
+    }
+    simnet_destroy(f->net);
+    free(f->revoked_at);
+    free(f->nodes);
+    free(f);
+}
+
+void flock_crash(struct flock *f, size_t node)
+{
+    if (!simnet_up(f->net, node))
+        return;
+    simnet_stop(f->net, node);
+    stop_node(&f->nodes[node]);
+    f->nodes[node].crashed = simnet_now(f->net);
+}
+
+void flock_restart(struct flock *f, size_t node, bool lost)
+{
+    if (simnet_up(f->net, node))
+        return;
+    f->nodes[node].boot = lost ? 1 : f->nodes[node].boot + 1;
+    simnet_start(f->net, node);
+    start_node(f, node);
+}
+
+void flock_move(struct flock *f, size_t node)
+{
+    struct flock_node *n = &f->nodes[node];
+    struct membership_event event = {.type = MEMBERSHIP_ADDRESS};
+    struct head head;
+
+    n->addr = address_of(node, ++n->moves);
+    if (!simnet_up(f->net, node))
+        return;
+    memset(&head, 0, sizeof head);
+    head.addr = event.addr = n->addr;
+    run_members(f, node, &event);
+    records_set(n->records, "", &head, sizeof head);
+    settle(f, node);
+}
+
+void flock_leave(struct flock *f, size_t node)
+{
+    struct membership_event event = {.type = MEMBERSHIP_LEAVE};
+
+    if (!simnet_up(f->net, node))
+        return;
+    run_members(f, node, &event);
+    settle(f, node);
+}
+
+void flock_revoke_at(struct flock *f, size_t observer, size_t subject)
+{
+    struct membership_event member = {.type = MEMBERSHIP_REVOKE, .from = f->nodes[subject].id};
+    struct records_event record = {.type = RECORDS_REVOKE, .from = f->nodes[subject].id};
+
+    f->nodes[subject].revoked = true;
+    f->revoked_at[observer * f->count + subject] = true;
+    if (!simnet_up(f->net, observer) || observer == subject)
+        return;
+    run_members(f, observer, &member);
+    run_records(f, observer, &record);
+    settle(f, observer);
+}
+
+void flock_write(struct flock *f, size_t node)
+{
+    struct flock_node *n = &f->nodes[node];
+    struct rng *rng = simnet_rng(f->net);
+    size_t k = rng_below(rng, FLOCK_KEYS);
+    char key[16];
+    uint8_t value[RECORD_VALUE_MAX];
+    size_t len = sizeof(uint32_t) + rng_below(rng, rng_below(rng, 8) == 0 ? 700 : 60);
+
+    if (!simnet_up(f->net, node))
+        return;
+    snprintf(key, sizeof key, "key/%02zu", k);
+    if (n->truth[k] != 0 && rng_below(rng, 3) == 0) {
+        n->truth[k] = 0;
+        check(f, records_delete(n->records, key) == ERR_NONE, "a record can be deleted");
+    } else {
+        n->truth[k] = (uint32_t)rng_next(rng) | 1;
+        memset(value, 'v', sizeof value);
+        memcpy(value, &n->truth[k], sizeof n->truth[k]);
+        check(f, records_set(n->records, key, value, len) == ERR_NONE, "a record can be set");
+    }
+    settle(f, node);
+}
+
+void flock_greet(struct flock *f, size_t node, size_t other)
+{
+    struct records_event event = {.type = RECORDS_GREET, .from = f->nodes[other].id};
+
+    if (!simnet_up(f->net, node))
+        return;
+    run_records(f, node, &event);
+    settle(f, node);
+}
+
+void flock_reset_counts(struct flock *f)
+{
+    f->deaths_false = 0;
+    f->suspicions_false = 0;
+    f->conflicts = 0;
+}
+
+bool flock_sees(const struct flock *f, size_t observer, size_t subject, uint8_t state)
+{
+    return opinion(f, observer, subject)->state == state;
+}
+
+bool flock_views_whole(const struct flock *f)
+{
+    for (size_t i = 0; i < f->count; i++) {
+        if (!simnet_up(f->net, i) || f->nodes[i].revoked)
+            continue;
+        for (size_t k = 0; k < f->count; k++) {
+            bool up = simnet_up(f->net, k) && !revoked_at(f, i, k);
+            if (k != i && up != flock_sees(f, i, k, MEMBER_ALIVE))
+                return false;
+        }
+    }
+    return true;
+}
+
+static bool holds_truth(const struct flock *f, size_t observer, size_t author)
+{
+    const struct flock_node *a = &f->nodes[author];
+    struct record_view view;
+    char key[16];
+
+    for (size_t k = 0; k < FLOCK_KEYS; k++) {
+        int rc;
+        snprintf(key, sizeof key, "key/%02zu", k);
+        rc = records_get(f->nodes[observer].records, a->id, key, &view);
+        if ((rc == ERR_NONE) != (a->truth[k] != 0))
+            return false;
+        if (rc == ERR_NONE && memcmp(view.value, &a->truth[k], sizeof a->truth[k]) != 0)
+            return false;
+    }
+    return true;
+}
+
+bool flock_records_equal(const struct flock *f)
+{
+    uint64_t root = 0;
+
+    for (size_t i = 0; i < f->count; i++) {
+        if (!simnet_up(f->net, i) || f->nodes[i].revoked)
+            continue;
+        for (size_t k = 0; k < f->count; k++)
+            if (simnet_up(f->net, k) && !revoked_at(f, i, k) && !holds_truth(f, i, k))
+                return false;
+        if (root != 0 && root != records_root(f->nodes[i].records))
+            return false;
+        root = records_root(f->nodes[i].records);
+    }
+    return true;
+}
+
+void flock_explain(const struct flock *f)
+{
+    for (size_t i = 0; i < f->count; i++) {
+        if (!simnet_up(f->net, i))
+            continue;
+        for (size_t k = 0; k < f->count; k++) {
+            bool up = simnet_up(f->net, k) && !revoked_at(f, i, k);
+            if (k != i && !f->nodes[i].revoked && up != flock_sees(f, i, k, MEMBER_ALIVE)) {
+                printf("  node %zu sees node %zu (%s) %s\n", i, k, up ? "up" : "gone",
+                       member_state_name(opinion(f, i, k)->state));
+                return;
+            }
+            if (up && !f->nodes[i].revoked && !holds_truth(f, i, k)) {
+                printf("  node %zu holds of node %zu up to %" PRIx64 ", its author %" PRIx64 "\n",
+                       i, k, records_version(f->nodes[i].records, f->nodes[k].id),
+                       records_version(f->nodes[k].records, f->nodes[k].id));
+                return;
+            }
+        }
+    }
+}

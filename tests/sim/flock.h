@@ -1,0 +1,94 @@
+/* A flock of nodes that have membership and records, and nothing else, on a simulated network; with
+ * the model of what each node said last, and the invariants that hold after every step. */
+#ifndef COVEY_TESTS_FLOCK_H
+#define COVEY_TESTS_FLOCK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "proto/member/member.h"
+#include "proto/record/record.h"
+#include "tests/lib/simnet.h"
+
+#define FLOCK_KEYS 24                      /* keys that a node's model writes, besides the head */
+#define FLOCK_WIRE_OVERHEAD (24 + 16 + 28) /* envelope, IPv4 and UDP headers of a datagram */
+
+struct flock_options {
+    size_t nodes;
+    uint64_t seed;
+    uint32_t ring_max; /* 0: as membership has it */
+    bool strangers;    /* nodes know only node 0 at first, and it nobody */
+    bool records;      /* nodes write */
+};
+
+/* What one node thinks of another, and what it saw of its records. */
+struct flock_opinion {
+    uint8_t state;
+    mono_t since;
+    uint64_t version;              /* complete up to, as last seen */
+    uint64_t keys[FLOCK_KEYS + 1]; /* highest version seen; the head is the last */
+};
+
+struct flock_context {
+    struct flock *flock;
+    size_t node;
+};
+
+struct flock_node {
+    struct flock_context context; /* of the callbacks */
+    node_id id;
+    struct addr addr;
+    uint32_t boot;
+    uint32_t moves;
+    bool revoked;
+    mono_t started;
+    mono_t crashed; /* MONO_NEVER while up */
+    struct membership *members;
+    struct records *records;
+    uint64_t root;
+    uint32_t truth[FLOCK_KEYS]; /* value of each key in this life; 0: none */
+    struct flock_opinion *opinions;
+};
+
+struct flock {
+    struct flock_options options;
+    struct simnet *net;
+    size_t count;
+    struct flock_node *nodes;
+    bool *revoked_at; /* observer * count + subject */
+
+    /* Statistics since flock_reset_counts. */
+    uint64_t deaths_false; /* (observer, subject) declared dead while up, unpaused and reachable */
+    uint64_t suspicions_false;
+    uint64_t conflicts;
+    const char *broken; /* the invariant that failed, NULL: none */
+};
+
+struct flock *flock_create(const struct flock_options *options);
+void flock_destroy(struct flock *f);
+
+/* Runs to @until; false when an invariant failed (f->broken). Scripted events go to @script. */
+bool flock_run(struct flock *f, mono_t until,
+               void (*script)(struct flock *f, uint64_t tag, void *ctx), void *ctx);
+
+void flock_crash(struct flock *f, size_t node);
+/* @lost: the boot number starts anew, as after the loss of the store. */
+void flock_restart(struct flock *f, size_t node, bool lost);
+void flock_move(struct flock *f, size_t node); /* it gets another address */
+void flock_leave(struct flock *f, size_t node);
+void flock_revoke_at(struct flock *f, size_t observer, size_t subject);
+void flock_write(struct flock *f, size_t node);               /* sets or deletes a random key */
+void flock_greet(struct flock *f, size_t node, size_t other); /* introduces itself once more */
+void flock_reset_counts(struct flock *f);
+
+/* Whether every running node sees exactly the running ones as alive, and all others not. */
+bool flock_views_whole(const struct flock *f);
+/* Whether every running node holds exactly what the running authors said in this life. */
+bool flock_records_equal(const struct flock *f);
+bool flock_sees(const struct flock *f, size_t observer, size_t subject, uint8_t state);
+
+/* One line about the first difference, for a failed run. */
+void flock_explain(const struct flock *f);
+
+#endif
