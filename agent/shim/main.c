@@ -127,6 +127,14 @@ static void stop(struct shim *s, int signal, int64_t timeout_ms)
     shim_clients_push(&s->clients, &s->record);
 }
 
+/* The instance's folder was removed: no agent can find this shim, or miss its record. */
+static bool abandoned(const struct shim *s)
+{
+    struct stat st;
+
+    return s->clients.count == 0 && fstat(s->dir, &st) == 0 && st.st_nlink == 0;
+}
+
 /* Everything has ended and is reaped. The record first, then the lock, then the news: who hears it
  * may start the next run at once. */
 static void finish(struct shim *s)
@@ -136,7 +144,7 @@ static void finish(struct shim *s)
     count_log(s);
     s->record.state = SHIM_EXITED;
     s->kill_at = 0;
-    if (shim_file_write(s->dir, SHIM_EXIT, &s->record, true, NULL) != ERR_NONE) {
+    if (shim_file_write(s->dir, SHIM_EXIT, &s->record, true, NULL) != ERR_NONE && !abandoned(s)) {
         /* Memory is the only record now: stay until it was noted or can be written. */
         s->record_at = clock_ms(CLOCK_BOOTTIME) + RECORD_AGAIN_MS;
         shim_clients_push(&s->clients, &s->record);

@@ -406,6 +406,33 @@ static void becomes_another_user(void **state)
     os_shim_close(shim);
 }
 
+static void a_record_that_cannot_be_written_waits_to_be_noted(void **state)
+{
+    struct rig *rig = *state;
+    struct shim_spec spec = rig_shell(rig, "a", "exec sleep 1000");
+    struct shim_record record;
+    struct os_shim *shim = rig_start(rig, &spec, &record);
+    char command[256];
+
+    /* With its folder gone the exit can be told, but not written. */
+    snprintf(command, sizeof command, "rm -r %s/shim/a", rig->run_dir);
+    assert_int_equal(system(command), 0);
+    kill(record.pid, SIGKILL);
+    rig_wait(shim, OS_SHIM_EXITED, &record);
+    assert_int_equal(record.exit_value, SIGKILL);
+    assert_int_equal(kill(record.shim_pid, 0), 0);
+    os_shim_acknowledge(&rig->where, "a", shim);
+    rig_wait_gone(record.shim_pid);
+    os_shim_close(shim);
+
+    /* And when nobody can ever hear of it, it does not stay. */
+    shim = rig_start(rig, &spec, &record);
+    os_shim_close(shim);
+    assert_int_equal(system(command), 0);
+    kill(record.pid, SIGKILL);
+    rig_wait_gone(record.shim_pid);
+}
+
 static int raw_connect(const struct rig *rig, const char *name)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -531,6 +558,7 @@ int main(void)
         LIFE(sigterm_to_a_shim_stops_its_workload),
         LIFE(a_start_that_fails_says_why),
         LIFE(becomes_another_user),
+        LIFE(a_record_that_cannot_be_written_waits_to_be_noted),
         LIFE(garbage_on_its_socket_is_survived),
         LIFE(secrets_are_in_the_workload_only),
         LIFE(all_of_many_are_found),
