@@ -57,7 +57,7 @@ static bool lease_valid(const struct msg_lease *l)
     if (l->item_count > MSG_LEASE_ITEMS_MAX)
         return false;
     for (size_t i = 0; i < l->item_count; i++)
-        if (l->items[i].verdict > MSG_INVITE)
+        if (l->items[i].verdict > MSG_VERDICT_MAX)
             return false;
     return true;
 }
@@ -342,7 +342,7 @@ static void unpack_lease_item(struct unpack *u, struct msg_lease_item *item)
     item->lease = unpack_uint(u, 0, UINT64_MAX);
     item->session = unpack_uint(u, 0, UINT64_MAX);
     if (fields > 2)
-        item->verdict = (uint8_t)unpack_uint(u, 0, MSG_INVITE);
+        item->verdict = (uint8_t)unpack_uint(u, 0, MSG_VERDICT_MAX);
     if (fields > 3) {
         item->left = (uint32_t)unpack_uint(u, 0, UINT32_MAX);
         item->to.v = unpack_uint(u, 0, UINT64_MAX);

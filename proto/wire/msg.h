@@ -100,6 +100,7 @@ enum msg_verdict {
     MSG_INVITE = 4, /* TRANSFER: the holder bids the receiver to ask for the lease */
     MSG_FREE = 5,   /* RELEASE, TRANSFER: the sender's session is over */
 };
+#define MSG_VERDICT_MAX MSG_FREE
 
 struct msg_lease_item {
     uint64_t lease;   /* hash64 of the lease's name ("vip/10.77.0.210", "singleton/app/name") */

@@ -74,11 +74,13 @@ static struct msg sample(uint8_t type)
         break;
     default:
         m.lease = (struct msg_lease){
-            .sequence = 3, .set = 1, .lease_ms = 500, .fence_ms = 50, .item_count = 3};
+            .sequence = 3, .set = 1, .lease_ms = 500, .fence_ms = 50, .item_count = 4};
         m.lease.items[0] = (struct msg_lease_item){.lease = UINT64_MAX, .session = 1};
         m.lease.items[1] = (struct msg_lease_item){.lease = 2, .session = 1, .verdict = MSG_GRANT};
         m.lease.items[2] = (struct msg_lease_item){
             .lease = 3, .session = 1, .verdict = MSG_REFUSE, .left = 499, .to = {8}};
+        m.lease.items[3] =
+            (struct msg_lease_item){.lease = 4, .session = 1, .verdict = MSG_VERDICT_MAX};
         break;
     }
     return m;
@@ -261,7 +263,7 @@ static void test_refusals(void **state)
     assert_int_equal(DECODE("\x95\x06\xc2\x01\x09\x92\x92\x03\x01\x92\x03\x01"), WIRE_BODY_VALUE);
     assert_int_equal(DECODE("\x95\x06\xc2\x01\x09\x91\x93\x03\x01\x01"), WIRE_BODY_FIELDS);
     assert_int_equal(DECODE("\x96\x08\x01\x01\x01\x01\x91\x93\x01\x01\x00"), WIRE_BODY_FIELDS);
-    assert_int_equal(DECODE("\x96\x08\x01\x01\x01\x01\x91\x93\x01\x01\x05"), WIRE_BODY_VALUE);
+    assert_int_equal(DECODE("\x96\x08\x01\x01\x01\x01\x91\x93\x01\x01\x06"), WIRE_BODY_VALUE);
     assert_int_equal(DECODE("\x95\x07\x00\x01\x02\x90"), WIRE_BODY_VALUE); /* no author */
     assert_int_equal(DECODE("\x95\x07\x01\x03\x02\x90"), WIRE_BODY_VALUE); /* from > to */
 }
