@@ -1,0 +1,231 @@
+/* agentctl: the command line of Covey. */
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tools/agentctl/agentctl.h"
+
+static const struct command commands[] = {
+    {"status", "", "the whole flock on one screen",
+     "Exit status: 0 all is good, 3 something is degraded, 4 no agent answers.\n\n"
+     "  agentctl status\n  agentctl -o json status | jq .headline\n",
+     cmd_status},
+    {"members", "", "the nodes, whether they answer and how fast", "  agentctl members\n",
+     cmd_members},
+    {"apps", "[NAME]", "workloads: where each instance runs, and why not",
+     "  agentctl apps\n  agentctl apps rest-api\n", cmd_apps},
+    {"vip", "", "virtual addresses: owner, epoch, lease, last move", "  agentctl vip\n", cmd_vip},
+    {"events", "[-f] [-n N]", "what happened, newest last",
+     "  agentctl events\n  agentctl events -f      # follow\n  agentctl events -n 10\n",
+     cmd_events},
+    {"logs", "NAME [-n LINES]", "log lines of a workload or of one instance",
+     "  agentctl logs rest-api\n  agentctl logs rest-api.0 -n 20\n", cmd_logs},
+    {"sync", "[--wait]", "apply what the repository's branch stands at, now",
+     "With --wait: until every living node has applied it and all is good.\n\n"
+     "  agentctl sync\n  agentctl --timeout 60 sync --wait\n",
+     cmd_sync},
+    {"wait", "CONDITION...", "until conditions hold: healthy, members=N, commit=REV",
+     "  agentctl --timeout 30 wait members=2 healthy\n", cmd_wait},
+    {"init", "", "make this node the first of a new flock",
+     "Creates the cluster key on this node, which admits the others.\n\n  agentctl init\n",
+     cmd_init},
+    {"token", "create [--ttl TIME] [--uses N]", "a token by which another node may join",
+     "The token names this flock's key and addresses; it is a secret until it is used.\n\n"
+     "  agentctl token create\n  agentctl token create --ttl 24h --uses 3\n",
+     cmd_token},
+    {"join", "TOKEN | -", "join the flock that made the token",
+     "  agentctl join covey1-…\n  ssh pi1 agentctl token create | agentctl join -\n", cmd_join},
+    {"drain", "", "give this node's addresses and workloads to the others", "  agentctl drain\n",
+     cmd_drain},
+    {"undrain", "", "let this node take part again", "  agentctl undrain\n", cmd_undrain},
+    {"validate", "DIR", "check a desired state without an agent",
+     "Prints every error as file:line. Exit status 1 if there is one: fit for a CI job.\n\n"
+     "  agentctl validate .\n",
+     cmd_validate},
+    {"hook", "pre-receive | post-receive", "what Git's hooks of the flock's repository run",
+     "Not to be called by hand: Git gives it the pushed references on standard input.\n", cmd_hook},
+    {"version", "", "the version of this program", "  agentctl version\n", cmd_version},
+};
+
+#define COMMANDS (sizeof commands / sizeof commands[0])
+
+int cmd_version(const struct context *context, int argc, char **argv)
+{
+    (void)argv;
+    if (argc > 0)
+        return usage("version", "takes no argument");
+    if (context->json)
+        printf("{\"apiVersion\": \"covey.dev/v1\", \"kind\": \"Version\", \"version\": \"%s\"}\n",
+               COVEY_VERSION);
+    else
+        printf("agentctl %s\n", COVEY_VERSION);
+    return 0;
+}
+
+int fail(const struct err *err)
+{
+    fprintf(stderr, "agentctl: %s\n", err->text);
+    return err_exit_status(err->code);
+}
+
+int usage(const char *name, const char *format, ...)
+{
+    va_list args;
+
+    fprintf(stderr, "agentctl %s: ", name);
+    va_start(args, format);
+    vfprintf(stderr, format, args);
+    va_end(args);
+    fprintf(stderr, ". See agentctl help %s\n", name);
+    return 2;
+}
+
+void print_json(const json_t *document)
+{
+    json_dumpf(document, stdout, JSON_INDENT(2));
+    putchar('\n');
+}
+
+int show(const struct context *context, const char *path,
+         void (*print)(const struct context *context, const json_t *document))
+{
+    json_t *document = NULL;
+    struct err err;
+
+    if (client_request(context, "GET", path, NULL, &document, NULL, &err) != ERR_NONE)
+        return fail(&err);
+    if (context->json || print == NULL)
+        print_json(document);
+    else
+        print(context, document);
+    json_decref(document);
+    return 0;
+}
+
+static void help_all(FILE *out)
+{
+    fprintf(out, "agentctl asks and steers the Covey agent of this machine.\n\n"
+                 "usage: agentctl [options] COMMAND [arguments]\n\ncommands:\n");
+    for (size_t i = 0; i < COMMANDS; i++)
+        if (commands[i].run != cmd_hook)
+            fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].summary);
+    fprintf(out,
+            "  help       this text, or more about one command: agentctl help status\n\n"
+            "options:\n"
+            "  --socket PATH    the agent's control socket (%s; or COVEY_SOCKET)\n"
+            "  -o table|json    how to print; every JSON document has a kind\n"
+            "  -q               print nothing but errors\n"
+            "  --no-color       no colours (also: NO_COLOR, or no terminal)\n"
+            "  --timeout N      seconds to wait for an answer or a condition (%d)\n\n"
+            "examples:\n"
+            "  agentctl status\n"
+            "  agentctl logs rest-api\n"
+            "  agentctl -o json members | jq -r '.items[].name'\n\n"
+            "exit status: 0 good, 1 failed, 2 usage, 3 degraded, 4 unreachable, 5 denied, "
+            "6 conflict, 7 timeout\n",
+            AGENTCTL_SOCKET, AGENTCTL_TIMEOUT_S);
+}
+
+static const struct command *find_command(const char *name)
+{
+    for (size_t i = 0; i < COMMANDS; i++)
+        if (strcmp(commands[i].name, name) == 0)
+            return &commands[i];
+    return NULL;
+}
+
+static int unknown(const char *name)
+{
+    fprintf(stderr, "agentctl: there is no command \"%s\"", name);
+    for (size_t i = 0; i < COMMANDS; i++)
+        if (strncmp(commands[i].name, name, 2) == 0) {
+            fprintf(stderr, "; did you mean \"%s\"?", commands[i].name);
+            break;
+        }
+    fprintf(stderr, " See agentctl help\n");
+    return 2;
+}
+
+static int help(int argc, char **argv)
+{
+    const struct command *command;
+
+    if (argc == 0) {
+        help_all(stdout);
+        return 0;
+    }
+    command = find_command(argv[0]);
+    if (command == NULL)
+        return unknown(argv[0]);
+    printf("usage: agentctl %s %s\n\n%s.\n%s", command->name, command->arguments, command->summary,
+           command->help);
+    return 0;
+}
+
+/* Reads the options before (and, where a command leaves them, after) the command: *argc and *argv
+ * keep the rest. Returns 0, or the exit status. */
+static int options(struct context *context, int *argc, char **argv)
+{
+    int kept = 0;
+
+    for (int i = 1; i < *argc; i++) {
+        const char *value = i + 1 < *argc ? argv[i + 1] : NULL;
+        if (strcmp(argv[i], "--socket") == 0 && value != NULL) {
+            context->socket = argv[++i];
+        } else if (strcmp(argv[i], "-o") == 0 && value != NULL &&
+                   (strcmp(value, "json") == 0 || strcmp(value, "table") == 0)) {
+            context->json = strcmp(argv[++i], "json") == 0;
+        } else if (strcmp(argv[i], "-o") == 0) {
+            fprintf(stderr, "agentctl: -o wants table or json\n");
+            return 2;
+        } else if (strcmp(argv[i], "--json") == 0) {
+            context->json = true;
+        } else if (strcmp(argv[i], "-q") == 0) {
+            context->quiet = true;
+        } else if (strcmp(argv[i], "--no-color") == 0) {
+            context->color = false;
+        } else if (strcmp(argv[i], "--timeout") == 0 && value != NULL && atol(value) > 0) {
+            context->timeout_s = atol(argv[++i]);
+        } else if (strcmp(argv[i], "-h") == 0 || strcmp(argv[i], "--help") == 0) {
+            help_all(stdout);
+            exit(0);
+        } else {
+            argv[kept++] = argv[i];
+        }
+    }
+    *argc = kept;
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    struct context context = {.socket = AGENTCTL_SOCKET, .timeout_s = AGENTCTL_TIMEOUT_S};
+    const char *socket = getenv("COVEY_SOCKET");
+    const char *no_color = getenv("NO_COLOR");
+    const char *terminal = getenv("TERM");
+    const struct command *command;
+    int status;
+
+    /* A pager that was closed ends the output, not the program with a message. */
+    signal(SIGPIPE, SIG_DFL);
+    if (socket != NULL)
+        context.socket = socket;
+    context.color = isatty(STDOUT_FILENO) && (no_color == NULL || no_color[0] == '\0') &&
+                    (terminal == NULL || strcmp(terminal, "dumb") != 0);
+    status = options(&context, &argc, argv);
+    if (status != 0)
+        return status;
+    if (argc == 0) {
+        help_all(stderr);
+        return 2;
+    }
+    if (strcmp(argv[0], "help") == 0)
+        return help(argc - 1, argv + 1);
+    command = find_command(argv[0]);
+    if (command == NULL)
+        return unknown(argv[0]);
+    return command->run(&context, argc - 1, argv + 1);
+}
