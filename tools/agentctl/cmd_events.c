@@ -10,18 +10,19 @@
 
 static void print_event(const struct context *context, const json_t *event)
 {
-    static const char *const escape[] = {
-        [TABLE_PLAIN] = "", [TABLE_GOOD] = "", [TABLE_WARNING] = "\033[33m",
-        [TABLE_BAD] = "\033[31m"};
+    static const char *const escape[] = {[TABLE_PLAIN] = "",
+                                         [TABLE_GOOD] = "",
+                                         [TABLE_WARNING] = "\033[33m",
+                                         [TABLE_BAD] = "\033[31m"};
     const char *severity = member_string(event, "severity");
     enum table_color color = strcmp(severity, "error") == 0     ? TABLE_BAD
                              : strcmp(severity, "warning") == 0 ? TABLE_WARNING
                                                                 : TABLE_PLAIN;
     bool colored = context->color && color != TABLE_PLAIN;
 
-    printf("%s  %s%-7s%s  %-24s  %s\n", member_string(event, "time"),
-           colored ? escape[color] : "", severity, colored ? "\033[0m" : "",
-           member_string(event, "subject"), member_string(event, "text"));
+    printf("%s  %s%-7s%s  %-24s  %s\n", member_string(event, "time"), colored ? escape[color] : "",
+           severity, colored ? "\033[0m" : "", member_string(event, "subject"),
+           member_string(event, "text"));
 }
 
 /* Prints what is newer than *number and moves it on. */
