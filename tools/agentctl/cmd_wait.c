@@ -43,7 +43,7 @@ static int await(const struct context *context, const struct condition *c, long 
     const struct timespec pause = {.tv_nsec = POLL_MS * 1000000L};
     bool progress = !context->quiet && isatty(STDERR_FILENO);
     time_t end = time(NULL) + timeout_s;
-    char headline[256] = "";
+    char headline[ERR_TEXT_MAX] = "";
     struct err err;
 
     for (;;) {
