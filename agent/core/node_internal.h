@@ -2,7 +2,7 @@
 #ifndef COVEY_CORE_NODE_INTERNAL_H
 #define COVEY_CORE_NODE_INTERNAL_H
 
-#include "agent/core/cron.h"
+#include "agent/desired/cron.h"
 #include "agent/core/health.h"
 #include "agent/core/node.h"
 #include "agent/core/place.h"
