@@ -23,8 +23,9 @@ struct worker_job {
 };
 
 /* @store (may be NULL) belongs to the worker's thread from now on, which closes it at the end; on
- * failure it stays the caller's. The worker keeps the loop alive until worker_stop has finished.
- * Errors: ERR_NOMEM, ERR_IO (no thread). */
+ * failure it stays the caller's (and the loop must run once more before it can be closed). The
+ * worker keeps the loop alive until worker_stop has finished. Errors: ERR_NOMEM, ERR_IO (no
+ * thread). */
 int worker_create(struct uv_loop_s *loop, struct store *store, struct worker **worker,
                   struct err *err);
 
