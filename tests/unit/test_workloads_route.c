@@ -163,6 +163,7 @@ static void bad_bodies_are_told_by_field_and_reason(void **state)
         {"{\"name\":\"ab\",\"age\":99999999999999999999}", 400, "", "too big"},
         {"{\"age\":1}", 422, "name", "missing"},
         {"{\"name\":\"ab\",\"colour\":1}", 422, "colour", "not a field"},
+        {"{\"name\":\"ab\",\"\":1}", 400, "", "without a name"},
         {"{\"name\":7}", 422, "name", "must be a string"},
         {"{\"name\":null}", 422, "name", "must be a string"},
         {"{\"name\":\"a\"}", 422, "name", "has 1 characters; expected 2 to 4"},

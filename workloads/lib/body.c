@@ -171,6 +171,10 @@ static void refuse_unknown(json_t *root, const struct field *fields, size_t coun
         size_t i = 0;
         while (i < count && strcmp(fields[i].name, key) != 0)
             i++;
+        if (*key == '\0') {
+            problem_set(problem, 400, NULL, "the body has a member without a name");
+            return;
+        }
         if (i == count) {
             problem_set(problem, 422, key, "is not a field of this request");
             return;

@@ -235,8 +235,7 @@ enum MHD_Result reply_send(struct request *request)
     len = request->constant != NULL ? request->constant_len : request->reply.len;
     /* The body lies in this request until on_completed: no copy. The cast drops const from what
      * libmicrohttpd only reads. */
-    response =
-        MHD_create_response_from_buffer(len, (void *)(uintptr_t)body, MHD_RESPMEM_PERSISTENT);
+    response = MHD_create_response_from_buffer(len, (void *)body, MHD_RESPMEM_PERSISTENT);
     if (response == NULL)
         return MHD_NO;
     if (add_headers(request, response)) {

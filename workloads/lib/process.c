@@ -25,18 +25,19 @@ static double seconds(struct timeval t)
     return (double)t.tv_sec + (double)t.tv_usec / 1e6;
 }
 
+/* /proc/self/statm begins with the sizes of all and of the resident memory, in pages. */
 static void read_memory(struct process *process)
 {
     FILE *f = fopen("/proc/self/statm", "re");
-    unsigned long size;
-    unsigned long resident;
     double page = (double)sysconf(_SC_PAGESIZE);
+    char text[128];
 
     if (f == NULL)
         return;
-    if (fscanf(f, "%lu %lu", &size, &resident) == 2) {
-        metric_set(process->series[VIRTUAL], (double)size * page);
-        metric_set(process->series[RESIDENT], (double)resident * page);
+    if (fgets(text, sizeof text, f) != NULL) {
+        char *rest;
+        metric_set(process->series[VIRTUAL], (double)strtoull(text, &rest, 10) * page);
+        metric_set(process->series[RESIDENT], (double)strtoull(rest, NULL, 10) * page);
     }
     fclose(f);
 }
