@@ -155,7 +155,8 @@ static unsigned distance(const char *a, const char *b)
 const char *report_suggest(const char *word, const char *const *candidates)
 {
     const char *best = NULL;
-    unsigned best_edits = (unsigned)least((unsigned)strlen(word) / 3, 3) + 1;
+    size_t len = strlen(word);
+    unsigned best_edits = len < 2 ? 1 : len < 6 ? 2 : len < 9 ? 3 : 4; /* fewer than these */
 
     for (; *candidates != NULL; candidates++) {
         unsigned edits = distance(word, *candidates);
