@@ -51,7 +51,8 @@ struct effect_fence {
     struct addr address; /* the virtual address; port 0 */
     mono_t until;        /* OPEN: end of the lease */
     uint64_t epoch;
-    bool fresh; /* OPEN: it was not held before this */
+    uint32_t number; /* OPEN, CLOSE: comes back in NODE_FENCE */
+    bool fresh;      /* OPEN: it was not held before this */
 };
 
 struct effect_start {

@@ -115,8 +115,9 @@ struct node_event_desired {
 
 struct node_event_fence {
     uint64_t lease;
-    bool open;   /* what the kernel has acknowledged last */
-    bool failed; /* it could not be brought into the state asked for: reason */
+    uint32_t number; /* of the effect that is answered */
+    bool open;       /* what the kernel has acknowledged last */
+    bool failed;     /* it could not be brought into the state asked for: reason */
     const char *reason;
 };
 

@@ -44,16 +44,17 @@ struct answers { /* to be given after the machine's output has been read */
     size_t count;
 };
 
-static void answer(struct answers *answers, uint8_t type, uint64_t lease)
+static void answer(struct answers *answers, uint8_t type, const struct lease_op *op)
 {
-    answers->events[answers->count++] = (struct leases_event){.type = type, .lease = lease};
+    answers->events[answers->count++] =
+        (struct leases_event){.type = type, .lease = op->lease, .number = op->number};
 }
 
 static void singleton_op(struct node *node, const struct lease_op *op, struct answers *answers)
 {
     node_work_lease(node, op->lease, op->type == LEASE_OPEN, op->until);
     if (op->type == LEASE_OPEN)
-        answer(answers, LEASES_OPENED, op->lease);
+        answer(answers, LEASES_OPENED, op);
     /* Closed when the processes are gone: node_vip_settle. */
 }
 
@@ -63,13 +64,14 @@ static void fence_op(struct node *node, const struct lease_op *op, struct answer
     struct effect *effect;
 
     if (vip == NULL) { /* resumed from a record, and not in the desired state any more */
-        answer(answers, op->type == LEASE_OPEN ? LEASES_OPEN_FAILED : LEASES_CLOSED, op->lease);
+        answer(answers, op->type == LEASE_OPEN ? LEASES_OPEN_FAILED : LEASES_CLOSED, op);
         return;
     }
     effect = node_effect(node, op->type == LEASE_OPEN ? EFFECT_FENCE_OPEN : EFFECT_FENCE_CLOSE);
     effect->fence.lease = op->lease;
     effect->fence.address = vip->address;
     effect->fence.until = op->until;
+    effect->fence.number = op->number;
     effect->fence.epoch = vip->value.epoch;
     effect->fence.fresh = op->type == LEASE_OPEN && !vip->value.holding;
 }
@@ -169,7 +171,7 @@ void node_vip_gateway(struct node *node, mono_t sent)
 
 void node_vip_fence(struct node *node, const struct node_event_fence *event)
 {
-    struct leases_event step = {.lease = event->lease};
+    struct leases_event step = {.lease = event->lease, .number = event->number};
     struct held_vip *vip = find_vip(node, event->lease);
     char subject[RECORD_KEY_MAX];
 
@@ -475,7 +477,8 @@ void node_vip_settle(struct node *node)
     unsigned count = leases_list(node->leases, node->now, views, LEASES_MAX);
 
     for (unsigned i = 0; i < count; i++) {
-        struct leases_event closed = {.type = LEASES_CLOSED, .lease = views[i].lease};
+        struct leases_event closed = {
+            .type = LEASES_CLOSED, .lease = views[i].lease, .number = views[i].close_number};
         bool alive = false;
         if (views[i].kind != LEASE_SINGLETON || views[i].state != LEASE_CLOSING)
             continue;

@@ -231,11 +231,12 @@ struct lease_view {
     uint8_t reason; /* enum lease_reason: of the last change */
     uint8_t rank;
     bool wanted;
-    bool solo;      /* held on the gateway's word */
-    uint64_t epoch; /* of the present, else of the last holding; 0 for none */
-    mono_t since;   /* of the last change */
-    mono_t end;     /* of the lease, if held */
-    node_id owner;  /* who holds it as far as this node's own votes tell; NODE_NONE: unknown */
+    bool solo;             /* held on the gateway's word */
+    uint64_t epoch;        /* of the present, else of the last holding; 0 for none */
+    mono_t since;          /* of the last change */
+    uint32_t close_number; /* CLOSING: of the LEASE_CLOSE to be answered */
+    mono_t end;            /* of the lease, if held */
+    node_id owner; /* who holds it as far as this node's own votes tell; NODE_NONE: unknown */
     uint8_t vote_count;
     struct lease_vote votes[MSG_VOTERS_MAX];
 };

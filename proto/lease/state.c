@@ -85,6 +85,7 @@ static void view(const struct leases *l, mono_t now, const struct claim *c, stru
         .wanted = c->wanted,
         .solo = c->solo,
         .epoch = c->epoch,
+        .close_number = c->close_number,
         .since = c->since,
         .end = c->state == LEASE_HELD ? c->end : MONO_ZERO,
         .owner = leases_promised_to(l, now, c->id),
