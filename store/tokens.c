@@ -141,7 +141,7 @@ static int take_use(struct store *store, const struct store_token *token,
 int store_token_use(struct store *store, const char *id, const uint8_t public_key[32], int64_t now,
                     bool *again, struct err *err)
 {
-    struct store_token token;
+    struct store_token token = {0};
     bool admitted = false;
     int rc = db_begin(store, DB_DURABLE, err);
 
@@ -163,7 +163,7 @@ int store_token_use(struct store *store, const char *id, const uint8_t public_ke
 int store_token_revoke(struct store *store, const char *id, struct err *err)
 {
     static const char what[] = "revoke a token";
-    struct store_token token;
+    struct store_token token = {0};
     struct query q;
     int rc = db_begin(store, DB_DURABLE, err);
 

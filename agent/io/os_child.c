@@ -244,7 +244,7 @@ static void reap(struct child *child, int *status)
 
 static int start(struct child *child, struct err *err)
 {
-    static const char *const plain[] = {"PATH=" CHILD_PATH, "LC_ALL=C.UTF-8", NULL};
+    static const char *const plain[] = {("PATH=" CHILD_PATH), "LC_ALL=C.UTF-8", NULL};
     const struct child_spec *spec = child->spec;
     const char *const *env = spec->env != NULL ? spec->env : plain;
     int pipes[PIPES][2];

@@ -20,7 +20,7 @@ struct environment {
 static int make_environment(const struct git_repo *repo, struct environment *env, struct err *err)
 {
     static const char *const fixed[] = {
-        "PATH=" CHILD_PATH,      "LC_ALL=C.UTF-8", /* messages that this code may compare */
+        ("PATH=" CHILD_PATH),    "LC_ALL=C.UTF-8", /* messages that this code may compare */
         "GIT_TERMINAL_PROMPT=0", "GIT_CONFIG_NOSYSTEM=1",    "GIT_CONFIG_GLOBAL=/dev/null",
         "GIT_ATTR_NOSYSTEM=1",   "GIT_NO_REPLACE_OBJECTS=1", /* refs/replace would show other
                                                                 content than was checked */
