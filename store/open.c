@@ -188,21 +188,25 @@ static void drop_old_asides(const char *dir, const char *newest)
     struct dirent **names;
     int count = scandir(dir, &names, is_aside, alphasort);
     int extra = count - STORE_SET_ASIDE_MAX;
+    int folder = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
     for (int i = 0; i < count; i++) {
-        char path[STORE_PATH_MAX + NAME_ROOM];
+        const char *name = names[i]->d_name;
 
-        snprintf(path, sizeof path, "%s/%.200s", dir, names[i]->d_name);
-        if (extra > 0 && strcmp(path, newest) != 0) {
-            (void)unlink(path);
-            snprintf(path, sizeof path, "%s/%.200s-wal", dir, names[i]->d_name);
-            (void)unlink(path);
+        if (extra > 0 && folder >= 0 && strcmp(name, newest) != 0) {
+            char log[sizeof ASIDE_PREFIX ASIDE_STAMP "-wal"];
+
+            snprintf(log, sizeof log, "%.*s-wal", (int)strlen(ASIDE_PREFIX ASIDE_STAMP), name);
+            (void)unlinkat(folder, name, 0);
+            (void)unlinkat(folder, log, 0);
             extra--;
         }
         free(names[i]);
     }
     if (count >= 0)
         free(names);
+    if (folder >= 0)
+        close(folder);
 }
 
 /* Renames the file and its log to a name that is not taken. */
@@ -236,7 +240,7 @@ static int set_aside(struct store *store, struct store_opened *opened, struct er
     if (rename(store->path, to) != 0)
         return err_errno(err, ERR_IO, errno, "cannot rename %s to %s", store->path, to);
     memcpy(opened->set_aside, to, sizeof to);
-    drop_old_asides(store->dir, to);
+    drop_old_asides(store->dir, to + strlen(store->dir) + 1);
     return ERR_NONE;
 }
 

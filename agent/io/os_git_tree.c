@@ -211,7 +211,7 @@ int git_read_tree(const struct git_repo *repo, const char *commit, struct git_tr
 {
     struct child_result listing;
     struct git_tree *found;
-    size_t count, total;
+    size_t count = 0, total = 0;
     char *ids;
     int rc = list_files(repo, commit, &listing, err);
 

@@ -467,6 +467,47 @@ static void bad_bundles_are_refused(void **state)
     free(part);
 }
 
+/* Git's own checks on arrival hold for what peers bring, too. */
+static void broken_and_missing_objects_are_refused(void **state)
+{
+    const struct bench *bench = *state;
+    char first[COMMIT_TEXT], second[COMMIT_TEXT];
+    struct err err = {0};
+    char *bundle;
+    size_t size;
+
+    push_first(bench);
+    OK(git_init_bare(&bench->two, NULL, &err));
+    OK(git_head(&bench->one, first, &err));
+    /* The history is not whole: the first commit is there, its files are not. */
+    person(bench,
+           "git rm -qr .; echo y >new; git add .; git commit -qm two; git push -q one main;"
+           " git cat-file commit HEAD~1 |"
+           " git --git-dir=../two.git hash-object -t commit -w --stdin >../id;"
+           " test $(cat ../id) = $(git rev-parse HEAD~1)",
+           NULL);
+    OK(git_head(&bench->one, second, &err));
+    bundle_of(&bench->one, first, second, &bundle, &size);
+    FAILS(git_bundle_apply(&bench->two, bundle, size, second, &err), ERR_INVALID,
+          "check that the bundle is complete");
+    free(bundle);
+    bundle_of(&bench->one, NULL, second, &bundle, &size);
+    OK(git_bundle_apply(&bench->two, bundle, size, second, &err));
+    free(bundle);
+
+    /* A file named ".git", put past the checks of a push into the sending repository. */
+    person(bench,
+           "export GIT_DIR=../one.git; blob=$(echo evil | git hash-object -w --stdin);"
+           " tree=$(printf '100644 blob %s\\t.git\\n' $blob | git mktree);"
+           " git update-ref refs/heads/main $(git commit-tree -m evil -p main $tree)",
+           NULL);
+    OK(git_head(&bench->one, second, &err));
+    bundle_of(&bench->one, NULL, second, &bundle, &size);
+    FAILS(git_bundle_apply(&bench->two, bundle, size, second, &err), ERR_INVALID, "hasDotgit");
+    FAILS(git_commit_exists(&bench->two, second, &err), ERR_NOTFOUND, second);
+    free(bundle);
+}
+
 static void branch_moves_from_where_it_was_seen(void **state)
 {
     const struct bench *bench = *state;
@@ -605,6 +646,7 @@ int main(int argc, char **argv)
         WITH_BENCH(bundles_carry_commits_between_repositories),
         WITH_BENCH(git_reads_our_bundles),
         WITH_BENCH(bad_bundles_are_refused),
+        WITH_BENCH(broken_and_missing_objects_are_refused),
         WITH_BENCH(branch_moves_from_where_it_was_seen),
         WITH_BENCH(hook_sees_what_is_pushed),
         WITH_BENCH(git_runs_as_the_owner),
