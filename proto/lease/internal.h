@@ -88,10 +88,11 @@ struct leases {
     struct round rounds[ROUNDS_MAX];
 
     /* Solo (set of two): silence of the peer. */
-    mono_t heard;     /* last sign of life of the peer, or since when we listen */
-    mono_t spoken;    /* last message to the peer */
-    mono_t solo_from; /* no right to solo before */
-    uint32_t peer_term;
+    mono_t heard;       /* last sign of life of the peer, or since when we listen */
+    mono_t listening;   /* since when without a pause */
+    mono_t spoken;      /* last message to the peer */
+    mono_t solo_from;   /* no right to solo before */
+    uint32_t peer_term; /* of its last request in this life; 0: not known */
     uint32_t peer_fence;
 
     /* Timing. */

@@ -91,7 +91,8 @@ struct lease_holding {
 };
 
 struct leases_record {
-    uint32_t voters; /* number of the adopted set */
+    uint32_t term_ms; /* T: a resumed lease may be that long, and the requests must say so */
+    uint32_t voters;  /* number of the adopted set */
     mono_t voters_since;
     mono_t silent_until; /* a silence that the former life had not ended */
     uint32_t promise_count;

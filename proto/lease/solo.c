@@ -13,11 +13,14 @@ node_id solo_peer(const struct leases *l)
     return l->set.voters[1 - l->self_index];
 }
 
-/* The peer may hold a lease of its own length. */
+/* P for a claim. The peer may hold a lease of its own length; before this life of the agent has
+ * heard of that length, it may be any. */
 static int64_t claim_silence(const struct leases *l)
 {
     int64_t own = (int64_t)l->term + l->fence;
     int64_t peer = (int64_t)l->peer_term + l->peer_fence;
+    if (l->peer_term == 0)
+        return LEASE_TERM_MAX + LEASE_FENCE_MAX;
     return own > peer ? own : peer;
 }
 
@@ -25,10 +28,12 @@ static mono_t allowed_from(const struct leases *l, mono_t now, const struct clai
 {
     bool extends = c->state == LEASE_HELD && mono_before(now, c->end);
     int64_t silence = extends ? timing_silence(l->term) : claim_silence(l);
+    mono_t at = mono_max(l->solo_from, l->silent_until);
 
     if (!solo_set(l) || !claim_active(c) || c->mode != LEASE_SOLO)
         return MONO_NEVER;
-    return mono_max(mono_max(l->solo_from, l->silent_until), mono_add(l->heard, silence));
+    at = mono_max(at, mono_add(l->listening, claim_silence(l)));
+    return mono_max(at, mono_add(l->heard, silence));
 }
 
 bool solo_allowed(const struct leases *l, mono_t now, const struct claim *c)
@@ -89,6 +94,10 @@ void solo_gateway(struct leases *l, mono_t now, mono_t sent)
         struct claim *c = &l->claims[i];
         if (!solo_allowed(l, now, c) || (int32_t)(r->sequence - c->first_sequence) < 0)
             continue;
+        /* Without our own vote now, the answer is no evidence for later, when the peer may speak.
+         */
+        if (mono_reached(now, c->grants[l->self_index]))
+            continue;
         c->solo_end = mono_max(c->solo_end, mono_add(r->sent, r->term));
         claim_evaluate(l, now, c);
     }
@@ -98,7 +107,7 @@ void solo_gateway(struct leases *l, mono_t now, mono_t sent)
 void solo_paused(struct leases *l, mono_t now)
 {
     l->heard = now;
-    l->solo_from = mono_max(l->solo_from, mono_add(now, claim_silence(l)));
+    l->listening = now;
 }
 
 void solo_heartbeat(struct leases *l, mono_t now)

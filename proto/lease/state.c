@@ -6,6 +6,7 @@
 void leases_export(const struct leases *l, mono_t now, struct leases_record *record)
 {
     memset(record, 0, sizeof *record);
+    record->term_ms = l->term;
     record->voters = l->set.number;
     record->voters_since = l->set_since;
     record->silent_until = l->silent_until;
@@ -59,6 +60,8 @@ void leases_import(struct leases *l, mono_t now, const struct leases_record *rec
 
     lease_begin_step(l, mono_max(now, l->now), out);
     if (sane) {
+        if (timing_term_valid(record->term_ms))
+            l->term = record->term_ms;
         l->silent_until = record->silent_until;
         for (uint32_t i = 0; i < record->promise_count; i++)
             l->promises[i] = record->promises[i];

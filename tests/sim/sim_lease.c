@@ -20,10 +20,12 @@
                    */
 #define STEADY (3 * SECOND)
 
-enum shape { STRICT_TWO, SOLO_TWO, WITNESS, THREE, MANY, CHANGING, SHAPES };
+/* PERFECT_LINK: two solo candidates whose frames all arrive, but who are stopped, killed and rebooted:
+ * there, too, no overlap is excused. */
+enum shape { STRICT_TWO, SOLO_TWO, PERFECT_LINK, WITNESS, THREE, MANY, CHANGING, SHAPES };
 
 static const char *const shape_names[SHAPES] = {
-    [STRICT_TWO] = "strict", [SOLO_TWO] = "solo", [WITNESS] = "witness",
+    [STRICT_TWO] = "strict", [SOLO_TWO] = "solo", [PERFECT_LINK] = "link", [WITNESS] = "witness",
     [THREE] = "three",       [MANY] = "many",     [CHANGING] = "changing",
 };
 
@@ -59,10 +61,11 @@ static bool odds(struct run *r, int percent)
 
 static struct world_wish wish_of(struct run *r, int node, int lease)
 {
+    bool solo = r->shape == SOLO_TWO || r->shape == PERFECT_LINK;
     struct world_wish wish = {
         .wanted = node < r->candidates,
         .kind = lease == 0 ? LEASE_VIP : LEASE_SINGLETON,
-        .mode = r->shape == SOLO_TWO && lease != 1 ? LEASE_SOLO : LEASE_STRICT,
+        .mode = solo && lease != 1 ? LEASE_SOLO : LEASE_STRICT,
         .rank = (uint8_t)((node + lease) % r->candidates),
     };
     return wish;
@@ -70,7 +73,7 @@ static struct world_wish wish_of(struct run *r, int node, int lease)
 
 static void create(struct run *r, enum shape shape, uint64_t seed, bool trace)
 {
-    static const int nodes[SHAPES] = {2, 2, 3, 3, 4, 5};
+    static const int nodes[SHAPES] = {2, 2, 2, 3, 3, 4, 5};
     struct world_config config = {.trace = trace};
     struct rng rng;
 
@@ -188,7 +191,7 @@ static void fault(struct run *r)
     int lease = (int)between(r, 0, WORLD_LEASES - 1);
     struct world_wish wish = wish_of(r, node, lease);
 
-    switch (between(r, 0, 13)) {
+    switch (between(r, r->shape == PERFECT_LINK ? 5 : 0, 13)) {
     case 0:
     case 1:
         cut_links(r);
@@ -359,7 +362,7 @@ static void print_totals(enum shape shape, const struct totals *t)
 
 static int usage(void)
 {
-    fprintf(stderr, "usage: sim_lease [--seeds A-B] [--shape strict|solo|witness|three|many|"
+    fprintf(stderr, "usage: sim_lease [--seeds A-B] [--shape strict|solo|link|witness|three|many|"
                     "changing] [--trace]\n");
     return 2;
 }
