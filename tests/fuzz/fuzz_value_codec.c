@@ -1,0 +1,69 @@
+/* Values of records: the first byte chooses the kind, the rest is the value. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "proto/record/value_codec.h"
+#include "tests/fuzz/fuzz.h"
+
+#define OUT_MAX 4096 /* more than any value that is taken */
+
+static union {
+    struct value_head head;
+    struct value_node node;
+    struct value_commit commit;
+    struct value_instance instance;
+    struct value_vip vip;
+    struct value_voters voters;
+    struct value_adopted adopted;
+} value;
+
+/* What was taken has one form. */
+static void check(int encoded, const uint8_t *out, size_t len, const uint8_t *data, size_t size)
+{
+    if (encoded != ERR_NONE || len != size || memcmp(out, data, len) != 0)
+        abort();
+}
+
+#define TRY(NAME)                                                                                  \
+    if (value_##NAME##_decode(data, size, &value.NAME) == ERR_NONE) {                              \
+        int rc = value_##NAME##_encode(&value.NAME, out, sizeof out, &len);                        \
+        check(rc, out, len, data, size);                                                           \
+    }
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    uint8_t out[OUT_MAX];
+    size_t len = 0;
+    uint8_t kind;
+
+    if (size == 0)
+        return 0;
+    kind = *data++;
+    size--;
+    switch (kind) {
+    case 0:
+        TRY(head)
+        break;
+    case 1:
+        TRY(node)
+        break;
+    case 2:
+        TRY(commit)
+        break;
+    case 3:
+        TRY(instance)
+        break;
+    case 4:
+        TRY(vip)
+        break;
+    case 5:
+        TRY(voters)
+        break;
+    case 6:
+        TRY(adopted)
+        break;
+    default:
+        break;
+    }
+    return 0;
+}
