@@ -4,6 +4,8 @@
 #include "agent/desired/tree.h"
 #include "tests/unit/desired_fixture.h"
 
+#define OPEN "[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[["
+#define CLOSE "]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]"
 #define LINE(text) "apps/web/w.yaml:" text
 
 /* A Workload "w" whose spec is @spec: its first line is line 5 of the file. */
@@ -358,8 +360,10 @@ static void limits_hold(void **state)
     char deep[128];
     (void)state;
 
-    memset(deep, '[', 64);
-    deep[64] = '\0';
+    /* The map is the first level, the last list the 32nd, then the 33rd. */
+    snprintf(deep, sizeof deep, "{apiVersion: v1, kind: A, x: %.31s%.31s}", OPEN, CLOSE);
+    desired_free(accepted(FILES(FILE_OF("apps/web/w.yaml", deep))));
+    snprintf(deep, sizeof deep, "{apiVersion: v1, kind: A, x: %.32s%.32s}", OPEN, CLOSE);
     document_refused(deep, LINE("1: nested deeper than 32 levels"));
     memset(big, '#', sizeof big - 1);
     document_refused(big, LINE("1: the file has 1048577 bytes; expected at most 1048576"));
