@@ -70,7 +70,7 @@ enum node_event_type {
     NODE_ADDRESS,        /* address: own gossip address has changed */
     NODE_DESIRED,        /* desired: a new commit was stored; the node takes ownership */
     NODE_COMMIT,         /* commit: what became of a commit that is not applied */
-    NODE_VOTERS,         /* voters: EFFECT_VOTERS was carried out: it is on the disk */
+    NODE_VOTERS,         /* voters: EFFECT_VOTERS is on the disk; number 0: it failed */
     NODE_PERSIST_FAILED, /* EFFECT_LEASE_PERSIST failed; what followed it was left out */
     NODE_GATEWAY,        /* gateway: it answered the request that was sent at gateway.sent */
     NODE_FENCE,          /* fence: result of EFFECT_FENCE_OPEN or _CLOSE */

@@ -90,7 +90,8 @@ struct node {
     struct leases *leases;
     struct voters voters; /* coordinator only */
     struct voter_set adopted;
-    bool voters_storing; /* EFFECT_VOTERS is under way */
+    bool voters_storing; /* EFFECT_VOTERS is under way, or failed and waits for voters_retry */
+    mono_t voters_retry;
     uint64_t root;       /* of the records, as the probes carry it */
     struct membership_out members_out;
     struct records_out records_out;

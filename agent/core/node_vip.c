@@ -6,6 +6,7 @@
 #include "agent/core/node_internal.h"
 #include "proto/record/value_codec.h"
 
+#define VOTERS_RETRY_MS 5000   /* a voter set that could not be stored is tried again after this */
 #define CONFLICT_WAIT_MS 60000 /* a foreign host answered: asked again after this */
 
 static void run_leases(struct node *node, const struct leases_event *event);
@@ -386,6 +387,7 @@ static int by_admission(const void *a, const void *b)
 static void store_voters(struct node *node, const struct voters_state *state)
 {
     node->voters_storing = true;
+    node->voters_retry = MONO_NEVER;
     node_effect(node, EFFECT_VOTERS)->voters = *state;
 }
 
@@ -457,6 +459,10 @@ void node_vip_voters_stored(struct node *node, const struct voters_state *stored
 {
     struct leases_event step = {.type = LEASES_VOTERS, .voters = &stored->current};
 
+    if (stored->current.number == 0) { /* it could not be stored */
+        node->voters_retry = mono_add(node->now, VOTERS_RETRY_MS);
+        return;
+    }
     node->voters_storing = false;
     if (node->config.coordinator)
         voters_init(&node->voters, stored);
@@ -516,7 +522,11 @@ void node_vip_tick(struct node *node)
             mono_reached(node->now, node->vips[i].conflict))
             node->place_dirty = node->work_dirty = true;
     drop_released(node);
-    if (node->config.coordinator && mono_reached(node->now, voters_deadline(&node->voters)))
+    if (node->voters_storing && mono_reached(node->now, node->voters_retry)) {
+        node->voters_storing = false;
+        node_vip_voters_seen(node);
+    }
+    if (!node->voters_storing && node->config.coordinator && mono_reached(node->now, voters_deadline(&node->voters)))
         node_vip_voters_seen(node);
 }
 
@@ -535,7 +545,9 @@ mono_t node_vip_deadline(const struct node *node)
 {
     mono_t next = leases_deadline(node->leases);
 
-    if (node->config.coordinator && !node->voters_storing)
+    if (node->voters_storing)
+        next = mono_min(next, node->voters_retry);
+    else if (node->config.coordinator)
         next = mono_min(next, voters_deadline(&node->voters));
     for (size_t i = 0; i < node->vip_count; i++)
         if (node->vips[i].desired && !node->vips[i].wanted)

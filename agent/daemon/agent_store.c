@@ -1,0 +1,193 @@
+/* What is written to the store: jobs on the worker that owns it. A write that fails is reported;
+ * what runs goes on. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/daemon/agent.h"
+
+#define BATCH_DELAY_MS 2000 /* events are written together: flash wears out by the page */
+
+/* ---- peers, voters, boot numbers ---- */
+
+enum write_kind { WRITE_PEER, WRITE_VOTERS, WRITE_BOOT };
+
+struct write_job {
+    struct worker_job job; /* first */
+    struct agent *agent;
+    enum write_kind kind;
+    struct store_peer peer;
+    struct voters_state voters;
+    uint32_t boot;
+    int rc;
+    struct err err;
+};
+
+static void run_write(struct worker_job *job, struct store *store)
+{
+    struct write_job *write = (struct write_job *)job;
+
+    switch (write->kind) {
+    case WRITE_PEER:
+        write->rc = store_peer_put(store, &write->peer, &write->err);
+        break;
+    case WRITE_VOTERS:
+        write->rc = store_meta_set(store, "voters/state", &write->voters, sizeof write->voters,
+                                   &write->err);
+        break;
+    case WRITE_BOOT:
+        write->rc = store_raise_boot(store, write->boot, &write->err);
+        break;
+    }
+}
+
+static void write_done(struct worker_job *job)
+{
+    struct write_job *write = (struct write_job *)job;
+    struct node_event event = {.type = NODE_VOTERS, .voters = write->voters};
+
+    if (write->rc != ERR_NONE)
+        agent_report(write->agent, EFFECT_ERROR, "store", "%s", write->err.text);
+    if (write->rc != ERR_NONE) /* not stored, not adopted: the node tries again */
+        memset(&event.voters, 0, sizeof event.voters);
+    if (write->kind == WRITE_VOTERS)
+        agent_feed(write->agent, &event);
+    free(write);
+}
+
+static struct write_job *new_write(struct agent *agent, enum write_kind kind)
+{
+    struct write_job *write = calloc(1, sizeof *write);
+
+    if (write == NULL)
+        return NULL;
+    write->job.run = run_write;
+    write->job.done = write_done;
+    write->agent = agent;
+    write->kind = kind;
+    return write;
+}
+
+static void submit(struct agent *agent, struct write_job *write)
+{
+    struct err err;
+
+    if (write != NULL && worker_submit(agent->store, &write->job, &err) == ERR_NONE)
+        return;
+    agent_report(agent, EFFECT_ERROR, "store", "not stored: %s",
+                 write != NULL ? err.text : err_text(ERR_NOMEM));
+    free(write);
+}
+
+void agent_store_peer(struct agent *agent, const struct effect_peer *peer)
+{
+    struct write_job *write = new_write(agent, WRITE_PEER);
+    struct store_peer *to;
+
+    if (write != NULL) {
+        to = &write->peer;
+        to->id = peer->id;
+        to->revoked = peer->revoked;
+        memcpy(to->public_key, peer->head->public_key, sizeof to->public_key);
+        memcpy(to->admission, peer->head->admission, sizeof to->admission);
+        snprintf(to->name, sizeof to->name, "%s", peer->head->name);
+        to->role = peer->head->role;
+        to->serial = peer->head->serial;
+        to->addr = peer->head->addr;
+    }
+    submit(agent, write);
+}
+
+void agent_store_voters(struct agent *agent, const struct voters_state *voters)
+{
+    struct write_job *write = new_write(agent, WRITE_VOTERS);
+
+    if (write != NULL)
+        write->voters = *voters;
+    submit(agent, write);
+}
+
+void agent_store_boot(struct agent *agent, uint32_t at_least)
+{
+    struct write_job *write = new_write(agent, WRITE_BOOT);
+
+    if (write != NULL)
+        write->boot = at_least;
+    submit(agent, write);
+}
+
+/* ---- the journal ---- */
+
+struct event_batch {
+    struct worker_job job; /* first */
+    struct agent *agent;
+    size_t count;
+    struct store_event events[64];
+    int rc;
+    struct err err;
+};
+
+static void run_batch(struct worker_job *job, struct store *store)
+{
+    struct event_batch *batch = (struct event_batch *)job;
+
+    batch->rc = store_events_append(store, batch->events, batch->count, &batch->err);
+}
+
+static void batch_done(struct worker_job *job)
+{
+    struct event_batch *batch = (struct event_batch *)job;
+
+    /* To report it as an event would try to store that too. */
+    if (batch->rc != ERR_NONE)
+        fprintf(stderr, "error   store: events are not kept: %s\n", batch->err.text);
+    free(batch);
+}
+
+void agent_store_flush(struct agent *agent)
+{
+    struct event_batch *batch = agent->batch;
+    struct err err;
+
+    if (batch == NULL)
+        return;
+    agent->batch = NULL;
+    if (worker_submit(agent->store, &batch->job, &err) == ERR_NONE)
+        return;
+    fprintf(stderr, "error   store: events are not kept: %s\n", err.text);
+    free(batch);
+}
+
+static void on_batch(uv_timer_t *timer)
+{
+    agent_store_flush(timer->data);
+}
+
+void agent_store_event(struct agent *agent, const struct agent_event *event)
+{
+    static const enum store_severity severities[] = {
+        [EFFECT_INFO] = STORE_INFO, [EFFECT_WARNING] = STORE_WARNING, [EFFECT_ERROR] = STORE_ERROR};
+    struct store_event *to;
+    size_t kind;
+
+    if (agent->store == NULL || agent->stopping)
+        return;
+    if (agent->batch == NULL) {
+        agent->batch = calloc(1, sizeof *agent->batch);
+        if (agent->batch == NULL)
+            return;
+        agent->batch->agent = agent;
+        agent->batch->job.run = run_batch;
+        agent->batch->job.done = batch_done;
+        uv_timer_start(&agent->batch_timer, on_batch, BATCH_DELAY_MS, 0);
+    }
+    to = &agent->batch->events[agent->batch->count++];
+    to->time_ms = event->time_ms;
+    to->severity = severities[event->severity];
+    snprintf(to->subject, sizeof to->subject, "%s", event->subject);
+    snprintf(to->text, sizeof to->text, "%s", event->text);
+    kind = strcspn(event->subject, "/");
+    snprintf(to->kind, sizeof to->kind, "%.*s", kind < 31 ? (int)kind : 31, event->subject);
+    if (agent->batch->count == sizeof agent->batch->events / sizeof agent->batch->events[0])
+        agent_store_flush(agent);
+}
