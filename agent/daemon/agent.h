@@ -73,7 +73,7 @@ struct agent {
     int udp;
     uv_poll_t udp_poll;
     uv_timer_t timer;
-    uv_timer_t slow; /* once a minute: what needs no precision */
+    uv_timer_t slow;           /* once a minute: what needs no precision */
     uint64_t sent_bytes;       /* datagrams without lease messages, IP and UDP headers included */
     uint64_t sent_lease_bytes; /* lease messages likewise */
 

@@ -25,8 +25,7 @@ void agent_report(struct agent *agent, enum effect_severity severity, const char
     static const char *const words[] = {
         [EFFECT_INFO] = "info", [EFFECT_WARNING] = "warning", [EFFECT_ERROR] = "error"};
     /* What journald reads as the priority of a line (sd-daemon(3)). */
-    static const int priorities[] = {
-        [EFFECT_INFO] = 6, [EFFECT_WARNING] = 4, [EFFECT_ERROR] = 3};
+    static const int priorities[] = {[EFFECT_INFO] = 6, [EFFECT_WARNING] = 4, [EFFECT_ERROR] = 3};
     struct agent_event *event = &agent->events[agent->event_count % AGENT_EVENTS_MAX];
     va_list args;
 
@@ -201,8 +200,8 @@ static void step(struct agent *agent, struct node_event *event)
 
 static bool has_instance(const struct node_event *event)
 {
-    return event->type == NODE_FOUND || event->type == NODE_STARTED ||
-           event->type == NODE_EXITED || event->type == NODE_PROBE;
+    return event->type == NODE_FOUND || event->type == NODE_STARTED || event->type == NODE_EXITED ||
+           event->type == NODE_PROBE;
 }
 
 static const char *keep_text(char *copy, size_t size, const char *text)

@@ -1,0 +1,513 @@
+#include "agent/io/uv_instances.h"
+
+#include <errno.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "agent/core/node.h"
+#include "agent/io/instance_env.h"
+#include "agent/io/os_port.h"
+#include "agent/io/os_shim.h"
+#include "agent/io/uv_probe.h"
+
+#define LOG_FILE_BYTES (4u * 1024 * 1024)
+#define LOG_FILES 3
+#define SWEEP_MS 50
+#define PATH_SIZE 4096
+#define PORTS_USED_MAX 1024
+
+struct run { /* one instance with a shim, or with what a killed shim left */
+    struct uv_instances *owner;
+    char name[INSTANCE_MAX];
+    struct os_shim *shim;
+    uv_poll_t poll;
+    uv_timer_t sweep;
+    int handles;
+    bool started; /* NODE_STARTED or NODE_FOUND was posted */
+    bool over;    /* NODE_EXITED was posted */
+    struct value_port ports[VALUE_PORTS_MAX];
+    uint8_t port_count;
+    struct run *next;
+};
+
+struct uv_instances {
+    uv_loop_t *loop;
+    struct uv_instances_config config;
+    struct os_shims where;
+    char log_dir[PATH_SIZE];
+    struct post post;
+    struct run *runs;
+    size_t closing;
+    void (*closed)(void *context);
+    void *closed_context;
+};
+
+static void on_event(uv_poll_t *poll, int status, int events);
+
+/* ---- the list ---- */
+
+static struct run *find_run(struct uv_instances *instances, const char *name)
+{
+    for (struct run *run = instances->runs; run != NULL; run = run->next)
+        if (!run->over && strcmp(run->name, name) == 0)
+            return run;
+    return NULL;
+}
+
+static void run_closed(uv_handle_t *handle)
+{
+    struct run *run = handle->data;
+    struct uv_instances *instances = run->owner;
+
+    if (--run->handles > 0)
+        return;
+    for (struct run **at = &instances->runs; *at != NULL; at = &(*at)->next)
+        if (*at == run) {
+            *at = run->next;
+            break;
+        }
+    os_shim_close(run->shim);
+    free(run);
+    if (instances->closed != NULL && instances->runs == NULL) {
+        instances->closed(instances->closed_context);
+        free(instances);
+    }
+}
+
+static void close_run(struct run *run)
+{
+    run->over = true;
+    if (uv_is_closing((uv_handle_t *)&run->sweep))
+        return;
+    uv_close((uv_handle_t *)&run->sweep, run_closed);
+    if (run->handles > 1)
+        uv_close((uv_handle_t *)&run->poll, run_closed);
+}
+
+static struct run *add_run(struct uv_instances *instances, const char *name)
+{
+    struct run *run = calloc(1, sizeof *run);
+
+    if (run == NULL)
+        return NULL;
+    run->owner = instances;
+    snprintf(run->name, sizeof run->name, "%s", name);
+    uv_timer_init(instances->loop, &run->sweep);
+    run->sweep.data = run;
+    run->handles = 1;
+    run->next = instances->runs;
+    instances->runs = run;
+    return run;
+}
+
+static int watch_shim(struct run *run, struct err *err)
+{
+    int rc = uv_poll_init(run->owner->loop, &run->poll, os_shim_fd(run->shim));
+
+    if (rc != 0)
+        return err_set(err, ERR_IO, "watch the shim of %s: %s", run->name, uv_strerror(rc));
+    run->handles = 2;
+    run->poll.data = run;
+    uv_poll_start(&run->poll, UV_READABLE, on_event);
+    return ERR_NONE;
+}
+
+/* ---- what the node is told ---- */
+
+static void post_instance(struct run *run, enum node_event_type type,
+                          const struct shim_record *record, struct supervise_exit exit,
+                          const char *reason)
+{
+    struct node_event event = {.type = type};
+
+    event.instance.instance = run->name;
+    event.instance.exit = exit;
+    event.instance.reason = reason;
+    event.instance.port_count = run->port_count;
+    memcpy(event.instance.ports, run->ports, sizeof run->ports);
+    if (record != NULL) {
+        event.instance.generation = record->generation;
+        event.instance.pid = record->pid;
+        event.instance.started_at = (mono_t){record->started_ms};
+    }
+    run->owner->post.event(run->owner->post.context, &event);
+}
+
+static struct supervise_exit exit_of(const struct shim_record *record)
+{
+    struct supervise_exit exit = {.kind = SUPERVISE_EXIT_LOST};
+
+    if (record->cause == SHIM_CAUSE_DEADLINE)
+        exit.kind = SUPERVISE_EXIT_LEASE;
+    else if (record->exit == SHIM_EXIT_CODE)
+        exit = (struct supervise_exit){SUPERVISE_EXIT_CODE, record->exit_value};
+    else if (record->exit == SHIM_EXIT_SIGNAL)
+        exit = (struct supervise_exit){SUPERVISE_EXIT_SIGNAL, record->exit_value};
+    return exit;
+}
+
+static void post_failed(struct run *run, int errnum, const char *reason)
+{
+    struct supervise_exit exit = {SUPERVISE_EXIT_FAILED, errnum};
+
+    post_instance(run, NODE_EXITED, NULL, exit, reason);
+    close_run(run);
+}
+
+static void on_sweep(uv_timer_t *timer)
+{
+    struct run *run = timer->data;
+    struct supervise_exit lost = {.kind = SUPERVISE_EXIT_LOST};
+
+    if (os_shim_sweep(&run->owner->where, run->name) > 0) {
+        uv_timer_start(timer, on_sweep, SWEEP_MS, 0);
+        return;
+    }
+    os_shim_acknowledge(&run->owner->where, run->name, NULL);
+    post_instance(run, NODE_EXITED, NULL, lost, NULL);
+    close_run(run);
+}
+
+/* The shim was killed: what it left of the workload must be gone before another may start. */
+static void begin_sweep(struct run *run)
+{
+    if (run->handles > 1)
+        uv_poll_stop(&run->poll);
+    uv_timer_start(&run->sweep, on_sweep, 0, 0);
+}
+
+static void take_status(struct run *run, const struct shim_record *record)
+{
+    struct supervise_exit none = {.kind = SUPERVISE_EXIT_NONE};
+
+    if (run->started || record->pid == 0)
+        return;
+    run->started = true;
+    post_instance(run, NODE_STARTED, record, none, NULL);
+}
+
+static void on_event(uv_poll_t *poll, int status, int events)
+{
+    struct run *run = poll->data;
+    struct os_shim_event event;
+
+    (void)status;
+    (void)events;
+    while (!run->over) {
+        os_shim_read(run->shim, &event);
+        switch (event.type) {
+        case OS_SHIM_NONE:
+            return;
+        case OS_SHIM_STATUS:
+            take_status(run, &event.record);
+            break;
+        case OS_SHIM_FAILED:
+            os_shim_acknowledge(&run->owner->where, run->name, run->shim);
+            post_failed(run, event.record.errnum, event.record.text);
+            return;
+        case OS_SHIM_EXITED:
+            take_status(run, &event.record);
+            os_shim_acknowledge(&run->owner->where, run->name, run->shim);
+            post_instance(run, NODE_EXITED, &event.record, exit_of(&event.record), NULL);
+            close_run(run);
+            return;
+        case OS_SHIM_LOST:
+            begin_sweep(run);
+            return;
+        }
+    }
+}
+
+/* ---- starting ---- */
+
+/* The user that the instance runs as; false: as the agent (which is not root). */
+static bool find_user(const struct uv_instances *instances, const struct desired_workload *workload,
+                      uid_t *uid, gid_t *gid, struct err *err)
+{
+    const char *name = workload->user != NULL ? workload->user : instances->config.user;
+    const struct passwd *entry;
+
+    err->code = ERR_NONE;
+    if (geteuid() != 0 || name == NULL)
+        return false;
+    entry = getpwnam(name);
+    if (entry == NULL) {
+        err_set(err, ERR_NOTFOUND, "there is no user %s on this node", name);
+        return false;
+    }
+    *uid = entry->pw_uid;
+    *gid = entry->pw_gid;
+    return true;
+}
+
+static int make_folder(const struct uv_instances *instances, const char *name, bool own, uid_t uid,
+                       gid_t gid, char path[PATH_SIZE], struct err *err)
+{
+    int n = snprintf(path, PATH_SIZE, "%s/instances", instances->config.state_dir);
+
+    if (n < 0 || n >= PATH_SIZE - INSTANCE_MAX - 1)
+        return err_set(err, ERR_LIMIT, "state_dir is too long");
+    if (mkdir(path, 0711) != 0 && errno != EEXIST)
+        return err_errno(err, ERR_IO, errno, "make the folder %s", path);
+    snprintf(path + n, PATH_SIZE - (size_t)n, "/%s", name);
+    if (mkdir(path, 0750) != 0 && errno != EEXIST)
+        return err_errno(err, ERR_IO, errno, "make the folder %s", path);
+    if (own && chown(path, uid, gid) != 0)
+        return err_errno(err, ERR_IO, errno, "give the folder %s to its user", path);
+    return ERR_NONE;
+}
+
+static int pick_ports(struct uv_instances *instances, struct run *run,
+                      const struct desired_workload *workload, struct err *err)
+{
+    uint16_t used[PORTS_USED_MAX];
+    size_t count = 0;
+    struct addr address = instances->config.address;
+
+    if (workload->listen == DESIRED_LISTEN_ALL)
+        address = (struct addr){0};
+    else if (workload->listen == DESIRED_LISTEN_LOCAL)
+        address = (struct addr){.family = 4, .ip = {127, 0, 0, 1}};
+    for (const struct run *other = instances->runs; other != NULL; other = other->next)
+        for (uint8_t i = 0; !other->over && i < other->port_count && count < PORTS_USED_MAX; i++)
+            used[count++] = other->ports[i].port;
+    for (size_t i = 0; i < workload->port_count && i < VALUE_PORTS_MAX; i++) {
+        struct value_port *port = &run->ports[i];
+        int rc = os_port_pick(workload->ports[i].port, &address, run->name, used, count,
+                              &port->port, err);
+        if (rc != ERR_NONE)
+            return rc;
+        snprintf(port->name, sizeof port->name, "%s", workload->ports[i].name);
+        if (count < PORTS_USED_MAX)
+            used[count++] = port->port;
+        run->port_count++;
+    }
+    return ERR_NONE;
+}
+
+static int start_shim(struct run *run, const struct effect_start *effect, struct err *err)
+{
+    struct uv_instances *instances = run->owner;
+    const struct desired_workload *workload = effect->workload;
+    struct shim_spec *spec = calloc(1, sizeof *spec);
+    struct instance_env *env = NULL;
+    char folder[PATH_SIZE];
+    char note[SHIM_NOTE_MAX];
+    uid_t uid = 0;
+    gid_t gid = 0;
+    size_t n = 0;
+    int rc;
+
+    if (spec == NULL)
+        return err_set(err, ERR_NOMEM, "start %s: %s", run->name, err_text(ERR_NOMEM));
+    spec->switch_user = find_user(instances, workload, &uid, &gid, err);
+    rc = err->code;
+    if (rc == ERR_NONE)
+        rc = make_folder(instances, run->name, spec->switch_user, uid, gid, folder, err);
+    if (rc == ERR_NONE)
+        rc = pick_ports(instances, run, workload, err);
+    if (rc == ERR_NONE)
+        rc = instance_env_build(&instances->config, effect, run->ports, run->port_count, folder,
+                                &env, err);
+    if (rc != ERR_NONE)
+        goto out;
+    instance_note_write(run->ports, run->port_count, note, sizeof note);
+    spec->instance = run->name;
+    spec->generation = effect->generation;
+    spec->note = note;
+    spec->log_file_bytes = LOG_FILE_BYTES;
+    spec->log_files = LOG_FILES;
+    spec->working_dir = workload->working_dir != NULL ? workload->working_dir : folder;
+    spec->no_new_privileges = true;
+    spec->uid = uid;
+    spec->gid = gid;
+    spec->stop_timeout_ms = (int64_t)workload->stop_grace_s * 1000;
+    spec->deadline_ms = mono_is_never(effect->lease_until) ? 0 : effect->lease_until.ms;
+    for (; workload->command[n] != NULL && n < SHIM_ARGS_MAX; n++)
+        spec->argv[n] = workload->command[n];
+    instance_env_copy(env, spec->env, SHIM_ENV_MAX);
+    rc = os_shim_start(&instances->where, spec, &run->shim, err);
+    if (rc == ERR_NONE)
+        rc = watch_shim(run, err);
+
+out:
+    instance_env_free(env);
+    free(spec);
+    return rc;
+}
+
+void uv_instances_start(struct uv_instances *instances, const struct effect_start *effect)
+{
+    struct run *run = add_run(instances, effect->instance);
+    struct err err = {0};
+
+    if (run == NULL) {
+        struct node_event event = {.type = NODE_EXITED};
+        event.instance.instance = effect->instance;
+        event.instance.exit = (struct supervise_exit){SUPERVISE_EXIT_FAILED, ENOMEM};
+        event.instance.reason = err_text(ERR_NOMEM);
+        instances->post.event(instances->post.context, &event);
+        return;
+    }
+    if (start_shim(run, effect, &err) != ERR_NONE)
+        post_failed(run, 0, err.text);
+}
+
+void uv_instances_stop(struct uv_instances *instances, const struct effect_stop *effect)
+{
+    struct run *run = find_run(instances, effect->instance);
+    struct err err;
+
+    /* A shim that cannot be asked is gone, and its end is on the way as an event. */
+    if (run != NULL && run->shim != NULL)
+        (void)os_shim_stop(run->shim, effect->signal, effect->signal == 0 ? 0 : effect->timeout_ms,
+                           &err);
+}
+
+void uv_instances_extend(struct uv_instances *instances, const struct effect_stop *effect)
+{
+    struct run *run = find_run(instances, effect->instance);
+    struct err err;
+
+    if (run != NULL && run->shim != NULL)
+        (void)os_shim_extend(run->shim, effect->until.ms, &err);
+}
+
+void uv_instances_forget(struct uv_instances *instances, const struct effect_stop *effect)
+{
+    if (find_run(instances, effect->instance) == NULL)
+        os_shim_acknowledge(&instances->where, effect->instance, NULL);
+}
+
+/* ---- probes ---- */
+
+struct probe_ticket {
+    struct uv_instances *instances;
+    char name[INSTANCE_MAX];
+    enum health_probe which;
+    uint32_t ticket;
+};
+
+static void probe_done(void *context, bool success, const char *reason)
+{
+    struct probe_ticket *ticket = context;
+    struct node_event event = {.type = NODE_PROBE};
+
+    event.probe.instance = ticket->name;
+    event.probe.which = ticket->which;
+    event.probe.ticket = ticket->ticket;
+    event.probe.success = success;
+    event.probe.reason = reason;
+    if (ticket->instances->closed == NULL)
+        ticket->instances->post.event(ticket->instances->post.context, &event);
+    free(ticket);
+}
+
+void uv_instances_probe(struct uv_instances *instances, const struct effect_probe *effect)
+{
+    char path[PATH_SIZE];
+    const char *env[] = {path, NULL};
+    struct uv_probe_spec spec = {.probe = effect->probe,
+                                 .target = effect->target,
+                                 .timeout_ms = effect->timeout_ms,
+                                 .env = env,
+                                 .done = probe_done};
+    struct probe_ticket *ticket = calloc(1, sizeof *ticket);
+    const struct passwd *user = NULL;
+
+    if (ticket == NULL)
+        return; /* counts as failed when its time is over (core/health.h) */
+    snprintf(path, sizeof path, "PATH=%s", instances->config.path);
+    if (geteuid() == 0 && instances->config.user != NULL)
+        user = getpwnam(instances->config.user);
+    spec.set_ids = user != NULL;
+    spec.uid = user != NULL ? user->pw_uid : 0;
+    spec.gid = user != NULL ? user->pw_gid : 0;
+    ticket->instances = instances;
+    ticket->which = effect->which;
+    ticket->ticket = effect->ticket;
+    snprintf(ticket->name, sizeof ticket->name, "%s", effect->instance);
+    spec.context = ticket;
+    if (uv_probe_start(instances->loop, &spec) != ERR_NONE)
+        free(ticket);
+}
+
+/* ---- start and end ---- */
+
+static void found(void *context, enum os_shim_found kind, const struct shim_record *record)
+{
+    struct uv_instances *instances = context;
+    struct supervise_exit none = {.kind = SUPERVISE_EXIT_NONE};
+    struct run *run = add_run(instances, record->instance);
+    struct err err;
+
+    if (run == NULL)
+        return;
+    run->port_count = instance_note_read(record->note, run->ports);
+    run->started = true;
+    post_instance(run, NODE_FOUND, record, none, NULL);
+    if (kind == OS_SHIM_FOUND_ENDED) {
+        os_shim_acknowledge(&instances->where, run->name, NULL);
+        post_instance(run, NODE_EXITED, record, exit_of(record), NULL);
+        close_run(run);
+        return;
+    }
+    if (kind == OS_SHIM_FOUND_ALIVE &&
+        os_shim_connect(&instances->where, run->name, &run->shim, &err) == ERR_NONE &&
+        watch_shim(run, &err) == ERR_NONE)
+        return;
+    begin_sweep(run);
+}
+
+int uv_instances_scan(struct uv_instances *instances, struct err *err)
+{
+    unsigned damaged = 0;
+
+    return os_shim_scan(&instances->where, found, instances, &damaged, err);
+}
+
+int uv_instances_create(uv_loop_t *loop, const struct uv_instances_config *config, struct post post,
+                        struct uv_instances **out, struct err *err)
+{
+    struct uv_instances *instances = calloc(1, sizeof *instances);
+    int rc;
+
+    if (instances == NULL)
+        return err_set(err, ERR_NOMEM, "prepare for workloads: %s", err_text(ERR_NOMEM));
+    instances->loop = loop;
+    instances->config = *config;
+    instances->post = post;
+    snprintf(instances->log_dir, sizeof instances->log_dir, "%s/logs", config->state_dir);
+    instances->where = (struct os_shims){
+        .program = config->shim, .run_dir = config->run_dir, .log_dir = instances->log_dir};
+    rc = os_shim_prepare(&instances->where, err);
+    if (rc != ERR_NONE) {
+        free(instances);
+        return rc;
+    }
+    *out = instances;
+    return ERR_NONE;
+}
+
+void uv_instances_close(struct uv_instances *instances, void (*closed)(void *context),
+                        void *context)
+{
+    if (instances == NULL) {
+        closed(context);
+        return;
+    }
+    instances->closed = closed;
+    instances->closed_context = context;
+    if (instances->runs == NULL) {
+        closed(context);
+        free(instances);
+        return;
+    }
+    for (struct run *run = instances->runs; run != NULL; run = run->next)
+        close_run(run);
+}
