@@ -51,7 +51,18 @@ struct agent {
 
     struct keystore *keys;
     struct keys_identity identity;
+    struct keys_identity cluster; /* coordinator only */
+    uint8_t cluster_key[KEYS_PUBLIC];
+    bool coordinator; /* holds the cluster key: admits nodes, authors the voter set */
+    char name[NODE_NAME_MAX + 1];
     uint32_t boot;
+    node_id last_author; /* whose head was verified last, and its key */
+    uint8_t last_author_key[KEYS_PUBLIC];
+
+    /* read from the store before its worker took it, for agent_enter */
+    struct store_peer *known;
+    size_t known_count;
+    struct voters_state known_voters;
 
     struct worker *store;
     struct worker *git;
@@ -63,12 +74,14 @@ struct agent {
     struct node *node; /* NULL until this node is in a flock */
     struct channel *channel;
     struct uv_vip *vip;
+    struct uv_instances_config instances_config;
     struct uv_instances *instances;
     struct uv_sync *sync;
     struct uv_link *link;
     struct uv_http *control;
     struct uv_http *page;
     struct joining *joining;
+    unsigned welcoming; /* newcomers that are being admitted */
 
     int udp;
     uv_poll_t udp_poll;
@@ -97,7 +110,11 @@ void agent_stop(struct agent *agent, int exit_status);
 
 /* agent_flock.c */
 int agent_enter(struct agent *agent, struct err *err); /* keys are complete: make the node */
-void agent_leave_memory(struct agent *agent);          /* frees what agent_enter made */
+int agent_found(struct agent *agent, struct err *err); /* agentctl init */
+/* agentctl join: @done is called once if ERR_NONE is returned. */
+int agent_join(struct agent *agent, const char *token,
+               void (*done)(void *context, int code, const char *text), void *context,
+               struct err *err);
 void agent_join_datagram(struct agent *agent, const struct os_udp_datagram *datagram);
 
 /* agent_net.c */
@@ -107,7 +124,16 @@ void agent_net_send(struct agent *agent, const struct effect_send *send);
 void agent_net_out(struct agent *agent, const struct channel_out *out, bool lease);
 void agent_net_arm(struct agent *agent); /* the timer, after every change */
 
+/* agent_peer.c */
+int agent_peer_open(struct agent *agent, struct err *err);
+
+/* agent_api.c: requests of the control socket (changes allowed) and of the page (read only) */
+void agent_api_control(void *context, struct http_request *request);
+void agent_api_page(void *context, struct http_request *request);
+void agent_api_changed(struct agent *agent); /* streams are told soon */
+
 /* agent_events.c */
+void agent_post(void *agent, const struct node_event *event); /* struct post's form of the next */
 void agent_feed(struct agent *agent, const struct node_event *event);
 void agent_report(struct agent *agent, enum effect_severity severity, const char *subject,
                   const char *format, ...) __attribute__((format(printf, 4, 5)));

@@ -41,8 +41,7 @@ void agent_report(struct agent *agent, enum effect_severity severity, const char
     else
         fprintf(stderr, "%-7s %s: %s\n", words[severity], event->subject, event->text);
     agent_store_event(agent, event);
-    if (agent->page != NULL)
-        uv_http_notify(agent->page);
+    agent_api_changed(agent);
 }
 
 /* ---- effects ---- */
@@ -255,8 +254,11 @@ void agent_feed(struct agent *agent, const struct node_event *event)
     struct node_event copy = *event;
     struct queued_event *queued;
 
-    if (agent->node == NULL)
+    if (agent->node == NULL) {
+        if (event->type == NODE_DESIRED)
+            desired_free(event->desired.desired);
         return;
+    }
     if (!agent->draining) {
         agent->draining = true;
         step(agent, &copy);
@@ -273,4 +275,9 @@ void agent_feed(struct agent *agent, const struct node_event *event)
     else
         agent->queue_last->next = queued;
     agent->queue_last = queued;
+}
+
+void agent_post(void *agent, const struct node_event *event)
+{
+    agent_feed(agent, event);
 }

@@ -1,0 +1,553 @@
+/* Entering a flock: founding one, joining one, taking newcomers in. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/sysinfo.h>
+#include <unistd.h>
+
+#include "agent/daemon/agent.h"
+#include "agent/io/os_clock.h"
+#include "proto/record/value_codec.h"
+#include "proto/wire/join.h"
+#include "proto/wire/token.h"
+
+/* ---- signatures for the node ---- */
+
+static void sign_update(void *context, struct msg_update *update)
+{
+    struct agent *agent = context;
+
+    keys_sign_update(&agent->identity, update);
+}
+
+static bool verify_update(void *context, const struct msg_update *update)
+{
+    struct agent *agent = context;
+    const struct value_head *head;
+
+    if (node_id_equal(update->author, agent->identity.id))
+        return keys_verify_update(agent->identity.public_key, update);
+    head = node_peer(agent->node, update->author);
+    return head != NULL && keys_verify_update(head->public_key, update);
+}
+
+static void sign_record(void *context, node_id author, struct msg_record *record)
+{
+    struct agent *agent = context;
+
+    (void)author;
+    keys_sign_record(&agent->identity, record);
+}
+
+/* A head vouches for itself: the cluster key has signed its key and name. */
+static bool verify_head(struct agent *agent, node_id author, const struct msg_record *record)
+{
+    struct keys_admission admission;
+    struct value_head head;
+
+    if (value_head_decode(record->value, record->value_len, &head) != ERR_NONE ||
+        !node_id_equal(keys_node_id(head.public_key), author))
+        return false;
+    value_head_admission(&head, &admission);
+    if (!keys_verify_admission(agent->cluster_key, &admission) ||
+        !keys_verify_record(head.public_key, record))
+        return false;
+    agent->last_author = author;
+    memcpy(agent->last_author_key, head.public_key, sizeof agent->last_author_key);
+    return true;
+}
+
+static bool verify_record(void *context, node_id author, const struct msg_record *record)
+{
+    struct agent *agent = context;
+    const struct value_head *head;
+
+    if (record->key_len == 0)
+        return verify_head(agent, author, record);
+    if (node_id_equal(author, agent->identity.id))
+        return keys_verify_record(agent->identity.public_key, record);
+    /* The other records of a delta follow the head that has just admitted its author. */
+    if (node_id_equal(author, agent->last_author))
+        return keys_verify_record(agent->last_author_key, record);
+    head = agent->node != NULL ? node_peer(agent->node, author) : NULL;
+    return head != NULL && keys_verify_record(head->public_key, record);
+}
+
+/* ---- making the node ---- */
+
+static void fill_node_config(struct agent *agent, const struct keys_admission *admission,
+                             const struct node_saved *saved, struct node_config *config)
+{
+    struct sysinfo info;
+    long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+
+    memset(config, 0, sizeof *config);
+    config->self = agent->identity.id;
+    value_head_admit(&config->head, admission);
+    config->head.addr = agent->address;
+    snprintf(config->head.version, sizeof config->head.version, "%s", COVEY_VERSION);
+    config->facts.started = os_clock_wall_ms() / 1000;
+    config->facts.cpus = cpus > 0 ? (uint32_t)cpus : 1;
+    if (sysinfo(&info) == 0)
+        config->facts.memory_mib =
+            (uint32_t)((uint64_t)info.totalram * info.mem_unit / (1024 * 1024));
+    config->boot = agent->boot;
+    config->coordinator = agent->coordinator;
+    keys_random(&config->seed, sizeof config->seed);
+    config->now = os_clock_now();
+    config->wall = os_clock_wall_ms() / 1000;
+    config->saved = saved;
+    config->voters = agent->known_voters;
+    config->adopted = agent->known_voters.current;
+    config->crypto = (struct node_crypto){.context = agent,
+                                          .sign_update = sign_update,
+                                          .verify_update = verify_update,
+                                          .sign_record = sign_record,
+                                          .verify_record = verify_record};
+}
+
+static int open_channel(struct agent *agent, struct err *err)
+{
+    struct channel_config config = {.identity = &agent->identity};
+    struct keystore_epochs epochs;
+    int rc = keystore_load_epochs(agent->keys, &epochs, err);
+
+    if (rc != ERR_NONE)
+        return rc;
+    do
+        keys_random(&config.boot, sizeof config.boot);
+    while (config.boot == 0);
+    rc = channel_create(&config, &agent->channel, err);
+    for (size_t i = 0; rc == ERR_NONE && i < epochs.count; i++)
+        rc = channel_set_epoch(agent->channel, epochs.epochs[i].number, epochs.epochs[i].secret);
+    if (rc == ERR_NONE)
+        rc = channel_use_epoch(agent->channel, epochs.use);
+    keys_wipe(&epochs, sizeof epochs);
+    return rc == ERR_NONE ? rc : err_wrap(err, "prepare the encrypted channel");
+}
+
+static void admit(struct agent *agent, const struct value_head *head)
+{
+    struct node_event event = {.type = NODE_ADMIT};
+    struct err err;
+
+    event.peer.id = keys_node_id(head->public_key);
+    if (node_id_equal(event.peer.id, agent->identity.id))
+        return;
+    if (channel_add_peer(agent->channel, head->public_key, &err) != ERR_NONE) {
+        agent_report(agent, EFFECT_ERROR, "node", "%s cannot be talked to: %s", head->name,
+                     err.text);
+        return;
+    }
+    event.peer.head = *head;
+    agent_feed(agent, &event);
+}
+
+static void admit_known(struct agent *agent)
+{
+    for (size_t i = 0; i < agent->known_count; i++) {
+        const struct store_peer *peer = &agent->known[i];
+        struct value_head head = {.role = peer->role, .serial = peer->serial, .addr = peer->addr};
+        if (peer->revoked)
+            continue;
+        memcpy(head.public_key, peer->public_key, sizeof head.public_key);
+        memcpy(head.admission, peer->admission, sizeof head.admission);
+        snprintf(head.name, sizeof head.name, "%s", peer->name);
+        admit(agent, &head);
+    }
+    free(agent->known);
+    agent->known = NULL;
+    agent->known_count = 0;
+}
+
+static int open_executors(struct agent *agent, const struct node_saved *saved, struct err *err)
+{
+    struct post post = {.event = agent_post, .context = agent};
+    struct addr resumed[LEASES_MAX];
+    size_t count = 0;
+    int rc;
+
+    for (uint32_t i = 0; saved != NULL && i < saved->address_count; i++)
+        resumed[count++] = saved->addresses[i].address;
+    rc = uv_vip_create(agent->loop, agent->config->interface, resumed, count, post, &agent->vip,
+                       err);
+    if (rc == ERR_NONE) {
+        agent->instances_config = (struct uv_instances_config){
+            .shim = agent->shim,
+            .run_dir = agent->config->run_dir,
+            .state_dir = agent->config->state_dir,
+            .path = agent->config->workload_path,
+            .node_name = agent->name,
+            .address = agent->address,
+            .user = agent->config->workload_user};
+        rc = uv_instances_create(agent->loop, &agent->instances_config, post, &agent->instances,
+                                 err);
+    }
+    if (rc == ERR_NONE)
+        rc = agent_peer_open(agent, err);
+    return rc;
+}
+
+int agent_enter(struct agent *agent, struct err *err)
+{
+    struct node_event first = {.type = NODE_TIMER};
+    struct keys_admission admission;
+    struct node_config config;
+    struct node_saved saved;
+    bool found = false;
+    int rc;
+
+    rc = keystore_load_cluster_key(agent->keys, agent->cluster_key, err);
+    if (rc == ERR_NONE)
+        rc = keystore_load_admission(agent->keys, &admission, err);
+    if (rc != ERR_NONE)
+        return rc;
+    snprintf(agent->name, sizeof agent->name, "%s", admission.name);
+    agent->coordinator = keystore_load_cluster(agent->keys, &agent->cluster, NULL) == ERR_NONE;
+    rc = open_channel(agent, err);
+    if (rc == ERR_NONE)
+        rc = os_saved_open(agent->config->run_dir, &agent->saved, &saved, &found, err);
+    if (rc == ERR_NONE)
+        rc = open_executors(agent, found ? &saved : NULL, err);
+    if (rc != ERR_NONE)
+        return rc;
+    fill_node_config(agent, &admission, found ? &saved : NULL, &config);
+    rc = node_create(&config, &agent->node, err);
+    if (rc != ERR_NONE)
+        return rc;
+    agent_feed(agent, &first); /* what resuming a lease has asked for */
+    rc = uv_instances_scan(agent->instances, err);
+    if (rc != ERR_NONE)
+        agent_report(agent, EFFECT_ERROR, "node", "the workloads of before cannot be found: %s",
+                     err->text);
+    admit_known(agent);
+    uv_sync_branch(agent->sync);
+    agent_net_arm(agent);
+    return ERR_NONE;
+}
+
+/* ---- founding ---- */
+
+int agent_found(struct agent *agent, struct err *err)
+{
+    struct keystore_epochs epochs = {.use = 1, .count = 1};
+    struct keys_admission admission = {.serial = 1};
+    struct keys_identity cluster;
+    int rc;
+
+    if (agent->node != NULL)
+        return err_set(err, ERR_EXISTS, "this node is in a flock already, as %s", agent->name);
+    keys_generate(&cluster);
+    memcpy(admission.public_key, agent->identity.public_key, sizeof admission.public_key);
+    snprintf(admission.name, sizeof admission.name, "%s", agent->name);
+    admission.role = agent->config->role == CONFIG_WITNESS ? VALUE_ROLE_WITNESS : VALUE_ROLE_AGENT;
+    keys_sign_admission(&cluster, &admission);
+    epochs.epochs[0].number = 1;
+    keys_random(epochs.epochs[0].secret, sizeof epochs.epochs[0].secret);
+    /* The public key comes last: it is what says that the flock exists. */
+    rc = keystore_save_cluster(agent->keys, &cluster, err);
+    if (rc == ERR_NONE)
+        rc = keystore_save_epochs(agent->keys, &epochs, err);
+    if (rc == ERR_NONE)
+        rc = keystore_save_admission(agent->keys, &admission, err);
+    if (rc == ERR_NONE)
+        rc = keystore_save_cluster_key(agent->keys, cluster.public_key, err);
+    keys_wipe(&cluster, sizeof cluster);
+    keys_wipe(&epochs, sizeof epochs);
+    if (rc == ERR_NONE)
+        rc = agent_enter(agent, err);
+    if (rc == ERR_NONE)
+        agent_report(agent, EFFECT_INFO, "node", "%s has founded a flock", agent->name);
+    return rc;
+}
+
+/* ---- joining ---- */
+
+#define JOIN_REPEAT_MS 500
+#define JOIN_TRIES 30
+
+struct joining {
+    struct agent *agent;
+    struct token token;
+    uint8_t nonce[JOIN_NONCE];
+    uv_timer_t timer;
+    int tries;
+    void (*done)(void *context, int code, const char *text);
+    void *context;
+};
+
+static void joining_closed(uv_handle_t *handle)
+{
+    struct joining *joining = handle->data;
+
+    keys_wipe(joining, sizeof *joining);
+    free(joining);
+}
+
+static void end_joining(struct joining *joining, int code, const char *text)
+{
+    joining->agent->joining = NULL;
+    joining->done(joining->context, code, text);
+    uv_close((uv_handle_t *)&joining->timer, joining_closed);
+}
+
+static void ask_to_join(uv_timer_t *timer)
+{
+    struct joining *joining = timer->data;
+    struct agent *agent = joining->agent;
+    uint8_t datagram[MSG_DATAGRAM_MAX];
+    char text[ADDR_TEXT + 160];
+    char where[ADDR_TEXT];
+    size_t len;
+
+    addr_format(&joining->token.addrs[0], where);
+    if (joining->tries++ == JOIN_TRIES) {
+        snprintf(text, sizeof text,
+                 "nobody at %s answered. Is agentd running there, is UDP port %u open, and is the "
+                 "token still valid?",
+                 where, (unsigned)joining->token.addrs[0].port);
+        end_joining(joining, ERR_TIMEOUT, text);
+        return;
+    }
+    if (join_request_seal(&joining->token, &agent->identity, agent->name, &agent->address,
+                          joining->nonce, datagram, &len) != ERR_NONE) {
+        end_joining(joining, ERR_INVALID, "the name of this node is no name that a flock takes");
+        return;
+    }
+    for (uint8_t i = 0; i < joining->token.addr_count; i++)
+        (void)os_udp_send(agent->udp, &joining->token.addrs[i], datagram, len);
+}
+
+int agent_join(struct agent *agent, const char *text,
+               void (*done)(void *context, int code, const char *text), void *context,
+               struct err *err)
+{
+    struct joining *joining;
+    int rc;
+
+    if (agent->node != NULL)
+        return err_set(err, ERR_EXISTS,
+                       "this node is in a flock already, as %s. To move it to another one, stop "
+                       "agentd and remove its state directory",
+                       agent->name);
+    if (agent->joining != NULL)
+        return err_set(err, ERR_BUSY, "this node is joining already");
+    joining = calloc(1, sizeof *joining);
+    if (joining == NULL)
+        return err_set(err, ERR_NOMEM, "join: %s", err_text(ERR_NOMEM));
+    rc = token_parse(text, &joining->token, err);
+    if (rc != ERR_NONE) {
+        free(joining);
+        return rc;
+    }
+    joining->agent = agent;
+    joining->done = done;
+    joining->context = context;
+    keys_random(joining->nonce, sizeof joining->nonce);
+    uv_timer_init(agent->loop, &joining->timer);
+    joining->timer.data = joining;
+    agent->joining = joining;
+    uv_timer_start(&joining->timer, ask_to_join, 0, JOIN_REPEAT_MS);
+    return ERR_NONE;
+}
+
+static int keep_welcome(struct agent *agent, const struct join_welcome *welcome, struct err *err)
+{
+    struct keystore_epochs epochs = {.use = welcome->epoch, .count = 1};
+    int rc;
+
+    epochs.epochs[0].number = welcome->epoch;
+    memcpy(epochs.epochs[0].secret, welcome->epoch_secret, sizeof epochs.epochs[0].secret);
+    rc = keystore_save_epochs(agent->keys, &epochs, err);
+    if (rc == ERR_NONE)
+        rc = keystore_save_admission(agent->keys, &welcome->admission, err);
+    if (rc == ERR_NONE)
+        rc = keystore_save_cluster_key(agent->keys, welcome->cluster_key, err);
+    keys_wipe(&epochs, sizeof epochs);
+    return rc;
+}
+
+static void take_reply(struct agent *agent, const struct os_udp_datagram *datagram)
+{
+    struct joining *joining = agent->joining;
+    struct join_welcome welcome;
+    struct value_head seed = {0};
+    char text[128];
+    struct err err;
+    int rc;
+
+    if (joining == NULL)
+        return;
+    rc = join_reply_open(&joining->token, &agent->identity, agent->name, joining->nonce,
+                         datagram->data, datagram->len, &welcome, &err);
+    if (rc == ERR_AUTH)
+        return;
+    if (rc != ERR_NONE) {
+        end_joining(joining, rc, err.text);
+        return;
+    }
+    rc = keep_welcome(agent, &welcome, &err);
+    if (rc == ERR_NONE)
+        rc = agent_enter(agent, &err);
+    if (rc == ERR_NONE) {
+        value_head_admit(&seed, &welcome.seed);
+        seed.addr = welcome.seed_addr.family != 0 ? welcome.seed_addr : datagram->from;
+        admit(agent, &seed);
+        snprintf(text, sizeof text, "joined the flock of %s as %s", seed.name, agent->name);
+        agent_report(agent, EFFECT_INFO, "node", "%s", text);
+    }
+    keys_wipe(&welcome, sizeof welcome);
+    end_joining(joining, rc, rc == ERR_NONE ? text : err.text);
+}
+
+/* ---- taking a newcomer in ---- */
+
+#define WELCOMES_MAX 8 /* requests under way at a time; others are dropped and repeated */
+
+struct welcoming {
+    struct worker_job job; /* first */
+    struct agent *agent;
+    struct os_udp_datagram datagram;
+    struct store_token token;
+    struct join_request request;
+    uint32_t serial;
+    int rc; /* ERR_AUTH: be silent; ERR_DENIED: refuse with err.text */
+    struct err err;
+};
+
+/* An earlier admission of this key is given again; a name belongs to one key. */
+static int find_serial(struct store *store, struct welcoming *w)
+{
+    struct store_peer *peers = NULL;
+    struct store_meta meta;
+    uint32_t highest = 1;
+    size_t count = 0;
+    int rc = store_peers(store, &peers, &count, &w->err);
+
+    for (size_t i = 0; rc == ERR_NONE && i < count; i++) {
+        const struct store_peer *peer = &peers[i];
+        if (memcmp(peer->public_key, w->request.public_key, sizeof peer->public_key) == 0)
+            w->serial = peer->serial;
+        else if (!peer->revoked && strcmp(peer->name, w->request.name) == 0)
+            rc = err_set(&w->err, ERR_DENIED,
+                         "the name %s belongs to another node of the flock. Give this node another "
+                         "one: node: NAME in its agent.yaml",
+                         w->request.name);
+    }
+    free(peers);
+    if (rc != ERR_NONE || w->serial != 0)
+        return rc;
+    if (store_meta_get(store, "admission/serial", &meta, NULL) == ERR_NONE &&
+        meta.size == sizeof highest)
+        memcpy(&highest, meta.value, sizeof highest);
+    w->serial = highest + 1;
+    return store_meta_set(store, "admission/serial", &w->serial, sizeof w->serial, &w->err);
+}
+
+static void run_welcome(struct worker_job *job, struct store *store)
+{
+    struct welcoming *w = (struct welcoming *)job;
+    uint8_t id[TOKEN_ID];
+    char text[TOKEN_ID_TEXT_MAX];
+
+    w->rc = ERR_AUTH;
+    if (!join_token_id(w->datagram.data, w->datagram.len, id))
+        return;
+    token_id_format(id, text);
+    if (store_token_get(store, text, &w->token, &w->err) != ERR_NONE ||
+        w->token.secret_len != TOKEN_SECRET ||
+        join_request_open(w->token.secret, w->datagram.data, w->datagram.len, &w->request) !=
+            WIRE_OK)
+        return;
+    w->rc = find_serial(store, w);
+    if (w->rc == ERR_NONE)
+        w->rc = store_token_use(store, text, w->request.public_key, os_clock_wall_ms() / 1000, NULL,
+                                &w->err);
+}
+
+static void welcome(struct welcoming *w, const uint8_t nonce[JOIN_NONCE],
+                    uint8_t out[MSG_DATAGRAM_MAX], size_t *len)
+{
+    struct agent *agent = w->agent;
+    struct join_welcome answer = {.seed_addr = agent->address};
+    struct keystore_epochs epochs;
+    struct keys_admission own;
+    struct value_head head = {0};
+    struct err err;
+
+    *len = 0;
+    if (keystore_load_epochs(agent->keys, &epochs, &err) != ERR_NONE ||
+        keystore_load_admission(agent->keys, &own, &err) != ERR_NONE) {
+        agent_report(agent, EFFECT_ERROR, "node", "a newcomer cannot be admitted: %s", err.text);
+        return;
+    }
+    memcpy(answer.admission.public_key, w->request.public_key, KEYS_PUBLIC);
+    snprintf(answer.admission.name, sizeof answer.admission.name, "%s", w->request.name);
+    answer.admission.role = VALUE_ROLE_AGENT;
+    answer.admission.serial = w->serial;
+    keys_sign_admission(&agent->cluster, &answer.admission);
+    answer.seed = own;
+    memcpy(answer.cluster_key, agent->cluster_key, KEYS_PUBLIC);
+    for (size_t i = 0; i < epochs.count; i++)
+        if (epochs.epochs[i].number == epochs.use) {
+            answer.epoch = epochs.use;
+            memcpy(answer.epoch_secret, epochs.epochs[i].secret, KEYS_EPOCH_SECRET);
+        }
+    value_head_admit(&head, &answer.admission);
+    head.addr = w->request.addr.family != 0 ? w->request.addr : w->datagram.from;
+    if (node_peer(agent->node, keys_node_id(head.public_key)) == NULL)
+        agent_report(agent, EFFECT_INFO, "node", "%s is admitted to the flock", head.name);
+    admit(agent, &head);
+    if (join_welcome_seal(w->token.secret, &w->request, &agent->identity, &answer, nonce, out,
+                          len) != ERR_NONE)
+        *len = 0;
+    keys_wipe(&answer, sizeof answer);
+    keys_wipe(&epochs, sizeof epochs);
+}
+
+static void welcome_done(struct worker_job *job)
+{
+    struct welcoming *w = (struct welcoming *)job;
+    struct agent *agent = w->agent;
+    uint8_t out[MSG_DATAGRAM_MAX];
+    uint8_t nonce[JOIN_NONCE];
+    size_t len = 0;
+
+    agent->welcoming--;
+    keys_random(nonce, sizeof nonce);
+    if (w->rc == ERR_NONE && agent->node != NULL)
+        welcome(w, nonce, out, &len);
+    else if (w->rc != ERR_AUTH)
+        join_refusal_seal(w->token.secret, &w->request, w->err.text, nonce, out, &len);
+    if (len > 0)
+        (void)os_udp_send(agent->udp, &w->datagram.from, out, len);
+    keys_wipe(w, sizeof *w);
+    free(w);
+}
+
+static void take_request(struct agent *agent, const struct os_udp_datagram *datagram)
+{
+    struct welcoming *w;
+
+    if (!agent->coordinator || agent->node == NULL || agent->welcoming >= WELCOMES_MAX)
+        return;
+    w = calloc(1, sizeof *w);
+    if (w == NULL)
+        return;
+    w->job.run = run_welcome;
+    w->job.done = welcome_done;
+    w->agent = agent;
+    w->datagram = *datagram;
+    if (worker_submit(agent->store, &w->job, NULL) == ERR_NONE)
+        agent->welcoming++;
+    else
+        free(w);
+}
+
+void agent_join_datagram(struct agent *agent, const struct os_udp_datagram *datagram)
+{
+    if (envelope_kind(datagram->data, datagram->len) == ENVELOPE_JOIN_REPLY)
+        take_reply(agent, datagram);
+    else
+        take_request(agent, datagram);
+}
