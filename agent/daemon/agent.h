@@ -99,7 +99,14 @@ struct agent {
     struct event_batch *batch; /* on its way to the store, or being filled */
     uv_timer_t batch_timer;
 
+    bool sync_failed; /* a commit could not be stored: tried again by the slow timer */
+    uv_timer_t changed_timer; /* streams are told at most once in a while */
+
+    uv_signal_t signals[2];
+    uv_timer_t leave_timer;
     bool stopping;
+    bool released; /* leases were given up in order: nothing is to be resumed */
+    int parts;     /* that are still closing */
     int exit_status;
 };
 
@@ -126,6 +133,12 @@ void agent_net_arm(struct agent *agent); /* the timer, after every change */
 
 /* agent_peer.c */
 int agent_peer_open(struct agent *agent, struct err *err);
+void agent_peer_fetch(struct agent *agent, node_id from, const char *have, const char *want);
+/* The log of @instance on @node (a peer): @done once, later; @text (malloc) is its. */
+void agent_peer_logs(struct agent *agent, node_id node, const char *instance, size_t lines,
+                     void (*done)(void *context, int code, uint8_t *data, size_t size,
+                                  const char *reason),
+                     void *context);
 
 /* agent_api.c: requests of the control socket (changes allowed) and of the page (read only) */
 void agent_api_control(void *context, struct http_request *request);
@@ -135,6 +148,8 @@ void agent_api_changed(struct agent *agent); /* streams are told soon */
 /* agent_events.c */
 void agent_post(void *agent, const struct node_event *event); /* struct post's form of the next */
 void agent_feed(struct agent *agent, const struct node_event *event);
+void agent_drop_event(struct agent *agent);
+void agent_load_events(struct agent *agent, const struct store_event *events, size_t count);
 void agent_report(struct agent *agent, enum effect_severity severity, const char *subject,
                   const char *format, ...) __attribute__((format(printf, 4, 5)));
 

@@ -44,6 +44,19 @@ void agent_report(struct agent *agent, enum effect_severity severity, const char
     agent_api_changed(agent);
 }
 
+/* What the journal holds of earlier lives. */
+void agent_load_events(struct agent *agent, const struct store_event *events, size_t count)
+{
+    for (size_t i = 0; i < count && i < AGENT_EVENTS_MAX; i++) {
+        struct agent_event *event = &agent->events[agent->event_count % AGENT_EVENTS_MAX];
+        event->time_ms = events[i].time_ms;
+        event->number = ++agent->event_count;
+        event->severity = (enum effect_severity)((int)events[i].severity - (int)STORE_INFO);
+        snprintf(event->subject, sizeof event->subject, "%s", events[i].subject);
+        snprintf(event->text, sizeof event->text, "%.*s", EFFECT_TEXT_MAX - 1, events[i].text);
+    }
+}
+
 /* ---- effects ---- */
 
 static void persist(struct agent *agent, bool *failed)
@@ -193,6 +206,9 @@ static void step(struct agent *agent, struct node_event *event)
         abort();
     }
     execute(agent, &out);
+    agent_api_changed(agent);
+    if (event->type == NODE_COMMIT && event->commit.result == NODE_COMMIT_FAILED)
+        agent->sync_failed = true;
     if (event->type == NODE_DESIRED)
         watch_addresses(agent);
 }
@@ -247,6 +263,16 @@ static void drain(struct agent *agent)
         step(agent, &first->event);
         free(first);
     }
+}
+
+void agent_drop_event(struct agent *agent)
+{
+    struct queued_event *first = agent->queue_first;
+
+    agent->queue_first = first->next;
+    if (first->event.type == NODE_DESIRED)
+        desired_free(first->event.desired.desired);
+    free(first);
 }
 
 void agent_feed(struct agent *agent, const struct node_event *event)

@@ -1,0 +1,468 @@
+/* From a configuration to a running agent, and back to nothing. */
+#include <errno.h>
+#include <grp.h>
+#include <pwd.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "agent/daemon/agent.h"
+#include "agent/io/os_clock.h"
+#include "agent/io/os_netlink.h"
+#include "agent/io/os_notify.h"
+#include "agent/io/os_wifi.h"
+
+#define SLOW_MS 5000      /* the interface's address, the radio's power save, a failed sync */
+#define LEAVE_MS 400      /* good-byes are repeated for so long */
+#define GROUP "covey"     /* may use the control socket */
+
+struct signals {
+    uv_signal_t handle[2];
+};
+
+/* ---- folders and programs ---- */
+
+static int make_folder(const char *path, unsigned mode, struct err *err)
+{
+    char part[4096];
+
+    if (snprintf(part, sizeof part, "%s", path) >= (int)sizeof part)
+        return err_set(err, ERR_LIMIT, "the path %.100s… is too long", path);
+    for (char *slash = strchr(part + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
+        *slash = '\0';
+        if (mkdir(part, 0755) != 0 && errno != EEXIST)
+            return err_errno(err, ERR_IO, errno, "make the folder %s", part);
+        *slash = '/';
+    }
+    if (mkdir(part, mode) != 0 && errno != EEXIST)
+        return err_errno(err, ERR_IO, errno, "make the folder %s", part);
+    return ERR_NONE;
+}
+
+/* A program of ours: beside agentd, else where the package puts it. */
+static void find_program(const char *name, const char *installed, char path[4096])
+{
+    char self[4096];
+    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+    char *slash;
+
+    snprintf(path, 4096, "%s", installed);
+    if (n <= 0)
+        return;
+    self[n] = '\0';
+    slash = strrchr(self, '/');
+    if (slash == NULL || (size_t)(slash - self) + strlen(name) + 2 > sizeof self)
+        return;
+    snprintf(slash + 1, sizeof self - (size_t)(slash + 1 - self), "%s", name);
+    if (access(self, X_OK) == 0)
+        memcpy(path, self, sizeof self);
+}
+
+/* ---- this node's address ---- */
+
+/* The address that peers are told: configured, listened on, or the interface's own. */
+static void find_address(const struct config *config, struct addr *address)
+{
+    static const struct addr any4 = {.family = 4};
+    struct addr listen = config->listen;
+    struct os_netlink *netlink;
+    struct os_address list[64];
+    struct os_link link;
+    size_t count = 0;
+
+    memset(address, 0, sizeof *address);
+    if (config->advertise.family != 0) {
+        *address = config->advertise;
+        return;
+    }
+    listen.port = 0;
+    if (listen.family != 0 && !addr_equal(&listen, &any4)) {
+        *address = config->listen;
+        return;
+    }
+    if (os_netlink_open(&netlink, NULL) != ERR_NONE)
+        return;
+    if (os_link_get(netlink, config->interface, &link, NULL) == ERR_NONE)
+        (void)os_address_list(netlink, link.index, list, 64, &count, NULL);
+    for (size_t i = 0; i < count; i++)
+        if (!list[i].ours && list[i].prefix < 32) {
+            *address = list[i].ip;
+            address->port = config->listen.port;
+            break;
+        }
+    os_netlink_close(netlink);
+}
+
+static void check_address(struct agent *agent)
+{
+    struct node_event event = {.type = NODE_ADDRESS};
+    char text[ADDR_TEXT];
+
+    find_address(agent->config, &event.address);
+    if (event.address.family == 0 || addr_equal(&event.address, &agent->address))
+        return;
+    agent->address = event.address;
+    agent->instances_config.address = event.address;
+    addr_format(&event.address, text);
+    agent_report(agent, EFFECT_INFO, "node", "this node's address is %s now", text);
+    agent_feed(agent, &event);
+}
+
+static void on_slow(uv_timer_t *timer)
+{
+    struct agent *agent = timer->data;
+
+    check_address(agent);
+    /* A commit that could not be stored (a full disk) is tried again. */
+    if (agent->node != NULL && agent->sync_failed && uv_sync_idle(agent->sync)) {
+        agent->sync_failed = false;
+        uv_sync_branch(agent->sync);
+    }
+    os_notify("WATCHDOG=1");
+}
+
+/* ---- the store ---- */
+
+static int open_store(struct agent *agent, struct err *err)
+{
+    struct store_opened opened;
+    struct store_meta meta;
+    struct store *store;
+    struct store_event *events = NULL;
+    size_t count = 0;
+    int rc = store_open(agent->config->state_dir, &store, &opened, err);
+
+    if (rc != ERR_NONE)
+        return rc;
+    if (opened.set_aside[0] != '\0')
+        agent_report(agent, EFFECT_ERROR, "store",
+                     "the store was damaged (%.80s) and is set aside as %.100s; it is rebuilt from "
+                     "Git and the peers",
+                     opened.damage, opened.set_aside);
+    rc = store_next_boot(store, (uint32_t)(os_clock_wall_ms() / 1000), &agent->boot, err);
+    if (rc != ERR_NONE)
+        goto err_after_open;
+    rc = store_peers(store, &agent->known, &agent->known_count, err);
+    if (rc != ERR_NONE)
+        goto err_after_open;
+    if (store_meta_get(store, "voters/state", &meta, NULL) == ERR_NONE &&
+        meta.size == sizeof agent->known_voters)
+        memcpy(&agent->known_voters, meta.value, sizeof agent->known_voters);
+    if (store_events_newest(store, AGENT_EVENTS_MAX / 2, &events, &count, NULL) == ERR_NONE)
+        agent_load_events(agent, events, count);
+    free(events);
+    rc = worker_create(agent->loop, store, &agent->store, err);
+    if (rc == ERR_NONE)
+        return rc;
+
+err_after_open:
+    store_close(store);
+    return rc;
+}
+
+/* ---- the repository ---- */
+
+static int open_repository(struct agent *agent, struct err *err)
+{
+    const struct config *config = agent->config;
+    char socket[4096];
+    struct git_hooks hooks = {.agentctl = agent->agentctl, .socket = socket};
+    const struct passwd *owner =
+        config->repository.user != NULL ? getpwnam(config->repository.user) : NULL;
+
+    if (config->repository.user != NULL && owner == NULL)
+        return err_set(err, ERR_NOTFOUND,
+                       "repository.user: there is no user %s on this node. Create it, or leave the "
+                       "line out",
+                       config->repository.user);
+    snprintf(socket, sizeof socket, "%s/agent.sock", config->run_dir);
+    agent->repo = (struct git_repo){.path = config->repository.path,
+                                    .branch = config->repository.branch,
+                                    .set_ids = owner != NULL && geteuid() == 0,
+                                    .uid = owner != NULL ? owner->pw_uid : 0,
+                                    .gid = owner != NULL ? owner->pw_gid : 0};
+    return git_init_bare(&agent->repo, &hooks, err);
+}
+
+static void ask_for_bundle(void *context, node_id from, const char *have, const char *want)
+{
+    agent_peer_fetch(context, from, have, want);
+}
+
+static int open_sync(struct agent *agent, struct err *err)
+{
+    struct uv_sync_config config = {.repo = &agent->repo,
+                                    .git = agent->git,
+                                    .store = agent->store,
+                                    .post = {.event = agent_post, .context = agent},
+                                    .ask = ask_for_bundle,
+                                    .context = agent};
+
+    return uv_sync_create(&config, &agent->sync, err);
+}
+
+/* ---- the control socket and the page ---- */
+
+static int open_control(struct agent *agent, struct err *err)
+{
+    struct uv_http_config config = {
+        .unix_socket = true, .handle = agent_api_control, .context = agent};
+    char path[4096];
+    const struct group *group = getgrnam(GROUP);
+    int rc;
+
+    snprintf(path, sizeof path, "%s/agent.sock", agent->config->run_dir);
+    rc = os_unix_listen(path, 0660, &config.fd, err);
+    if (rc != ERR_NONE)
+        return rc;
+    /* Without the group only root may ask; nothing is lost. */
+    if (group != NULL && geteuid() == 0 && chown(path, (uid_t)-1, group->gr_gid) != 0)
+        agent_report(agent, EFFECT_WARNING, "node", "the group " GROUP " cannot use %s: %s", path,
+                     strerror(errno));
+    return uv_http_create(agent->loop, &config, &agent->control, err);
+}
+
+static int open_page(struct agent *agent, struct err *err)
+{
+    struct uv_http_config config = {
+        .fd = agent->fd_page, .handle = agent_api_page, .context = agent};
+    int rc = ERR_NONE;
+
+    config.hosts = agent->config->web.hosts;
+    if (config.fd < 0 && !agent->config->web.enabled)
+        return ERR_NONE;
+    if (config.fd < 0)
+        rc = os_tcp_listen(&agent->config->web.listen, &config.fd, err);
+    return rc == ERR_NONE ? uv_http_create(agent->loop, &config, &agent->page, err) : rc;
+}
+
+/* ---- the end ---- */
+
+static void part_closed(void *context)
+{
+    struct agent *agent = context;
+
+    agent->parts--;
+}
+
+static void git_stopped(void *context)
+{
+    struct agent *agent = context;
+
+    agent->git = NULL;
+    agent->parts--;
+}
+
+static void store_stopped(void *context)
+{
+    struct agent *agent = context;
+
+    agent->store = NULL;
+    agent->parts--;
+}
+
+/* Everything that belongs to the loop is closed; the loop ends when the last part has. */
+static void close_all(struct agent *agent)
+{
+    bool keep = !agent->released;
+
+    agent->parts = 7;
+    uv_link_close(agent->link, part_closed, agent);
+    uv_vip_close(agent->vip, keep, part_closed, agent);
+    uv_instances_close(agent->instances, part_closed, agent);
+    uv_http_close(agent->control, part_closed, agent);
+    uv_http_close(agent->page, part_closed, agent);
+    agent_store_flush(agent);
+    if (agent->git != NULL)
+        worker_stop(agent->git, git_stopped, agent);
+    else
+        agent->parts--;
+    if (agent->store != NULL)
+        worker_stop(agent->store, store_stopped, agent);
+    else
+        agent->parts--;
+    agent->link = NULL;
+    agent->vip = NULL;
+    agent->instances = NULL;
+    agent->control = NULL;
+    agent->page = NULL;
+    agent_net_close(agent);
+    uv_close((uv_handle_t *)&agent->slow, NULL);
+    uv_close((uv_handle_t *)&agent->batch_timer, NULL);
+    uv_close((uv_handle_t *)&agent->changed_timer, NULL);
+    for (int i = 0; i < 2; i++)
+        uv_close((uv_handle_t *)&agent->signals[i], NULL);
+    uv_close((uv_handle_t *)&agent->leave_timer, NULL);
+}
+
+static void on_left(uv_timer_t *timer)
+{
+    close_all(timer->data);
+}
+
+void agent_stop(struct agent *agent, int exit_status)
+{
+    struct node_event leave = {.type = NODE_LEAVE};
+
+    if (agent->stopping)
+        return;
+    os_notify("STOPPING=1");
+    agent->exit_status = exit_status;
+    agent->released = agent->node != NULL;
+    agent_feed(agent, &leave);
+    agent->stopping = true;
+    uv_timer_start(&agent->leave_timer, on_left, agent->node != NULL ? LEAVE_MS : 0, 0);
+}
+
+static void on_signal(uv_signal_t *handle, int number)
+{
+    (void)number;
+    agent_stop(handle->data, 0);
+}
+
+static void free_agent(struct agent *agent)
+{
+    while (agent->queue_first != NULL)
+        agent_drop_event(agent);
+    node_free(agent->node);
+    channel_destroy(agent->channel);
+    uv_sync_free(agent->sync);
+    os_saved_close(agent->saved);
+    keystore_close(agent->keys);
+    keys_wipe(&agent->identity, sizeof agent->identity);
+    keys_wipe(&agent->cluster, sizeof agent->cluster);
+    free(agent->known);
+    free(agent->batch);
+    free(agent);
+}
+
+/* ---- the start ---- */
+
+static void open_handles(struct agent *agent)
+{
+    static const int numbers[2] = {SIGTERM, SIGINT};
+
+    uv_timer_init(agent->loop, &agent->slow);
+    uv_timer_init(agent->loop, &agent->batch_timer);
+    uv_timer_init(agent->loop, &agent->changed_timer);
+    uv_timer_init(agent->loop, &agent->leave_timer);
+    agent->slow.data = agent->batch_timer.data = agent;
+    agent->changed_timer.data = agent->leave_timer.data = agent;
+    for (int i = 0; i < 2; i++) {
+        uv_signal_init(agent->loop, &agent->signals[i]);
+        agent->signals[i].data = agent;
+        uv_signal_start(&agent->signals[i], on_signal, numbers[i]);
+    }
+    uv_timer_start(&agent->slow, on_slow, SLOW_MS, SLOW_MS);
+}
+
+static int open_keys(struct agent *agent, struct err *err)
+{
+    bool created;
+    char id[NODE_ID_TEXT];
+    int rc = keys_start(err);
+
+    if (rc == ERR_NONE)
+        rc = keystore_open(agent->config->state_dir, &agent->keys, err);
+    if (rc == ERR_NONE)
+        rc = keystore_identity(agent->keys, &agent->identity, &created, err);
+    if (rc == ERR_NONE && created) {
+        node_id_format(agent->identity.id, id);
+        agent_report(agent, EFFECT_INFO, "node", "made an identity for this node: %s", id);
+    }
+    return rc;
+}
+
+static int find_name(struct agent *agent, struct err *err)
+{
+    char host[256] = "";
+
+    if (agent->config->node != NULL) {
+        snprintf(agent->name, sizeof agent->name, "%s", agent->config->node);
+        return ERR_NONE;
+    }
+    if (gethostname(host, sizeof host - 1) != 0)
+        return err_errno(err, ERR_IO, errno, "find the host's name");
+    host[strcspn(host, ".")] = '\0';
+    if (!name_valid(host))
+        return err_set(err, ERR_INVALID,
+                       "the host's name \"%.64s\" is no name for a node (a-z, 0-9 and \"-\"). Add "
+                       "node: NAME to the configuration",
+                       host);
+    snprintf(agent->name, sizeof agent->name, "%s", host);
+    return ERR_NONE;
+}
+
+/* In this order, because each needs what stands before it. */
+static int open_all(struct agent *agent, struct err *err)
+{
+    int rc = find_name(agent, err);
+
+    if (rc == ERR_NONE)
+        rc = make_folder(agent->config->state_dir, 0711, err);
+    if (rc == ERR_NONE)
+        rc = make_folder(agent->config->run_dir, 0755, err);
+    find_program("agentctl", "/usr/bin/agentctl", agent->agentctl);
+    find_program("agent-shim", "/usr/libexec/covey/agent-shim", agent->shim);
+    find_address(agent->config, &agent->address);
+    if (rc == ERR_NONE)
+        rc = open_keys(agent, err);
+    if (rc == ERR_NONE)
+        rc = open_store(agent, err);
+    if (rc == ERR_NONE)
+        rc = open_repository(agent, err);
+    if (rc == ERR_NONE)
+        rc = worker_create(agent->loop, NULL, &agent->git, err);
+    if (rc == ERR_NONE)
+        rc = open_sync(agent, err);
+    if (rc == ERR_NONE)
+        rc = agent_net_open(agent, err);
+    if (rc == ERR_NONE)
+        rc = open_control(agent, err);
+    if (rc == ERR_NONE)
+        rc = open_page(agent, err);
+    if (rc == ERR_NONE && !agent->config->power_save)
+        (void)os_wifi_set_power_save(agent->config->interface, false, NULL);
+    if (rc != ERR_NONE)
+        return rc;
+    if (keystore_load_cluster_key(agent->keys, agent->cluster_key, err) == ERR_NOTFOUND) {
+        agent_report(agent, EFFECT_INFO, "node",
+                     "this node is in no flock yet: agentctl init founds one, agentctl join TOKEN "
+                     "joins one");
+        return ERR_NONE;
+    }
+    return agent_enter(agent, err);
+}
+
+int agent_run(struct config *config)
+{
+    struct agent *agent = calloc(1, sizeof *agent);
+    struct err err = {0};
+    int status;
+
+    if (agent == NULL) {
+        fprintf(stderr, "agentd: %s\n", err_text(ERR_NOMEM));
+        return 1;
+    }
+    signal(SIGPIPE, SIG_IGN);
+    agent->loop = uv_default_loop();
+    agent->config = config;
+    agent->udp = -1;
+    agent->fd_page = os_notify_listen_fd();
+    open_handles(agent);
+    if (open_all(agent, &err) != ERR_NONE) {
+        fprintf(stderr, "agentd: %s\n", err.text);
+        agent->exit_status = 1;
+        close_all(agent);
+    } else {
+        os_notify("READY=1");
+        fprintf(stderr, "agentd %s runs as %s\n", COVEY_VERSION, agent->name);
+    }
+    uv_run(agent->loop, UV_RUN_DEFAULT);
+    status = agent->exit_status;
+    free_agent(agent);
+    return status;
+}
