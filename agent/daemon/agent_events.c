@@ -103,7 +103,8 @@ static void announce(struct agent *agent, const struct effect_fence *fence)
                 peers.list[peers.count++] = status->nodes[i].addr;
         status_free(status);
     }
-    uv_vip_announce(agent->vip, fence, peers.list, peers.count);
+    uv_vip_members(agent->vip, peers.list, peers.count);
+    uv_vip_announce(agent->vip, fence);
 }
 
 static bool is_lease(const struct effect *effect)

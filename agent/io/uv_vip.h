@@ -1,6 +1,10 @@
 /* Carries out what the node decides about virtual addresses: both fences, the address itself, the
  * announcements, the gateway's test and the watch over it all. Synchronous where the kernel is
- * (netlink, microseconds); ARP by the loop. */
+ * (netlink, microseconds); ARP by the loop.
+ *
+ * While a lease is held, its address is put back whenever somebody wipes it, and taken off and set
+ * anew, which tells a radio's firmware of it, when the link comes back from having been down, or
+ * with another index. */
 #ifndef COVEY_IO_UV_VIP_H
 #define COVEY_IO_UV_VIP_H
 
@@ -12,33 +16,43 @@ struct uv_loop_s;
 struct uv_vip;
 
 /* Takes over the fence and the addresses of an earlier life: @resumed addresses stay (their leases
- * may be taken up), other addresses that are ours are removed. Posts NODE_FENCE, NODE_GATEWAY and
- * NODE_CONFLICT. Errors: ERR_NOTFOUND (no such interface), ERR_DENIED, ERR_IO. */
+ * may be taken up), other addresses that are ours are removed and their fences shut. Runs nft and
+ * blocks for some milliseconds. An interface that is down, without carrier or without an address is
+ * no error; it may come up later. Posts NODE_FENCE, NODE_GATEWAY and NODE_CONFLICT, the first also
+ * from within uv_vip_open and uv_vip_shut.
+ * Errors: ERR_NOTFOUND (no such interface, no nft program), ERR_INVALID (the interface has no
+ * Ethernet address, or one of @resumed is not IPv4), ERR_LIMIT, ERR_NOMEM, ERR_DENIED, ERR_IO. */
 int uv_vip_create(struct uv_loop_s *loop, const char *interface, const struct addr *resumed,
                   size_t resumed_count, struct post post, struct uv_vip **vip, struct err *err);
 
 /* EFFECT_FENCE_OPEN: guard, set the address with a lifetime of max(1, ceil(rest of the lease)) s,
- * open the fence; posts NODE_FENCE open or failed. A fresh claim of an address is preceded by no
- * probe here: conflicts are watched for all the time. */
+ * open the fence; posts NODE_FENCE open or failed. Repeated with each renewal of the lease, which
+ * is cheap. A fresh claim waits for no probe; it sends one, and an answer is a NODE_CONFLICT. */
 void uv_vip_open(struct uv_vip *vip, const struct effect_fence *effect);
 
 /* EFFECT_FENCE_CLOSE: shut the fence, delete the address; posts NODE_FENCE closed or failed. */
 void uv_vip_shut(struct uv_vip *vip, const struct effect_fence *effect);
 
-/* EFFECT_ANNOUNCE: broadcast, and unicast to the gateway, the neighbours and @peers until they
- * answer (edge/announce.h). Ends by itself, or when the address is shut. */
-void uv_vip_announce(struct uv_vip *vip, const struct effect_fence *effect,
-                     const struct addr *peers, size_t peer_count);
+/* EFFECT_ANNOUNCE: broadcast, and unicast to the gateway, the members and the neighbours until they
+ * answer (edge/announce.h). Ends by itself, or when the address is shut. Nothing happens when the
+ * address is not held. */
+void uv_vip_announce(struct uv_vip *vip, const struct effect_fence *effect);
 
 /* EFFECT_GATEWAY: one ARP request; NODE_GATEWAY with a time read before it left, if it answers. */
 void uv_vip_gateway(struct uv_vip *vip);
 
 /* The addresses of the desired state: watched for foreign claims (an ARP answer or request from an
- * address of these by a MAC that is neither ours nor in @members). */
+ * address of these by a MAC that is neither ours nor a member's; NODE_CONFLICT at most once a
+ * second and address). Others, unless held, are no longer under lease control from then on. */
 void uv_vip_watch(struct uv_vip *vip, const struct addr *addresses, size_t count);
 
+/* Where the other nodes of the flock are reached: their claims are no foreign ones, and they are
+ * told first of a moved address. To be called when one comes, goes or changes its address. */
+void uv_vip_members(struct uv_vip *vip, const struct addr *addresses, size_t count);
+
 /* Shuts every fence, deletes every address (@keep false: an orderly end), or leaves all as it is
- * (@keep true: a restart), closes the sockets and calls @closed on the loop. NULL is allowed. */
+ * (@keep true: a restart), closes the sockets and calls @closed (may be NULL) on the loop. @vip
+ * NULL is allowed: @closed is called at once. */
 void uv_vip_close(struct uv_vip *vip, bool keep, void (*closed)(void *context), void *context);
 
 #endif

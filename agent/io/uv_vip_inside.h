@@ -1,0 +1,106 @@
+/* The executor of virtual addresses, seen by its three files: uv_vip.c (fences and addresses),
+ * uv_vip_watch.c (links and addresses that others change), uv_vip_arp.c (what is said on the air).
+ */
+#ifndef COVEY_IO_UV_VIP_INSIDE_H
+#define COVEY_IO_UV_VIP_INSIDE_H
+
+#include <uv.h>
+
+#include "agent/core/node.h"
+#include "agent/edge/announce.h"
+#include "agent/edge/reach.h"
+#include "agent/io/os_arp.h"
+#include "agent/io/os_fence.h"
+#include "agent/io/os_netlink.h"
+#include "agent/io/os_watch.h"
+#include "agent/io/uv_vip.h"
+
+#define VIP_NEIGHBOURS_MAX 256 /* looked at for an announcement */
+
+/* One that is held, watched, or under lease control from an earlier life. */
+struct vip_address {
+    struct addr address;
+    struct ipv4 ip;
+    uint64_t lease;
+    bool guarded; /* known to the fence's rules */
+    bool held;
+    bool watched;
+    bool announced;    /* @announce has begun */
+    bool present;      /* on the interface, as far as the kernel has told */
+    mono_t until;      /* held: end of the lease */
+    mono_t set_at;     /* when its lifetime was set last, */
+    mono_t lives_till; /* and to when */
+    mono_t probe_at;   /* next probe for a foreign holder */
+    bool suspected;    /* claimed by a MAC that may be a member's which has not answered yet */
+    mono_t suspected_at;
+    bool conflict; /* claimed by a foreign host */
+    mono_t conflict_at;
+    struct announce announce;
+};
+
+struct vip_member {
+    struct ipv4 ip;
+    bool known;
+    struct mac mac; /* if known */
+};
+
+/* A socket on the loop: of ARP or of the watch, the other is NULL. It outlives its use by the time
+ * that libuv needs to close the handle. */
+struct vip_socket {
+    uv_poll_t poll;
+    struct uv_vip *vip;
+    struct os_arp *arp;
+    struct os_watch *watch;
+};
+
+struct uv_vip {
+    uv_loop_t *loop;
+    struct post post;
+    char interface[OS_LINK_NAME];
+    struct os_netlink *netlink;
+    struct os_fence *fence;
+    mono_t fence_retry; /* the rules are not set up again before */
+
+    struct os_link link; /* index 0: it is gone */
+    bool was_down;       /* and has not come back since */
+    bool came_back;      /* or is another one: addresses are to be set anew */
+    struct vip_socket *watch;
+    struct vip_socket *arp; /* NULL while there is no interface */
+    uv_timer_t timer;       /* announcements and probes */
+
+    struct vip_address **addresses;
+    size_t address_count;
+    struct vip_member *members;
+    size_t member_count;
+
+    mono_t looked_up; /* the gateway and our own address */
+    struct ipv4 own_ip;
+    bool own_known;
+    struct vip_member gateway;
+    bool gateway_known;
+    struct reach reach;
+
+    unsigned handles; /* of libuv, not closed yet */
+    bool closing;
+    void (*closed)(void *context);
+    void *closed_context;
+};
+
+/* uv_vip.c */
+struct vip_address *vip_find(const struct uv_vip *vip, struct ipv4 ip);
+int vip_set(struct uv_vip *vip, struct vip_address *a, mono_t until, struct err *err);
+/* On the loop: a socket's new handle, and its end. Takes @arp or @watch over, also on failure. */
+int vip_socket_open(struct uv_vip *vip, struct os_arp *arp, struct os_watch *watch,
+                    uv_poll_cb readable, struct vip_socket **socket, struct err *err);
+void vip_socket_close(struct vip_socket *socket); /* NULL is allowed */
+
+/* uv_vip_watch.c: begins to watch, and looks up how things are. */
+int vip_watch_open(struct uv_vip *vip, struct err *err);
+
+/* uv_vip_arp.c */
+int vip_arp_open(struct uv_vip *vip, struct err *err); /* for the present link; closes the old */
+void vip_arp_run(struct uv_vip *vip);                  /* sends what is due and sets the timer */
+/* (Again) from the beginning, to everybody known now. */
+void vip_announce(struct uv_vip *vip, struct vip_address *a);
+
+#endif
