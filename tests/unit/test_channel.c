@@ -737,7 +737,7 @@ static void random_run(uint64_t seed)
         channel_step(b.ch, at(now), &out);
         put_air(&air, false);
         while (air.count > 0 && (calm || rng_below(&rng, 4) != 0)) {
-            size_t i = rng_below(&rng, air.count);
+            size_t i = (size_t)rng_below(&rng, air.count);
             struct channel_datagram d = air.datagrams[i];
             bool to_b = air.to_b[i];
             uint32_t n;

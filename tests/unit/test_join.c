@@ -219,6 +219,9 @@ static void test_false_flock(void **state)
     w.seed = admit(&other, &other, "pi1"); /* an admitted newcomer, but no admitted seed */
     check_refused(&w, &other);
     w = good_welcome();
+    w.cluster_key[0] ^= 1; /* names another key than the one that signed */
+    check_refused(&w, &seed);
+    w = good_welcome();
     check_refused(&w, &other); /* says that it is the seed, and is not */
     w = good_welcome();
     w.admission = admit(&cluster, &newcomer, "pi3"); /* another name */

@@ -116,7 +116,7 @@ static void test_pieces(void **state)
     assert_non_null(out);
     rng_seed(&rng, 3);
     for (int i = 0; i < 60; i++) {
-        size_t len = i == 0 ? STREAM_FRAME_MAX : rng_below(&rng, i < 10 ? 70000 : 300);
+        size_t len = i == 0 ? STREAM_FRAME_MAX : (size_t)rng_below(&rng, i < 10 ? 70000 : 300);
         size_t total, at = 0;
         enum stream_event event = STREAM_MORE;
         const uint8_t *frame = NULL;
@@ -128,7 +128,7 @@ static void test_pieces(void **state)
         assert_int_equal(stream_seal(p.a, content, len, out), ERR_NONE);
         total = len + STREAM_OVERHEAD;
         while (at < total) {
-            size_t piece = 1 + rng_below(&rng, i < 10 ? 9000 : 7), used;
+            size_t piece = 1 + (size_t)rng_below(&rng, i < 10 ? 9000 : 7), used;
 
             assert_int_equal(event, STREAM_MORE);
             piece = piece > total - at ? total - at : piece;
