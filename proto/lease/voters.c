@@ -49,19 +49,31 @@ static bool adopted(const struct voters_node *nodes, unsigned count, node_id id,
     return false;
 }
 
-/* Whether enough voters of the former set can no longer grant under its number. */
-static bool majority_moved_on(const struct voters_state *s, const struct voters_node *nodes,
-                              unsigned count)
+static bool admitted(const struct voters_node *nodes, unsigned count, node_id id)
+{
+    return adopted(nodes, count, id, 0);
+}
+
+/* Whether the voters of the former set that have not adopted the present one are too few for a
+ * lease under its number. In a set of two one alone may hold solo: there both must have adopted,
+ * save one that was revoked, whom nothing here can stop. */
+static bool former_set_is_over(const struct voters_state *s, const struct voters_node *nodes,
+                               unsigned count)
 {
     const struct voter_set *former = s->previous.count > 0 ? &s->previous : &s->current;
-    unsigned needed = s->previous.count > 0 ? voter_set_majority(former) : former->count;
-    unsigned n = 0;
+    unsigned behind = 0;
 
     if (s->current.number == 1)
         return true; /* there was no set before */
-    for (int i = 0; i < former->count; i++)
-        n += adopted(nodes, count, former->voters[i], s->current.number);
-    return n >= needed;
+    for (int i = 0; i < former->count; i++) {
+        if (adopted(nodes, count, former->voters[i], s->current.number))
+            continue;
+        behind++;
+        if (s->previous.count == 0 ||
+            (former->count == 2 && admitted(nodes, count, former->voters[i])))
+            return false;
+    }
+    return behind < voter_set_majority(former);
 }
 
 /* The first admitted nodes: five if there are as many, else three, two or one. */
@@ -112,12 +124,11 @@ bool voters_next(struct voters *v, mono_t now, const struct voters_node *nodes, 
     struct voter_set goal = {0};
 
     v->due = MONO_NEVER;
-    if (!majority_moved_on(&v->state, nodes, count)) {
-        v->settled = MONO_NEVER;
-        return false;
-    }
-    if (mono_is_never(v->settled))
+    if (mono_is_never(v->settled)) {
+        if (!former_set_is_over(&v->state, nodes, count))
+            return false;
         v->settled = now;
+    }
     wish(nodes, count, &goal);
     if (goal.count == 0)
         return false;

@@ -4,7 +4,7 @@
  * set and publishes it as a record; each voter adopts it, stores the number durably, and publishes
  * the number. Two sets that follow each other differ in one voter, so that any two majorities of
  * them meet; sets further apart never have leases at the same time, because set n+1 appears only B
- * after a majority of set n-1 has adopted n. Pure. */
+ * after so many voters of set n-1 have adopted n that the others are no majority of it. Pure. */
 #ifndef COVEY_LEASE_VOTERS_H
 #define COVEY_LEASE_VOTERS_H
 
@@ -47,7 +47,7 @@ struct voters_node { /* an admitted node */
 
 struct voters {
     struct voters_state state;
-    mono_t settled; /* since when a majority of previous has adopted current; MONO_NEVER: not yet */
+    mono_t settled; /* since when no lease of previous can begin; MONO_NEVER: it still can */
     mono_t due;
 };
 
