@@ -113,16 +113,14 @@ static void rule_6_grants_of_another_session_do_not_count(void **state)
     make(one, 3, true, START);
     want(START, LEASE_STRICT);
     old = requested();
-    reply(START + 1, two, old, MSG_REFUSE);
-    reply(START + 1, three, old, MSG_REFUSE); /* yields */
-    run_until(START + 400);
-    for (int64_t now = START; view(now).state != LEASE_CAMPAIGN; now += 1)
-        run_until(now + 400);
-    request = old;
-    request.items[0].session = view(START + 400).epoch; /* not ours either */
-    reply(START + 401, two, old, MSG_GRANT);
-    reply(START + 401, three, request, MSG_GRANT);
-    assert_int_not_equal(view(START + 401).state, LEASE_HELD);
+    restart_with_record(one, START + 300);
+    want(START + 300, LEASE_STRICT);
+    request = requested();
+    assert_int_equal(request.sequence, old.sequence);
+    reply(START + 301, two, old, MSG_GRANT); /* to the first life, whose promise ends earlier */
+    assert_int_equal(view(START + 301).state, LEASE_CAMPAIGN);
+    reply(START + 302, two, request, MSG_GRANT);
+    assert_int_equal(view(START + 302).state, LEASE_HELD);
 }
 
 static void rule_6_sessions_rise_over_a_restart(void **state)
@@ -276,6 +274,8 @@ static void rule_11_a_new_set_keeps_grants_by_voter_not_by_place(void **state)
         step(START + 10, (struct leases_event){.type = LEASES_VOTERS, .voters = &next}), ERR_NONE);
     assert_int_equal(leases_voters_number(l), 2);
     assert_int_equal(requested().set, 2);
+    assert_true(node_id_equal(view(START + 10).votes[2].voter, two));
+    assert_int_equal(view(START + 10).votes[2].granted_until.ms, START + T);
     assert_int_equal(view(START + 10).end.ms, START + T); /* what was reached stays */
     request = requested();
     reply(START + 20, three, request, MSG_GRANT); /* one, three, and two's older grant: 3 of 4 */

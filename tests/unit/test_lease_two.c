@@ -105,6 +105,23 @@ static void rule_15_the_own_vote_must_be_free(void **state)
     assert_int_equal(view(now).state, LEASE_HELD);
 }
 
+static void rule_15_the_gateway_does_not_stand_in_for_later(void **state)
+{
+    int64_t now = START + 1;
+    (void)state;
+
+    alone(LEASE_SOLO);
+    while (view(now).state != LEASE_IDLE)
+        run_until(++now);
+    assert_true(ask(now, two, 5, LEASE_TERM_MAX)); /* it holds, with our vote */
+    message(now, two, MSG_LEASE_TRANSFER, one_item(0, 5, MSG_INVITE));
+    message(now, two, MSG_LEASE_REQUEST,
+            (struct msg_lease){.set = 1, .lease_ms = T, .fence_ms = F});
+    run_with_gateway(now + T + F + 100); /* silence enough, but our vote is not ours */
+    message(now + T + F + 101, two, MSG_LEASE_RELEASE, one_item(0, 5, MSG_FREE));
+    assert_int_equal(view(now).state, LEASE_CAMPAIGN); /* the peer speaks: it must grant */
+}
+
 static void rule_15_an_extension_needs_silence_and_ends_with_the_gateway(void **state)
 {
     int64_t last = START + 2000;
@@ -324,6 +341,7 @@ int main(void)
         TEST(rule_15_a_claim_needs_silence_of_a_promise_and_the_gateway),
         TEST(rule_15_a_claim_waits_for_the_length_that_the_peer_uses),
         TEST(rule_15_the_own_vote_must_be_free),
+        TEST(rule_15_the_gateway_does_not_stand_in_for_later),
         TEST(rule_15_an_extension_needs_silence_and_ends_with_the_gateway),
         TEST(rule_15_a_new_set_of_two_waits_until_older_leases_have_ended),
         TEST(rule_16_after_a_pause_silence_starts_anew),
