@@ -51,6 +51,7 @@ struct agent {
 
     struct keystore *keys;
     struct keys_identity identity;
+    struct keystore_epochs epochs;
     struct keys_identity cluster; /* coordinator only */
     uint8_t cluster_key[KEYS_PUBLIC];
     bool coordinator; /* holds the cluster key: admits nodes, authors the voter set */
@@ -99,7 +100,7 @@ struct agent {
     struct event_batch *batch; /* on its way to the store, or being filled */
     uv_timer_t batch_timer;
 
-    bool sync_failed; /* a commit could not be stored: tried again by the slow timer */
+    bool sync_failed;         /* a commit could not be stored: tried again by the slow timer */
     uv_timer_t changed_timer; /* streams are told at most once in a while */
 
     uv_signal_t signals[2];

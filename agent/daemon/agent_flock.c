@@ -109,8 +109,8 @@ static void fill_node_config(struct agent *agent, const struct keys_admission *a
 static int open_channel(struct agent *agent, struct err *err)
 {
     struct channel_config config = {.identity = &agent->identity};
-    struct keystore_epochs epochs;
-    int rc = keystore_load_epochs(agent->keys, &epochs, err);
+    const struct keystore_epochs *epochs = &agent->epochs;
+    int rc = keystore_load_epochs(agent->keys, &agent->epochs, err);
 
     if (rc != ERR_NONE)
         return rc;
@@ -118,11 +118,10 @@ static int open_channel(struct agent *agent, struct err *err)
         keys_random(&config.boot, sizeof config.boot);
     while (config.boot == 0);
     rc = channel_create(&config, &agent->channel, err);
-    for (size_t i = 0; rc == ERR_NONE && i < epochs.count; i++)
-        rc = channel_set_epoch(agent->channel, epochs.epochs[i].number, epochs.epochs[i].secret);
+    for (size_t i = 0; rc == ERR_NONE && i < epochs->count; i++)
+        rc = channel_set_epoch(agent->channel, epochs->epochs[i].number, epochs->epochs[i].secret);
     if (rc == ERR_NONE)
-        rc = channel_use_epoch(agent->channel, epochs.use);
-    keys_wipe(&epochs, sizeof epochs);
+        rc = channel_use_epoch(agent->channel, epochs->use);
     return rc == ERR_NONE ? rc : err_wrap(err, "prepare the encrypted channel");
 }
 
@@ -172,14 +171,14 @@ static int open_executors(struct agent *agent, const struct node_saved *saved, s
     rc = uv_vip_create(agent->loop, agent->config->interface, resumed, count, post, &agent->vip,
                        err);
     if (rc == ERR_NONE) {
-        agent->instances_config = (struct uv_instances_config){
-            .shim = agent->shim,
-            .run_dir = agent->config->run_dir,
-            .state_dir = agent->config->state_dir,
-            .path = agent->config->workload_path,
-            .node_name = agent->name,
-            .address = agent->address,
-            .user = agent->config->workload_user};
+        agent->instances_config =
+            (struct uv_instances_config){.shim = agent->shim,
+                                         .run_dir = agent->config->run_dir,
+                                         .state_dir = agent->config->state_dir,
+                                         .path = agent->config->workload_path,
+                                         .node_name = agent->name,
+                                         .address = agent->address,
+                                         .user = agent->config->workload_user};
         rc = uv_instances_create(agent->loop, &agent->instances_config, post, &agent->instances,
                                  err);
     }
@@ -470,14 +469,13 @@ static void welcome(struct welcoming *w, const uint8_t nonce[JOIN_NONCE],
 {
     struct agent *agent = w->agent;
     struct join_welcome answer = {.seed_addr = agent->address};
-    struct keystore_epochs epochs;
+    const struct keystore_epochs *epochs = &agent->epochs;
     struct keys_admission own;
     struct value_head head = {0};
     struct err err;
 
     *len = 0;
-    if (keystore_load_epochs(agent->keys, &epochs, &err) != ERR_NONE ||
-        keystore_load_admission(agent->keys, &own, &err) != ERR_NONE) {
+    if (keystore_load_admission(agent->keys, &own, &err) != ERR_NONE) {
         agent_report(agent, EFFECT_ERROR, "node", "a newcomer cannot be admitted: %s", err.text);
         return;
     }
@@ -488,10 +486,10 @@ static void welcome(struct welcoming *w, const uint8_t nonce[JOIN_NONCE],
     keys_sign_admission(&agent->cluster, &answer.admission);
     answer.seed = own;
     memcpy(answer.cluster_key, agent->cluster_key, KEYS_PUBLIC);
-    for (size_t i = 0; i < epochs.count; i++)
-        if (epochs.epochs[i].number == epochs.use) {
-            answer.epoch = epochs.use;
-            memcpy(answer.epoch_secret, epochs.epochs[i].secret, KEYS_EPOCH_SECRET);
+    for (size_t i = 0; i < epochs->count; i++)
+        if (epochs->epochs[i].number == epochs->use) {
+            answer.epoch = epochs->use;
+            memcpy(answer.epoch_secret, epochs->epochs[i].secret, KEYS_EPOCH_SECRET);
         }
     value_head_admit(&head, &answer.admission);
     head.addr = w->request.addr.family != 0 ? w->request.addr : w->datagram.from;
@@ -502,7 +500,6 @@ static void welcome(struct welcoming *w, const uint8_t nonce[JOIN_NONCE],
                           len) != ERR_NONE)
         *len = 0;
     keys_wipe(&answer, sizeof answer);
-    keys_wipe(&epochs, sizeof epochs);
 }
 
 static void welcome_done(struct worker_job *job)

@@ -1,6 +1,7 @@
 /* From a configuration to a running agent, and back to nothing. */
 #include <errno.h>
 #include <grp.h>
+#include <net/if.h>
 #include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
@@ -15,9 +16,9 @@
 #include "agent/io/os_notify.h"
 #include "agent/io/os_wifi.h"
 
-#define SLOW_MS 5000      /* the interface's address, the radio's power save, a failed sync */
-#define LEAVE_MS 400      /* good-byes are repeated for so long */
-#define GROUP "covey"     /* may use the control socket */
+#define SLOW_MS 5000  /* the interface's address, the radio's power save, a failed sync */
+#define LEAVE_MS 400  /* good-byes are repeated for so long */
+#define GROUP "covey" /* may use the control socket */
 
 struct signals {
     uv_signal_t handle[2];
@@ -111,11 +112,26 @@ static void check_address(struct agent *agent)
     agent_feed(agent, &event);
 }
 
+/* A sleeping radio answers late and misses frames; drivers switch it on again by themselves. */
+static void power_save_off(struct agent *agent)
+{
+    unsigned int index = if_nametoindex(agent->config->interface);
+    bool on = false;
+
+    if (index == 0 || os_wifi_power_save_get(index, &on, NULL) != ERR_NONE || !on)
+        return;
+    if (os_wifi_power_save_set(index, false, NULL) == ERR_NONE)
+        agent_report(agent, EFFECT_INFO, "node", "the power save of %s is switched off",
+                     agent->config->interface);
+}
+
 static void on_slow(uv_timer_t *timer)
 {
     struct agent *agent = timer->data;
 
     check_address(agent);
+    if (!agent->config->power_save)
+        power_save_off(agent);
     /* A commit that could not be stored (a full disk) is tried again. */
     if (agent->node != NULL && agent->sync_failed && uv_sync_idle(agent->sync)) {
         agent->sync_failed = false;
@@ -334,6 +350,7 @@ static void free_agent(struct agent *agent)
     keystore_close(agent->keys);
     keys_wipe(&agent->identity, sizeof agent->identity);
     keys_wipe(&agent->cluster, sizeof agent->cluster);
+    keys_wipe(&agent->epochs, sizeof agent->epochs);
     free(agent->known);
     free(agent->batch);
     free(agent);
@@ -425,7 +442,7 @@ static int open_all(struct agent *agent, struct err *err)
     if (rc == ERR_NONE)
         rc = open_page(agent, err);
     if (rc == ERR_NONE && !agent->config->power_save)
-        (void)os_wifi_set_power_save(agent->config->interface, false, NULL);
+        power_save_off(agent);
     if (rc != ERR_NONE)
         return rc;
     if (keystore_load_cluster_key(agent->keys, agent->cluster_key, err) == ERR_NOTFOUND) {

@@ -5,11 +5,13 @@
 #ifndef COVEY_IO_UV_LINK_H
 #define COVEY_IO_UV_LINK_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "proto/base/err.h"
 #include "proto/base/id.h"
+#include "proto/wire/keys.h"
 
 struct uv_loop_s;
 struct uv_link;
@@ -20,34 +22,40 @@ struct link_request; /* one that came in and waits for its answer */
 #define LINK_CONNECTIONS_MAX 32            /* at a time, both directions together */
 #define LINK_TIMEOUT_MS 20000              /* without progress */
 
-struct stream_config; /* proto/wire/stream.h */
-
 struct uv_link_config {
-    int fd; /* listening socket, owned by the link from then on */
-    /* Keys of a connection with @peer; false: not admitted. */
-    const struct stream_config *stream;
+    int fd;                               /* listening socket, owned by the link from then on */
+    const struct keys_identity *identity; /* borrowed */
+    uint32_t epoch;                       /* the highest key epoch that this node has */
+    /* The public key of @peer and the secret of @epoch; false: not admitted, or no such epoch. */
+    bool (*keys)(void *context, node_id peer, uint32_t epoch, uint8_t public_key[KEYS_PUBLIC],
+                 uint8_t secret[KEYS_EPOCH_SECRET]);
+    uint32_t timeout_ms; /* 0: LINK_TIMEOUT_MS */
     /* A peer asks. Answer now or later, by uv_link_answer, exactly once. */
     void (*serve)(void *context, node_id peer, const uint8_t *request, size_t len,
                   struct link_request *ticket);
     void *context;
 };
 
+/* Errors: ERR_NOMEM; ERR_IO: *link is set all the same, and to be closed. */
 int uv_link_create(struct uv_loop_s *loop, const struct uv_link_config *config,
                    struct uv_link **link, struct err *err);
 
-/* @code ERR_NONE: @data (malloc, owned by the link from then on) is the answer; else @reason is sent
- * to the peer, whose uv_link_ask ends with that code. The peer may be gone: then nothing happens. */
+/* @code ERR_NONE: @data (malloc, owned by the link from then on) is the answer; else @reason is
+ * sent to the peer, whose uv_link_ask ends with that code. The peer may be gone: then nothing
+ * happens. */
 void uv_link_answer(struct link_request *ticket, int code, uint8_t *data, size_t size,
                     const char *reason);
 
-/* Asks @peer at @at. @done is called exactly once, later, also at uv_link_close; @data is its. */
+/* Asks @peer at @at. @done is called exactly once, also at uv_link_close (at once if there are too
+ * many connections); @data is its. */
 void uv_link_ask(struct uv_link *link, node_id peer, const struct addr *at, const void *request,
                  size_t len,
                  void (*done)(void *context, int code, uint8_t *data, size_t size,
                               const char *reason),
                  void *context);
 
-/* Ends all connections and calls @closed on the loop. NULL is allowed: @closed is called at once. */
+/* Ends all connections and calls @closed on the loop. NULL is allowed: @closed is called at once.
+ */
 void uv_link_close(struct uv_link *link, void (*closed)(void *context), void *context);
 
 #endif

@@ -68,8 +68,8 @@ static size_t write_frame(FILE *out, const char *instance, const char *frame, si
                           bool *continued)
 {
     const char *stream = memchr(frame, ' ', len);
-    const char *tag = stream != NULL ? memchr(stream + 1, ' ', len - (size_t)(stream + 1 - frame))
-                                     : NULL;
+    const char *tag =
+        stream != NULL ? memchr(stream + 1, ' ', len - (size_t)(stream + 1 - frame)) : NULL;
     size_t used = tag != NULL ? (size_t)(tag - frame) : 0;
 
     if (tag == NULL || len - used < 3)

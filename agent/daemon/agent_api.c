@@ -1,0 +1,564 @@
+/* What the control socket and the page may ask. The same JSON on both; changes only by the control
+ * socket, whose file mode and group say who may use it. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "agent/daemon/agent.h"
+#include "agent/daemon/agent_logs.h"
+#include "agent/io/os_clock.h"
+#include "agent/web/page.h"
+#include "agent/web/status_json.h"
+#include "proto/wire/token.h"
+
+#define CHANGED_MS 400 /* streams are told at most so often */
+#define LIST_DEFAULT 50
+#define TOKEN_TTL_MAX_S (30 * 86400)
+
+/* ---- documents ---- */
+
+static json_t *event_json(const struct agent_event *event)
+{
+    static const char *const severities[] = {
+        [EFFECT_INFO] = "info", [EFFECT_WARNING] = "warning", [EFFECT_ERROR] = "error"};
+
+    return json_pack("{s:I, s:o, s:s, s:s, s:s}", "number", (json_int_t)event->number, "time",
+                     status_json_time(event->time_ms / 1000), "severity",
+                     severities[event->severity], "subject", event->subject, "text", event->text);
+}
+
+/* Events after number @since, at most the newest @limit, oldest first. */
+static json_t *events_json(const struct agent *agent, uint64_t since, uint64_t limit)
+{
+    json_t *items = json_array();
+    uint64_t first =
+        agent->event_count > AGENT_EVENTS_MAX ? agent->event_count - AGENT_EVENTS_MAX : 0;
+
+    if (first < since)
+        first = since;
+    if (agent->event_count - first > limit && first < agent->event_count)
+        first = agent->event_count - limit;
+    for (uint64_t n = first; n < agent->event_count; n++)
+        json_array_append_new(items, event_json(&agent->events[n % AGENT_EVENTS_MAX]));
+    return items;
+}
+
+static json_t *wire_json(const struct agent *agent)
+{
+    const struct wire_counters *counters = channel_counters(agent->channel);
+    json_t *dropped = json_object();
+
+    for (int reason = 0; reason < WIRE_REASONS; reason++)
+        if (reason != WIRE_OK)
+            json_object_set_new(dropped, wire_reason_name(reason),
+                                json_integer((json_int_t)counters->count[reason]));
+    return json_pack("{s:I, s:I, s:I, s:o}", "accepted", (json_int_t)counters->count[WIRE_OK],
+                     "sentBytes", (json_int_t)agent->sent_bytes, "sentLeaseBytes",
+                     (json_int_t)agent->sent_lease_bytes, "dropped", dropped);
+}
+
+static int take_status(struct agent *agent, struct status **status)
+{
+    return node_status(agent->node, os_clock_now(), os_clock_wall_ms() / 1000, status);
+}
+
+/* The whole status; a node that is in no flock has one too. */
+static json_t *whole_status(struct agent *agent)
+{
+    struct status *status = NULL;
+    json_t *document;
+
+    if (agent->node == NULL)
+        return json_pack("{s:s, s:s, s:s, s:s, s:{s:s}, s:b, s:[], s:[], s:[], s:[]}", "apiVersion",
+                         API_VERSION, "kind", "Status", "health", "degraded", "headline",
+                         "This node is in no flock yet: agentctl init founds one, agentctl join "
+                         "TOKEN joins one",
+                         "self", "name", agent->name, "agreed", 0, "nodes", "vips", "apps",
+                         "waitingForK3s");
+    if (take_status(agent, &status) != ERR_NONE)
+        return NULL;
+    document = status_json(status);
+    status_free(status);
+    if (document != NULL)
+        json_object_set_new(document, "wire", wire_json(agent));
+    return document;
+}
+
+static void reply_json(struct http_request *request, unsigned code, json_t *document)
+{
+    char *text = document != NULL ? json_dumps(document, JSON_COMPACT) : NULL;
+
+    json_decref(document);
+    if (text == NULL)
+        uv_http_text(request, 500, "%s\n", err_text(ERR_NOMEM));
+    else
+        uv_http_reply(request, code, "application/json", text, strlen(text), NULL);
+}
+
+static unsigned status_of(int code)
+{
+    switch (code) {
+    case ERR_INVALID:
+    case ERR_USAGE:
+    case ERR_LIMIT:
+    case ERR_VERSION:
+        return 400;
+    case ERR_DENIED:
+    case ERR_AUTH:
+        return 403;
+    case ERR_NOTFOUND:
+        return 404;
+    case ERR_EXISTS:
+    case ERR_CONFLICT:
+    case ERR_BUSY:
+        return 409;
+    case ERR_TIMEOUT:
+        return 504;
+    case ERR_UNREACHABLE:
+        return 503;
+    default:
+        return 500;
+    }
+}
+
+static void reply_error(struct http_request *request, const struct err *err)
+{
+    uv_http_text(request, status_of(err->code), "%s\n", err->text);
+}
+
+static void reply_message(struct http_request *request, const char *kind, const char *message)
+{
+    reply_json(
+        request, 200,
+        json_pack("{s:s, s:s, s:s}", "apiVersion", API_VERSION, "kind", kind, "message", message));
+}
+
+/* ---- reading ---- */
+
+static long query_number(const struct http_request *request, const char *name, long otherwise)
+{
+    const char *text = http_query(request, name);
+    char *end;
+    long value = text != NULL ? strtol(text, &end, 10) : 0;
+
+    return text == NULL || *text == '\0' || *end != '\0' || value < 0 ? otherwise : value;
+}
+
+static void get_status(struct agent *agent, struct http_request *request)
+{
+    reply_json(request, 200, whole_status(agent));
+}
+
+static void get_list(struct agent *agent, struct http_request *request, const char *kind,
+                     json_t *(*items)(const struct status *status))
+{
+    struct status *status;
+
+    if (take_status(agent, &status) != ERR_NONE) {
+        uv_http_text(request, 500, "%s\n", err_text(ERR_NOMEM));
+        return;
+    }
+    reply_json(request, 200, status_json_list(kind, items(status)));
+    status_free(status);
+}
+
+static void get_members(struct agent *agent, struct http_request *request)
+{
+    get_list(agent, request, "MemberList", status_json_nodes);
+}
+
+static void get_vips(struct agent *agent, struct http_request *request)
+{
+    get_list(agent, request, "VirtualIPList", status_json_vips);
+}
+
+static void get_apps(struct agent *agent, struct http_request *request)
+{
+    const char *name = http_query(request, "name");
+    struct status *status;
+    json_t *items;
+    json_t *found = NULL;
+    json_t *app;
+    size_t i;
+
+    if (name == NULL) {
+        get_list(agent, request, "WorkloadList", status_json_apps);
+        return;
+    }
+    if (take_status(agent, &status) != ERR_NONE) {
+        uv_http_text(request, 500, "%s\n", err_text(ERR_NOMEM));
+        return;
+    }
+    items = status_json_apps(status);
+    status_free(status);
+    json_array_foreach(items, i, app)
+    {
+        const char *candidate = json_string_value(json_object_get(app, "name"));
+        if (candidate != NULL && strcmp(candidate, name) == 0)
+            found = app;
+    }
+    if (found == NULL)
+        uv_http_text(request, 404,
+                     "there is no workload %s in the desired state. See agentctl apps\n", name);
+    else
+        reply_json(request, 200, status_json_list("WorkloadList", json_pack("[O]", found)));
+    json_decref(items);
+}
+
+static void get_events(struct agent *agent, struct http_request *request)
+{
+    long since = query_number(request, "since", 0);
+    long limit = query_number(request, "limit", LIST_DEFAULT);
+
+    reply_json(request, 200,
+               status_json_list("EventList", events_json(agent, (uint64_t)since, (uint64_t)limit)));
+}
+
+static void get_logs(struct agent *agent, struct http_request *request)
+{
+    const char *name = http_query(request, "name");
+    long lines = query_number(request, "lines", 100);
+    struct status *status;
+
+    if (name == NULL) {
+        uv_http_text(request, 400, "name the workload: /v1/logs?name=rest-api\n");
+        return;
+    }
+    if (take_status(agent, &status) != ERR_NONE) {
+        uv_http_text(request, 500, "%s\n", err_text(ERR_NOMEM));
+        return;
+    }
+    agent_logs(agent, request, status, name, (size_t)lines);
+    status_free(status);
+}
+
+/* ---- changing ---- */
+
+static void post_init(struct agent *agent, struct http_request *request)
+{
+    char text[160];
+    struct err err;
+
+    if (agent_found(agent, &err) != ERR_NONE) {
+        reply_error(request, &err);
+        return;
+    }
+    snprintf(text, sizeof text,
+             "%s has founded a flock. Next: agentctl token create, for each node "
+             "that shall join",
+             agent->name);
+    reply_message(request, "Init", text);
+}
+
+struct token_job {
+    struct worker_job job; /* first */
+    struct http_request *request;
+    struct store_token stored;
+    char text[TOKEN_TEXT_MAX];
+    int rc;
+    struct err err;
+};
+
+static void run_token(struct worker_job *job, struct store *store)
+{
+    struct token_job *t = (struct token_job *)job;
+
+    t->rc = store_token_create(store, &t->stored, &t->err);
+}
+
+static void token_done(struct worker_job *job)
+{
+    struct token_job *t = (struct token_job *)job;
+
+    if (t->rc != ERR_NONE)
+        reply_error(t->request, &t->err);
+    else
+        reply_json(t->request, 200,
+                   json_pack("{s:s, s:s, s:s, s:s, s:o, s:I}", "apiVersion", API_VERSION, "kind",
+                             "Token", "id", t->stored.id, "token", t->text, "expires",
+                             status_json_time(t->stored.expires), "uses",
+                             (json_int_t)t->stored.uses_left));
+    keys_wipe(t, sizeof *t);
+    free(t);
+}
+
+static int make_token(struct agent *agent, struct token_job *t, long ttl_s, long uses)
+{
+    struct token token = {.addr_count = 1};
+    int rc;
+
+    if (!agent->coordinator)
+        return err_set(&t->err, ERR_CONFLICT,
+                       "tokens are made on the node that founded the flock: it has the cluster "
+                       "key");
+    if (ttl_s < 1 || ttl_s > TOKEN_TTL_MAX_S || uses < 1 || uses > 1000)
+        return err_set(&t->err, ERR_INVALID, "ttlSeconds must be 1 to %d, uses 1 to 1000",
+                       TOKEN_TTL_MAX_S);
+    if (agent->address.family == 0)
+        return err_set(&t->err, ERR_UNREACHABLE,
+                       "this node has no address yet that another could be told: is %s connected?",
+                       agent->config->interface);
+    keys_random(token.id, sizeof token.id);
+    keys_random(token.secret, sizeof token.secret);
+    memcpy(token.cluster_key, agent->cluster_key, sizeof token.cluster_key);
+    token.addrs[0] = agent->address;
+    token_id_format(token.id, t->stored.id);
+    memcpy(t->stored.secret, token.secret, sizeof token.secret);
+    t->stored.secret_len = sizeof token.secret;
+    t->stored.created = os_clock_wall_ms() / 1000;
+    t->stored.expires = t->stored.created + ttl_s;
+    t->stored.uses_left = (uint32_t)uses;
+    rc = token_format(&token, t->text);
+    keys_wipe(&token, sizeof token);
+    return rc == ERR_NONE ? rc : err_set(&t->err, rc, "the token cannot be written");
+}
+
+static void post_tokens(struct agent *agent, struct http_request *request)
+{
+    json_t *body = json_loadb(request->body, request->size, 0, NULL);
+    struct token_job *t = calloc(1, sizeof *t);
+    json_int_t ttl_s = 3600;
+    json_int_t uses = 1;
+
+    if (t == NULL) {
+        json_decref(body);
+        uv_http_text(request, 500, "%s\n", err_text(ERR_NOMEM));
+        return;
+    }
+    if (json_unpack(body, "{s?I, s?I}", "ttlSeconds", &ttl_s, "uses", &uses) != 0)
+        t->rc = err_set(&t->err, ERR_INVALID, "expected {\"ttlSeconds\": 3600, \"uses\": 1}");
+    else
+        t->rc = make_token(agent, t, (long)ttl_s, (long)uses);
+    json_decref(body);
+    t->request = request;
+    t->job.run = run_token;
+    t->job.done = token_done;
+    if (t->rc == ERR_NONE)
+        t->rc = worker_submit(agent->store, &t->job, &t->err);
+    if (t->rc != ERR_NONE)
+        token_done(&t->job);
+}
+
+static void join_done(void *context, int code, const char *text)
+{
+    struct err err = {.code = code};
+
+    snprintf(err.text, sizeof err.text, "%s", text);
+    if (code == ERR_NONE)
+        reply_message(context, "Join", text);
+    else
+        reply_error(context, &err);
+}
+
+static void post_join(struct agent *agent, struct http_request *request)
+{
+    json_t *body = json_loadb(request->body, request->size, 0, NULL);
+    const char *token = NULL;
+    struct err err;
+
+    if (json_unpack(body, "{s:s}", "token", &token) != 0)
+        err_set(&err, ERR_INVALID, "expected {\"token\": \"covey1-…\"}");
+    else if (agent_join(agent, token, join_done, request, &err) == ERR_NONE)
+        err.code = ERR_NONE;
+    json_decref(body);
+    if (err.code != ERR_NONE)
+        reply_error(request, &err);
+}
+
+static void post_sync(struct agent *agent, struct http_request *request)
+{
+    if (agent->node != NULL)
+        uv_sync_branch(agent->sync);
+    reply_json(request, 200,
+               json_pack("{s:s, s:s, s:s, s:s}", "apiVersion", API_VERSION, "kind", "Sync",
+                         "commit", uv_sync_applied(agent->sync), "message",
+                         agent->node != NULL
+                             ? "looking at the repository's branch"
+                             : "this node is in no flock yet; the branch is applied "
+                               "once it is"));
+}
+
+static void post_drain(struct agent *agent, struct http_request *request)
+{
+    json_t *body = json_loadb(request->body, request->size, 0, NULL);
+    struct node_event event = {.type = NODE_DRAIN};
+    int drain = 0;
+
+    if (json_unpack(body, "{s:b}", "drain", &drain) != 0) {
+        json_decref(body);
+        uv_http_text(request, 400, "expected {\"drain\": true}\n");
+        return;
+    }
+    json_decref(body);
+    event.drain = drain != 0;
+    agent_feed(agent, &event);
+    reply_message(request, "Drain",
+                  drain != 0 ? "this node gives its addresses and workloads to the others"
+                             : "this node takes part again");
+}
+
+/* ---- routes ---- */
+
+struct route {
+    const char *method;
+    const char *path;
+    void (*handle)(struct agent *agent, struct http_request *request);
+    bool needs_flock;
+};
+
+static const struct route routes[] = {
+    {"GET", "/v1/status", get_status, false}, {"GET", "/v1/members", get_members, true},
+    {"GET", "/v1/apps", get_apps, true},      {"GET", "/v1/vips", get_vips, true},
+    {"GET", "/v1/events", get_events, false}, {"GET", "/v1/logs", get_logs, true},
+    {"POST", "/v1/init", post_init, false},   {"POST", "/v1/tokens", post_tokens, true},
+    {"POST", "/v1/join", post_join, false},   {"POST", "/v1/sync", post_sync, false},
+    {"POST", "/v1/drain", post_drain, true},
+};
+
+void agent_api_control(void *context, struct http_request *request)
+{
+    struct agent *agent = context;
+    bool known = false;
+
+    for (size_t i = 0; i < sizeof routes / sizeof routes[0]; i++) {
+        const struct route *route = &routes[i];
+        if (strcmp(route->path, request->path) != 0)
+            continue;
+        known = true;
+        if (strcmp(route->method, request->method) != 0)
+            continue;
+        if (route->needs_flock && agent->node == NULL)
+            uv_http_text(request, 409,
+                         "this node is in no flock yet: agentctl init founds one, agentctl join "
+                         "TOKEN joins one\n");
+        else
+            route->handle(agent, request);
+        return;
+    }
+    uv_http_text(request, known ? 405 : 404, "this agent has no %s %s\n", request->method,
+                 request->path);
+}
+
+/* ---- the page ---- */
+
+static void get_page(struct agent *agent, struct http_request *request)
+{
+    static const char *const severities[] = {
+        [EFFECT_INFO] = "info", [EFFECT_WARNING] = "warning", [EFFECT_ERROR] = "error"};
+    struct page_event events[LIST_DEFAULT];
+    struct status *status = NULL;
+    size_t count = 0;
+    char *html = NULL;
+    size_t size = 0;
+    int rc = ERR_NONE;
+
+    while (count < LIST_DEFAULT && count < agent->event_count && count < AGENT_EVENTS_MAX) {
+        const struct agent_event *event =
+            &agent->events[(agent->event_count - 1 - count) % AGENT_EVENTS_MAX];
+        events[count++] = (struct page_event){.time_ms = event->time_ms,
+                                              .severity = severities[event->severity],
+                                              .subject = event->subject,
+                                              .text = event->text};
+    }
+    if (agent->node != NULL)
+        rc = take_status(agent, &status);
+    if (rc == ERR_NONE)
+        rc = page_render(status, agent->name, events, count, &html, &size);
+    status_free(status);
+    if (rc != ERR_NONE)
+        uv_http_text(request, 500, "%s\n", err_text(rc));
+    else
+        uv_http_reply(request, 200, "text/html; charset=utf-8", html, size, page_headers());
+}
+
+/* "event: status\ndata: {…}\n\n", or NULL. */
+static char *stream_text(struct agent *agent)
+{
+    json_t *document = whole_status(agent);
+    json_t *events = events_json(agent, 0, LIST_DEFAULT);
+    json_t *newest_first = json_array();
+    char *json;
+    char *text = NULL;
+
+    for (size_t i = json_array_size(events); i-- > 0;)
+        json_array_append(newest_first, json_array_get(events, i));
+    json_decref(events);
+    json_object_set_new(document, "events", newest_first);
+    json = document != NULL ? json_dumps(document, JSON_COMPACT) : NULL;
+    json_decref(document);
+    if (json != NULL && asprintf(&text, "event: status\ndata: %s\n\n", json) < 0)
+        text = NULL;
+    free(json);
+    return text;
+}
+
+static void on_changed(uv_timer_t *timer)
+{
+    struct agent *agent = timer->data;
+    char *text;
+
+    if (agent->page == NULL || uv_http_streams(agent->page) == 0)
+        return;
+    text = stream_text(agent);
+    if (text != NULL)
+        uv_http_broadcast(agent->page, text);
+    free(text);
+}
+
+void agent_api_changed(struct agent *agent)
+{
+    if (agent->page == NULL || agent->stopping || uv_http_streams(agent->page) == 0 ||
+        uv_is_active((uv_handle_t *)&agent->changed_timer))
+        return;
+    uv_timer_start(&agent->changed_timer, on_changed, CHANGED_MS, 0);
+}
+
+static void get_stream(struct agent *agent, struct http_request *request)
+{
+    char *text = stream_text(agent);
+
+    if (text == NULL)
+        uv_http_text(request, 500, "%s\n", err_text(ERR_NOMEM));
+    else
+        uv_http_stream(request, text);
+    free(text);
+}
+
+static void get_asset(struct http_request *request, const struct page_asset *asset)
+{
+    const char *const headers[] = {"ETag", asset->etag, NULL};
+    const char *known = http_header(request, "If-None-Match");
+    char *copy;
+
+    if (known != NULL && strcmp(known, asset->etag) == 0) {
+        uv_http_reply(request, 304, asset->type, NULL, 0, headers);
+        return;
+    }
+    copy = malloc(asset->size + 1);
+    if (copy == NULL) {
+        uv_http_text(request, 500, "%s\n", err_text(ERR_NOMEM));
+        return;
+    }
+    memcpy(copy, asset->data, asset->size);
+    uv_http_reply(request, 200, asset->type, copy, asset->size, headers);
+}
+
+void agent_api_page(void *context, struct http_request *request)
+{
+    struct agent *agent = context;
+    const struct page_asset *asset = page_asset(request->path);
+
+    if (strcmp(request->method, "GET") != 0 && strcmp(request->method, "HEAD") != 0)
+        uv_http_text(request, 405, "the page is read-only: use agentctl to change something\n");
+    else if (strcmp(request->path, "/") == 0)
+        get_page(agent, request);
+    else if (strcmp(request->path, "/v1/status") == 0)
+        get_status(agent, request);
+    else if (strcmp(request->path, "/v1/stream") == 0)
+        get_stream(agent, request);
+    else if (asset != NULL)
+        get_asset(request, asset);
+    else
+        uv_http_text(request, 404, "there is nothing at %s\n", request->path);
+}

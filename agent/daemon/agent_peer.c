@@ -1,0 +1,171 @@
+/* Requests between agents over the TCP link: bundles of commits, log lines. Requests are one line
+ * of text: "bundle HAVE WANT" (HAVE is "-" for nothing) and "logs INSTANCE LINES". */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/daemon/agent.h"
+#include "agent/logs/os_tail.h"
+
+struct peer_job {          /* a request that is being served on the git worker */
+    struct worker_job job; /* first */
+    struct agent *agent;
+    struct link_request *ticket;
+    char have[COMMIT_TEXT];
+    char want[COMMIT_TEXT];
+    char instance[INSTANCE_MAX];
+    size_t lines;
+    char *data;
+    size_t size;
+    int rc;
+    struct err err;
+};
+
+static void log_folder(const struct agent *agent, char path[4096])
+{
+    snprintf(path, 4096, "%s/logs", agent->config->state_dir);
+}
+
+static void run_bundle(struct worker_job *job, struct store *store)
+{
+    struct peer_job *p = (struct peer_job *)job;
+
+    (void)store;
+    p->rc = git_bundle_create(&p->agent->repo, p->have, p->want, LINK_ANSWER_MAX, &p->data,
+                              &p->size, &p->err);
+}
+
+static void run_logs(struct worker_job *job, struct store *store)
+{
+    struct peer_job *p = (struct peer_job *)job;
+    char folder[4096];
+
+    (void)store;
+    log_folder(p->agent, folder);
+    p->rc = os_tail(folder, p->instance, p->lines, &p->data, &p->size, &p->err);
+}
+
+static void serve_done(struct worker_job *job)
+{
+    struct peer_job *p = (struct peer_job *)job;
+
+    uv_link_answer(p->ticket, p->rc, (uint8_t *)p->data, p->size, p->err.text);
+    free(p);
+}
+
+static void serve(void *context, node_id peer, const uint8_t *request, size_t len,
+                  struct link_request *ticket)
+{
+    struct agent *agent = context;
+    struct peer_job *p = calloc(1, sizeof *p);
+    char line[LINK_REQUEST_MAX + 1];
+    struct err err;
+
+    (void)peer;
+    if (p == NULL) {
+        uv_link_answer(ticket, ERR_NOMEM, NULL, 0, err_text(ERR_NOMEM));
+        return;
+    }
+    memcpy(line, request, len);
+    line[len] = '\0';
+    p->agent = agent;
+    p->ticket = ticket;
+    p->job.done = serve_done;
+    if (sscanf(line, "bundle %40s %40s", p->have, p->want) == 2) {
+        if (strcmp(p->have, "-") == 0)
+            p->have[0] = '\0';
+        p->job.run = run_bundle;
+    } else if (sscanf(line, "logs %127s %zu", p->instance, &p->lines) == 2) {
+        p->job.run = run_logs;
+    } else {
+        uv_link_answer(ticket, ERR_INVALID, NULL, 0, "this agent does not know that request");
+        free(p);
+        return;
+    }
+    if (worker_submit(agent->git, &p->job, &err) != ERR_NONE) {
+        uv_link_answer(ticket, ERR_BUSY, NULL, 0, err.text);
+        free(p);
+    }
+}
+
+/* The keys of a connection: the peer's public key, and the secret of the epoch it speaks under. */
+static bool find_keys(void *context, node_id peer, uint32_t epoch, uint8_t public_key[KEYS_PUBLIC],
+                      uint8_t secret[KEYS_EPOCH_SECRET])
+{
+    struct agent *agent = context;
+    const struct value_head *head = agent->node != NULL ? node_peer(agent->node, peer) : NULL;
+
+    if (head == NULL)
+        return false;
+    for (size_t i = 0; i < agent->epochs.count; i++)
+        if (agent->epochs.epochs[i].number == epoch) {
+            memcpy(public_key, head->public_key, KEYS_PUBLIC);
+            memcpy(secret, agent->epochs.epochs[i].secret, KEYS_EPOCH_SECRET);
+            return true;
+        }
+    return false;
+}
+
+int agent_peer_open(struct agent *agent, struct err *err)
+{
+    struct uv_link_config config = {.identity = &agent->identity,
+                                    .epoch = agent->epochs.use,
+                                    .keys = find_keys,
+                                    .serve = serve,
+                                    .context = agent};
+    int rc = os_tcp_listen(&agent->config->listen, &config.fd, err);
+
+    return rc == ERR_NONE ? uv_link_create(agent->loop, &config, &agent->link, err) : rc;
+}
+
+/* Where the link of @peer listens: its gossip address. */
+static bool link_address(struct agent *agent, node_id peer, struct addr *at)
+{
+    const struct value_head *head = agent->node != NULL ? node_peer(agent->node, peer) : NULL;
+    struct channel_peer known;
+
+    if (head == NULL)
+        return false;
+    *at = head->addr;
+    if (at->family == 0 && channel_find_peer(agent->channel, peer, &known) == ERR_NONE)
+        *at = known.addr;
+    return at->family != 0;
+}
+
+static void bundle_came(void *context, int code, uint8_t *data, size_t size, const char *reason)
+{
+    struct agent *agent = context;
+
+    if (agent->stopping)
+        free(data);
+    else
+        uv_sync_bundle_done(agent->sync, code, (char *)data, size, reason);
+}
+
+void agent_peer_fetch(struct agent *agent, node_id from, const char *have, const char *want)
+{
+    char request[128];
+    struct addr at;
+    int n = snprintf(request, sizeof request, "bundle %s %s", have[0] != '\0' ? have : "-", want);
+
+    if (!link_address(agent, from, &at)) {
+        uv_sync_bundle_done(agent->sync, ERR_UNREACHABLE, NULL, 0, "the peer's address is unknown");
+        return;
+    }
+    uv_link_ask(agent->link, from, &at, request, (size_t)n, bundle_came, agent);
+}
+
+void agent_peer_logs(struct agent *agent, node_id node, const char *instance, size_t lines,
+                     void (*done)(void *context, int code, uint8_t *data, size_t size,
+                                  const char *reason),
+                     void *context)
+{
+    char request[INSTANCE_MAX + 64];
+    struct addr at;
+    int n = snprintf(request, sizeof request, "logs %s %zu", instance, lines);
+
+    if (!link_address(agent, node, &at))
+        done(context, ERR_UNREACHABLE, NULL, 0, "the node's address is unknown");
+    else
+        uv_link_ask(agent->link, node, &at, request, (size_t)n, done, context);
+}
