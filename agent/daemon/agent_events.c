@@ -9,6 +9,8 @@
 #include "agent/daemon/agent.h"
 #include "agent/io/os_clock.h"
 
+#define MEMBERS_TOLD_MAX 64
+
 struct queued_event {
     struct queued_event *next;
     struct node_event event;
@@ -86,25 +88,21 @@ static void keep_peer(struct agent *agent, const struct effect_peer *peer)
     agent_store_peer(agent, peer);
 }
 
-struct peer_addresses {
-    struct addr list[64];
-    size_t count;
-};
-
-static void announce(struct agent *agent, const struct effect_fence *fence)
+/* Where the members live: what they announce is no foreign claim, and they are told of a moved
+ * address like any neighbour. */
+static void tell_members(struct agent *agent)
 {
-    struct peer_addresses peers = {.count = 0};
+    struct addr addresses[MEMBERS_TOLD_MAX];
     struct status *status;
+    size_t count = 0;
 
-    /* The other nodes of the flock are neighbours that must not keep a stale entry either. */
-    if (node_status(agent->node, os_clock_now(), os_clock_wall_ms() / 1000, &status) == ERR_NONE) {
-        for (size_t i = 0; i < status->node_count && peers.count < 64; i++)
-            if (!status->nodes[i].self)
-                peers.list[peers.count++] = status->nodes[i].addr;
-        status_free(status);
-    }
-    uv_vip_members(agent->vip, peers.list, peers.count);
-    uv_vip_announce(agent->vip, fence);
+    if (node_status(agent->node, os_clock_now(), os_clock_wall_ms() / 1000, &status) != ERR_NONE)
+        return;
+    for (size_t i = 0; i < status->node_count && count < MEMBERS_TOLD_MAX; i++)
+        if (!status->nodes[i].self && status->nodes[i].addr.family == 4)
+            addresses[count++] = status->nodes[i].addr;
+    status_free(status);
+    uv_vip_members(agent->vip, addresses, count);
 }
 
 static bool is_lease(const struct effect *effect)
@@ -136,7 +134,7 @@ static void carry_out(struct agent *agent, const struct effect *effect)
         uv_vip_shut(agent->vip, &effect->fence);
         break;
     case EFFECT_ANNOUNCE:
-        announce(agent, &effect->fence);
+        uv_vip_announce(agent->vip, &effect->fence);
         break;
     case EFFECT_START:
         uv_instances_start(agent->instances, &effect->start);
@@ -158,6 +156,7 @@ static void carry_out(struct agent *agent, const struct effect *effect)
         break;
     case EFFECT_KEEP_PEER:
         keep_peer(agent, &effect->peer);
+        tell_members(agent);
         break;
     case EFFECT_RAISE_BOOT:
         agent_store_boot(agent, effect->boot);

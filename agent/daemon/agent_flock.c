@@ -371,7 +371,7 @@ static void take_reply(struct agent *agent, const struct os_udp_datagram *datagr
     struct joining *joining = agent->joining;
     struct join_welcome welcome;
     struct value_head seed = {0};
-    char text[128];
+    char text[192];
     struct err err;
     int rc;
 

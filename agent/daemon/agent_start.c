@@ -409,7 +409,7 @@ static int find_name(struct agent *agent, struct err *err)
                        "the host's name \"%.64s\" is no name for a node (a-z, 0-9 and \"-\"). Add "
                        "node: NAME to the configuration",
                        host);
-    snprintf(agent->name, sizeof agent->name, "%s", host);
+    snprintf(agent->name, sizeof agent->name, "%.63s", host);
     return ERR_NONE;
 }
 

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <pwd.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -326,6 +327,7 @@ static int start_shim(struct run *run, const struct effect_start *effect, struct
     spec->no_new_privileges = true;
     spec->uid = uid;
     spec->gid = gid;
+    spec->stop_signal = SIGTERM;
     spec->stop_timeout_ms = (int64_t)workload->stop_grace_s * 1000;
     spec->deadline_ms = mono_is_never(effect->lease_until) ? 0 : effect->lease_until.ms;
     for (; workload->command[n] != NULL && n < SHIM_ARGS_MAX; n++)
