@@ -1,5 +1,6 @@
-/* The status page: server-rendered HTML that is complete without JavaScript, and its two assets. All
- * read-only; nothing is loaded from elsewhere. */
+/* The status page: HTML rendered here that is complete without JavaScript, and its assets. It only
+ * shows, and loads nothing from elsewhere. assets/app.js fetches the page again when the stream
+ * says that something changed, and puts what differs in its place: there is one renderer. */
 #ifndef COVEY_WEB_PAGE_H
 #define COVEY_WEB_PAGE_H
 
@@ -16,6 +17,8 @@ struct page_event { /* newest first; texts are escaped by the page */
     const char *text;
 };
 
+#define PAGE_EVENTS_MAX 50 /* shown; further ones are left out */
+
 /* The whole page as HTML (malloc; freed by the caller). @status NULL: this node is in no flock yet,
  * and @self_name is its name. Errors: ERR_NOMEM. */
 int page_render(const struct status *status, const char *self_name, const struct page_event *events,
@@ -27,7 +30,8 @@ struct page_asset {
     const char *type; /* Content-Type */
     const char *data;
     size_t size;
-    const char *etag; /* quoted hash of the content */
+    const char *etag;           /* quoted hash of the content */
+    const char *const *headers; /* ETag and how to cache it, as uv_http_reply takes them */
 };
 const struct page_asset *page_asset(const char *path);
 
