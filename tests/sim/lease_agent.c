@@ -237,7 +237,7 @@ static void give_packet(struct world *w, struct node *n)
         ev.from = id_of(p->from);
         if (p->msg.type == 0)
             ev.type = LEASES_HEARD;
-        n->heard = w->now;
+        n->heard = n->clock_at;
     }
     step(w, n, to_mono(n->clock), &ev);
     free(p);
@@ -257,6 +257,7 @@ static bool loop(struct world *w, struct node *n)
         do_effect(w, n);
     } else if (n->taken != NULL && !n->clock_read) {
         n->clock = world_local_us(w, n);
+        n->clock_at = w->now;
         n->clock_read = true;
     } else if (n->taken != NULL) {
         give_packet(w, n);

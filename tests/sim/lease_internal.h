@@ -72,7 +72,8 @@ struct node {
     struct packet *taken; /* off the socket, not given to the machine yet */
     bool clock_read;
     int64_t clock;
-    int64_t heard; /* true time: when the machine last got a frame */
+    int64_t clock_at; /* true time of that reading: the frame had been received by then */
+    int64_t heard;    /* true time: when a frame was last received */
     struct voter_set disk_voters;
     bool have_record;
     struct leases_record record;

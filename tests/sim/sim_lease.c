@@ -20,8 +20,8 @@
                    */
 #define STEADY (3 * SECOND)
 
-/* PERFECT_LINK: two solo candidates whose frames all arrive, but who are stopped, killed and rebooted:
- * there, too, no overlap is excused. */
+/* PERFECT_LINK: two solo candidates whose frames all arrive, but who are stopped, killed and
+ * rebooted: there, too, no overlap is excused. */
 enum shape { STRICT_TWO, SOLO_TWO, PERFECT_LINK, WITNESS, THREE, MANY, CHANGING, SHAPES };
 
 static const char *const shape_names[SHAPES] = {
