@@ -31,6 +31,7 @@
 #include "proto/wire/channel.h"
 #include "proto/wire/keys.h"
 
+#define AGENT_SYNCS_MAX 16   /* requests that wait for one look at the branch */
 #define AGENT_EVENTS_MAX 200 /* kept in memory for the page and the command line */
 
 struct agent_event { /* one line of the journal, as people see it */
@@ -100,6 +101,8 @@ struct agent {
     struct event_batch *batch; /* on its way to the store, or being filled */
     uv_timer_t batch_timer;
 
+    struct http_request *syncing[AGENT_SYNCS_MAX]; /* wait until the branch was looked at */
+    size_t syncing_count;
     bool sync_failed;         /* a commit could not be stored: tried again by the slow timer */
     uv_timer_t changed_timer; /* streams are told at most once in a while */
 
@@ -144,7 +147,8 @@ void agent_peer_logs(struct agent *agent, node_id node, const char *instance, si
 /* agent_api.c: requests of the control socket (changes allowed) and of the page (read only) */
 void agent_api_control(void *context, struct http_request *request);
 void agent_api_page(void *context, struct http_request *request);
-void agent_api_changed(struct agent *agent); /* streams are told soon */
+void agent_api_changed(struct agent *agent);    /* streams are told soon */
+void agent_sync_idle(void *agent, bool failed); /* answers those who wait for a sync */
 
 /* agent_events.c */
 void agent_post(void *agent, const struct node_event *event); /* struct post's form of the next */

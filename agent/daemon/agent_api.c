@@ -366,17 +366,45 @@ static void post_join(struct agent *agent, struct http_request *request)
         reply_error(request, &err);
 }
 
-static void post_sync(struct agent *agent, struct http_request *request)
+static void reply_sync(struct agent *agent, struct http_request *request)
 {
-    if (agent->node != NULL)
-        uv_sync_branch(agent->sync);
+    const char *applied = uv_sync_applied(agent->sync);
+    char message[160] = "this node is in no flock yet; the branch is applied once it is";
+
+    if (agent->node != NULL && applied[0] == '\0')
+        snprintf(message, sizeof message, "the repository's branch has no commit yet");
+    else if (agent->node != NULL)
+        snprintf(message, sizeof message,
+                 agent->sync_failed ? "still at %.10s: see agentctl events" : "applied: %.10s",
+                 applied);
     reply_json(request, 200,
                json_pack("{s:s, s:s, s:s, s:s}", "apiVersion", API_VERSION, "kind", "Sync",
-                         "commit", uv_sync_applied(agent->sync), "message",
-                         agent->node != NULL
-                             ? "looking at the repository's branch"
-                             : "this node is in no flock yet; the branch is applied "
-                               "once it is"));
+                         "commit", applied, "message", message));
+}
+
+void agent_sync_idle(void *context, bool failed)
+{
+    struct agent *agent = context;
+    size_t count = agent->syncing_count;
+
+    agent->sync_failed = failed;
+    agent->syncing_count = 0;
+    for (size_t i = 0; i < count; i++)
+        reply_sync(agent, agent->syncing[i]);
+}
+
+static void post_sync(struct agent *agent, struct http_request *request)
+{
+    if (agent->node == NULL) {
+        reply_sync(agent, request);
+        return;
+    }
+    if (agent->syncing_count == AGENT_SYNCS_MAX) {
+        uv_http_text(request, 503, "%d others wait for a sync already\n", AGENT_SYNCS_MAX);
+        return;
+    }
+    agent->syncing[agent->syncing_count++] = request;
+    uv_sync_branch(agent->sync);
 }
 
 static void post_drain(struct agent *agent, struct http_request *request)

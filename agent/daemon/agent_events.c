@@ -207,8 +207,6 @@ static void step(struct agent *agent, struct node_event *event)
     }
     execute(agent, &out);
     agent_api_changed(agent);
-    if (event->type == NODE_COMMIT && event->commit.result == NODE_COMMIT_FAILED)
-        agent->sync_failed = true;
     if (event->type == NODE_DESIRED)
         watch_addresses(agent);
 }

@@ -215,6 +215,7 @@ static int open_sync(struct agent *agent, struct err *err)
                                     .store = agent->store,
                                     .post = {.event = agent_post, .context = agent},
                                     .ask = ask_for_bundle,
+                                    .idle = agent_sync_idle,
                                     .context = agent};
 
     return uv_sync_create(&config, &agent->sync, err);

@@ -30,6 +30,7 @@ struct uv_sync {
     char applied[COMMIT_TEXT];
     bool busy;
     bool branch_waits;
+    bool branch_failed; /* what the branch stands at could not be read or stored */
     struct effect_fetch waiting[SYNC_WAITING_MAX];
     size_t waiting_count;
 
@@ -246,8 +247,10 @@ static void next(struct uv_sync *sync)
         start(sync, PHASE_BRANCH);
         return;
     }
-    if (sync->waiting_count == 0)
+    if (sync->waiting_count == 0) {
+        sync->config.idle(sync->config.context, sync->branch_failed);
         return;
+    }
     sync->fetch = sync->waiting[0];
     sync->waiting_count--;
     memmove(&sync->waiting[0], &sync->waiting[1], sync->waiting_count * sizeof sync->waiting[0]);
@@ -272,6 +275,7 @@ static void finish(struct uv_sync *sync)
     switch (sync->outcome) {
     case OUTCOME_LOADED:
         snprintf(sync->applied, sizeof sync->applied, "%s", sync->commit);
+        sync->branch_failed = false;
         event.desired.desired = sync->desired;
         event.desired.subject = sync->info.subject;
         event.desired.applied = sync->applied_at;
@@ -289,8 +293,10 @@ static void finish(struct uv_sync *sync)
         break;
     case OUTCOME_UNREACHABLE:
         /* What cannot be stored leaves the running state as it is, and says so. */
-        post_result(sync, sync->phase == PHASE_STORE ? NODE_COMMIT_FAILED
-                                                     : NODE_COMMIT_UNREACHABLE);
+        sync->branch_failed =
+            sync->branch_failed || sync->phase == PHASE_STORE || sync->phase == PHASE_BRANCH;
+        post_result(sync,
+                    sync->phase == PHASE_STORE ? NODE_COMMIT_FAILED : NODE_COMMIT_UNREACHABLE);
         break;
     default:
         break;

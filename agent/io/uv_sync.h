@@ -14,7 +14,6 @@
 
 struct uv_sync;
 
-
 struct uv_sync_config {
     const struct git_repo *repo; /* borrowed for the life of the object, as the workers are */
     struct worker *git;
@@ -23,6 +22,9 @@ struct uv_sync_config {
     /* Asks the peer @from for a bundle that leads from @have ("" for nothing) to @want, and calls
      * uv_sync_bundle_done exactly once, later. */
     void (*ask)(void *context, node_id from, const char *have, const char *want);
+    /* Nothing is under way or waits any more; @failed: the branch stands at a commit that could not
+     * be applied now (the store, the disk), and uv_sync_branch is to be called again later. */
+    void (*idle)(void *context, bool failed);
     void *context;
 };
 

@@ -106,7 +106,7 @@ static int post_receive(const struct context *context)
     if (client_request(context, "POST", "/v1/sync", NULL, NULL, NULL, &err) != ERR_NONE)
         fprintf(stderr, "covey: accepted, but not applied yet: %s\n", err.text);
     else
-        fprintf(stderr, "covey: accepted; agentctl sync --wait follows it\n");
+        fprintf(stderr, "covey: applied here; agentctl sync --wait follows it on all nodes\n");
     return 0;
 }
 
