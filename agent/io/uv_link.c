@@ -128,10 +128,17 @@ static void on_timeout(uv_timer_t *timer)
     end(timer->data, ERR_TIMEOUT, "the peer did not go on in time");
 }
 
+static bool is_stranger(const struct connection *c)
+{
+    return !c->initiator && (c->stream == NULL || !stream_authenticated(c->stream));
+}
+
 static void progress(struct connection *c)
 {
     uint64_t ms = c->link->config.timeout_ms > 0 ? c->link->config.timeout_ms : LINK_TIMEOUT_MS;
 
+    if (is_stranger(c) && ms > LINK_STRANGER_MS)
+        ms = LINK_STRANGER_MS;
     if (!c->closing)
         uv_timer_start(&c->timer, on_timeout, ms, 0);
 }
@@ -408,6 +415,16 @@ static int begin(struct connection *c)
 
 /* ---- connections ---- */
 
+/* Those who say nothing must not keep members out, nor this node from asking. */
+static bool too_many_strangers(const struct uv_link *link)
+{
+    size_t strangers = 0;
+
+    for (const struct connection *c = link->connections; c != NULL; c = c->next)
+        strangers += is_stranger(c);
+    return strangers >= LINK_STRANGERS_MAX;
+}
+
 static struct connection *new_connection(struct uv_link *link, bool initiator)
 {
     struct connection *c;
@@ -433,7 +450,8 @@ static struct connection *new_connection(struct uv_link *link, bool initiator)
 static void on_connection(uv_stream_t *listener, int status)
 {
     struct uv_link *link = listener->data;
-    struct connection *c = status == 0 ? new_connection(link, false) : NULL;
+    struct connection *c =
+        status == 0 && !too_many_strangers(link) ? new_connection(link, false) : NULL;
 
     if (c == NULL) {
         /* Too many: taken and closed, so that it does not wait in the kernel for ever. */
@@ -477,8 +495,14 @@ void uv_link_ask(struct uv_link *link, node_id peer, const struct addr *at, cons
     struct sockaddr_in in4 = {.sin_family = AF_INET, .sin_port = htons(at->port)};
     const struct sockaddr *address =
         at->family == 6 ? (const struct sockaddr *)&in6 : (const struct sockaddr *)&in4;
-    struct connection *c = len <= LINK_REQUEST_MAX ? new_connection(link, true) : NULL;
+    struct connection *c;
 
+    if (link->closing || len > LINK_REQUEST_MAX) {
+        done(context, link->closing ? ERR_UNREACHABLE : ERR_LIMIT, NULL, 0,
+             link->closing ? "the agent is ending" : "the request is too long");
+        return;
+    }
+    c = new_connection(link, true);
     if (c == NULL) {
         done(context, ERR_BUSY, NULL, 0, "too many connections to peers are open");
         return;

@@ -21,6 +21,8 @@ struct link_request; /* one that came in and waits for its answer */
 #define LINK_ANSWER_MAX (64 * 1024 * 1024) /* bytes of an answer */
 #define LINK_CONNECTIONS_MAX 32            /* at a time, both directions together */
 #define LINK_TIMEOUT_MS 20000              /* without progress */
+#define LINK_STRANGERS_MAX 16              /* of those, that came and have not authenticated yet */
+#define LINK_STRANGER_MS 3000              /* and how long they may take for it */
 
 struct uv_link_config {
     int fd;                               /* listening socket, owned by the link from then on */
@@ -47,7 +49,7 @@ void uv_link_answer(struct link_request *ticket, int code, uint8_t *data, size_t
                     const char *reason);
 
 /* Asks @peer at @at. @done is called exactly once, also at uv_link_close (at once if there are too
- * many connections); @data is its. */
+ * many connections, the request is too long, or the link is being closed); @data is its. */
 void uv_link_ask(struct uv_link *link, node_id peer, const struct addr *at, const void *request,
                  size_t len,
                  void (*done)(void *context, int code, uint8_t *data, size_t size,
