@@ -6,8 +6,11 @@
 
 #define GOSSIP_MS 100 /* between rounds of gossip while there is something to tell */
 #define GOSSIP_FANOUT 3
-#define PASSENGER_SENDS 3 /* per doubling of the flock: packets that carry a rumour on */
-#define FRESH_MS 500      /* heard directly so lately, an accusation is not believed */
+/* Packets that carry a rumour on: so many, one per doubling of the flock, and some more for a
+ * death, which nobody repeats later. */
+#define SENDS_BASE 2
+#define SENDS_DEATH 4
+#define FRESH_MS 500 /* heard directly so lately, an accusation is not believed */
 #define HEARD_LATELY_MS 2000
 #define OWN_ROUNDS 5
 
@@ -47,13 +50,13 @@ static bool eager(const struct membership *m)
     return m->count < EAGER_MAX;
 }
 
-static uint8_t sends_limit(const struct membership *m)
+static uint8_t sends_limit(const struct membership *m, const struct msg_update *u)
 {
-    unsigned doublings = 1;
+    uint8_t sends = u->kind == MSG_DEAD ? SENDS_BASE + SENDS_DEATH : SENDS_BASE;
 
-    for (size_t n = m->present + 1; n > 1; n /= 2)
-        doublings++;
-    return (uint8_t)(doublings * PASSENGER_SENDS);
+    for (size_t n = m->present + 1; n > 0; n /= 2)
+        sends++;
+    return sends;
 }
 
 /* Of one subject the latest word is kept; suspicions of the same incarnation by different authors
@@ -87,7 +90,7 @@ static void pass_on(struct membership *m, const struct msg_update *u)
 {
     struct rumour *r = rumour_slot(m, u);
 
-    *r = (struct rumour){.update = *u, .sends_left = sends_limit(m)};
+    *r = (struct rumour){.update = *u, .sends_left = sends_limit(m, u)};
     if (!eager(m) && mono_is_never(m->gossip_next))
         m->gossip_next = m->now;
 }
@@ -157,6 +160,29 @@ void gossip_attach(struct membership *m, struct membership_send *s, struct membe
             continue;
         r->sends_left--;
         add_update(s, &r->update);
+    }
+}
+
+/* While it was away, or thought us away, nobody told it of the dead. In a large flock it gets some
+ * of them from each that it meets. */
+void gossip_tell_gone(struct membership *m, const struct member *to)
+{
+    struct membership_send *s = NULL;
+    struct msg_update u;
+    size_t start = m->count == 0 ? 0 : rng_below(&m->rng, m->count);
+
+    for (size_t i = 0; i < m->count && m->gone > 0; i++) {
+        const struct member *p = &m->slots[m->order[(start + i) % m->count]];
+        if (p->state != MEMBER_DEAD || p->incarnation == 0)
+            continue;
+        if (s == NULL)
+            s = send_begin(m, MSG_GOSSIP, to->id, &to->addr);
+        if (s == NULL)
+            return;
+        gossip_make(m, MSG_DEAD, p->id, p->incarnation, &u);
+        add_update(s, &u);
+        if (s->msg.probe.update_count == MSG_UPDATES_MAX)
+            return;
     }
 }
 
@@ -314,7 +340,7 @@ static void next_round(struct membership *m, struct rumour *r)
         return;
     }
     r->own = false;
-    r->sends_left = sends_limit(m);
+    r->sends_left = sends_limit(m, &r->update);
 }
 
 /* To every member, gone ones too when it concerns them: one message with all that is due. */
@@ -353,7 +379,7 @@ static void announce_tick(struct membership *m)
     for (size_t k = 0; k < due_count; k++) {
         next_round(m, due[k]);
         if (!eager(m)) {
-            due[k]->sends_left = sends_limit(m);
+            due[k]->sends_left = sends_limit(m, &due[k]->update);
             if (mono_is_never(m->gossip_next))
                 m->gossip_next = m->now;
         }

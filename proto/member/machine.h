@@ -42,16 +42,16 @@ struct member {
 /* Evidence against one member: probes in a row that got no answer. */
 struct doubt {
     uint16_t member;
-    uint8_t probes;     /* sent, unanswered */
-    uint8_t needed;     /* for a verdict, all confirmed */
-    uint8_t suspect_at; /* probes after which the flock is told */
-    bool probing;       /* false: others probe it, we wait for their verdict */
-    bool accused;       /* we told the flock */
+    uint8_t probes; /* sent, unanswered */
+    uint8_t needed; /* for a verdict, all confirmed */
+    bool probing;   /* false: others probe it, we wait for their verdict */
+    bool accused;   /* we told the flock */
     bool relays_asked;
     bool relays_answered;
     uint8_t accuser_count;
     node_id accusers[ACCUSERS_MAX]; /* others than us */
     uint16_t interval;              /* ms between probes */
+    mono_t began;
     mono_t next;
     struct msg_update accusation; /* to tell the subject; kind 0: none */
 };
@@ -86,6 +86,8 @@ struct membership {
     bool leaving;
     uint64_t root;
     uint32_t health;
+    uint32_t gap; /* ms: the longest silence that a member survived, at gap_at */
+    mono_t gap_at;
     uint16_t sequence;
 
     struct member *slots;
@@ -163,6 +165,8 @@ void gossip_make(struct membership *m, uint8_t kind, node_id subject, uint64_t i
 void gossip_announce(struct membership *m, const struct msg_update *u);
 void gossip_withdraw(struct membership *m, node_id subject);
 void gossip_forget(struct membership *m, node_id id);
+/* Tells @to, which was away, who else is gone. */
+void gossip_tell_gone(struct membership *m, const struct member *to);
 void gossip_attach(struct membership *m, struct membership_send *s, struct member *to);
 void gossip_renew_self(struct membership *m, uint64_t incarnation, bool announce);
 /* Applies an update that @from passed on. Returns true when @from should be answered, because it

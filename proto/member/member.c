@@ -162,8 +162,10 @@ static int admit(struct membership *m, node_id id, const struct addr *addr)
             return ERR_FULL;
         p->addr = *addr;
         table_set_state(m, p, MEMBER_UNKNOWN);
-    } else if (p->addr.family == 0) {
+    } else if (!member_present(p) && addr->family != 0 && !addr_equal(&p->addr, addr)) {
         table_set_addr(m, p, addr);
+        p->due = m->now;
+        m->gone_next = mono_min(m->gone_next, m->now);
     }
     return ERR_NONE;
 }

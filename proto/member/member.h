@@ -56,7 +56,7 @@ enum membership_event_type {
     MEMBERSHIP_MESSAGE,   /* from, addr, msg: PING, ACK, PING_REQ, NACK or GOSSIP */
     MEMBERSHIP_HEARD,     /* from, addr: any other authenticated packet came from this member */
     MEMBERSHIP_ADMIT,     /* from, addr (last known, family 0 for none): a member to watch. Known
-                           * already: only fills an address that is still missing */
+                           * already and not present: takes the address, and is probed there */
     MEMBERSHIP_REVOKE,    /* from: forget it, answer it no more */
     MEMBERSHIP_ADDRESS,   /* addr: this node's own address changed; peers are told */
     MEMBERSHIP_ROOT,      /* root: put into probes from now on (record.h) */

@@ -17,6 +17,12 @@
 #define RELAYS_PER_TRY 3 /* SWIM: k */
 #define NEEDED_MIN 11
 #define NEEDED_MAX 40
+#define WAIT_PERIODS 3     /* for the verdict of others, then this node probes itself */
+#define RELAYS_AFTER 4     /* unanswered probes, and again after so many more */
+#define GAP_MAX_MS 1500    /* a member that is hardly reachable must not slow down all verdicts */
+#define GAP_LEAST_PROBES 3 /* fewer in a row are common loss */
+#define GAP_FORGET_MS 600000
+#define GAP_FACTOR_PCT 250 /* verdicts outlast two such silences in a row */
 
 bool out_has_room(const struct membership *m, size_t sends)
 {
@@ -137,10 +143,10 @@ struct doubt *doubt_begin(struct membership *m, struct member *p, bool probing)
     d->member = table_slot(m, p);
     d->probing = probing;
     d->needed = probes_needed(p->loss);
-    d->suspect_at = (uint8_t)(d->needed * 2 / 5);
+    d->began = m->now;
     d->interval = clamp(clamp(probe_rto(p) / 3, period * 12 / 100, period / 2) * stretch, 1,
                         10 * period > 60000 ? 60000 : 10 * period);
-    d->next = probing ? m->now : mono_add(m->now, 5 * (int64_t)period);
+    d->next = probing ? m->now : mono_add(m->now, WAIT_PERIODS * (int64_t)period);
     return d;
 }
 
@@ -183,8 +189,39 @@ static size_t confirmers(const struct membership *m)
     return able;
 }
 
-/* Probes before the verdict. Lifeguard: from twice the minimum, without confirmation, down to the
- * minimum with all of them, by log(C + 1) / log(K + 1). Nobody able to confirm: the minimum. */
+/* The longest silence lately that ended well, which fades. Radios fall silent for a while, which
+ * the share of lost packets does not show. */
+static uint32_t gap_now(const struct membership *m)
+{
+    int64_t age = mono_diff(m->now, m->gap_at);
+
+    return age >= GAP_FORGET_MS ? 0 : (uint32_t)(m->gap * (GAP_FORGET_MS - age) / GAP_FORGET_MS);
+}
+
+static void note_gap(struct membership *m, const struct doubt *d)
+{
+    int64_t gap = mono_diff(m->now, d->began);
+
+    if (d->probes < GAP_LEAST_PROBES)
+        return;
+    if (gap > GAP_MAX_MS)
+        gap = GAP_MAX_MS;
+    if (gap >= gap_now(m)) {
+        m->gap = (uint32_t)gap;
+        m->gap_at = m->now;
+    }
+}
+
+/* Probes before the verdict, all others confirming. */
+static unsigned probes_minimum(const struct membership *m, const struct doubt *d)
+{
+    unsigned by_gap = gap_now(m) * GAP_FACTOR_PCT / 100 / d->interval;
+
+    return by_gap > d->needed ? by_gap : d->needed;
+}
+
+/* Lifeguard: from twice the minimum, without confirmation, down to the minimum with all of them, by
+ * log(C + 1) / log(K + 1). Nobody able to confirm: the minimum. */
 static unsigned probes_goal(const struct membership *m, const struct doubt *d)
 {
     static const uint8_t share[4][4] = {/* per cent, by K and C */
@@ -192,14 +229,13 @@ static unsigned probes_goal(const struct membership *m, const struct doubt *d)
                                         {0, 100, 100, 100},
                                         {0, 63, 100, 100},
                                         {0, 50, 79, 100}};
+    unsigned minimum = probes_minimum(m, d);
     size_t k = confirmers(m);
     size_t c = d->accuser_count < 3 ? d->accuser_count : 3;
-    unsigned goal;
 
     if (m->slots[d->member].state == MEMBER_UNKNOWN)
-        return d->needed;
-    goal = 2u * d->needed - d->needed * (unsigned)share[k][c] / 100u;
-    return goal;
+        return minimum;
+    return 2u * minimum - minimum * share[k][c] / 100u;
 }
 
 static void send_probe(struct membership *m, struct doubt *d)
@@ -264,14 +300,27 @@ static void conclude(struct membership *m, struct doubt *d)
     }
 }
 
+/* Time to tell the flock: halfway to the verdict; earlier to confirm what another says, unless
+ * enough others did. */
+static bool should_accuse(const struct membership *m, const struct doubt *d)
+{
+    unsigned minimum = probes_minimum(m, d);
+    uint8_t state = m->slots[d->member].state;
+
+    if (d->accused || state == MEMBER_UNKNOWN)
+        return false;
+    if (state == MEMBER_SUSPECT)
+        return d->probes >= minimum / 4 && d->accuser_count < confirmers(m);
+    return d->probes >= minimum / 2;
+}
+
 static void doubt_tick(struct membership *m, struct doubt *d)
 {
     struct member *p = &m->slots[d->member];
     unsigned goal;
 
     d->probing = true;
-    if (d->probes == d->suspect_at && !d->accused && p->state != MEMBER_UNKNOWN &&
-        (p->state != MEMBER_SUSPECT || d->accuser_count < confirmers(m)))
+    if (should_accuse(m, d))
         accuse(m, d);
     goal = probes_goal(m, d);
     if (d->probes >= goal) {
@@ -280,7 +329,7 @@ static void doubt_tick(struct membership *m, struct doubt *d)
     }
     send_probe(m, d);
     d->probes++;
-    if (d->probes % 4 == 2)
+    if (d->probes % RELAYS_AFTER == 0)
         ask_relays(m, d);
     d->next = mono_add(m->now, d->interval);
     if (d->probes >= goal && probe_rto(p) > d->interval)
@@ -320,6 +369,7 @@ void probe_heard(struct membership *m, struct member *p, const struct addr *addr
 {
     struct doubt *d = doubt_of(m, p);
     bool mistrusted = p->state == MEMBER_SUSPECT || p->state == MEMBER_DEAD;
+    bool returns = p->state == MEMBER_UNKNOWN || p->state == MEMBER_DEAD;
 
     if (addr != NULL) {
         p->heard = m->now;
@@ -330,10 +380,14 @@ void probe_heard(struct membership *m, struct member *p, const struct addr *addr
     }
     if (d != NULL && d->probes > 0)
         sample_loss(p, lost_probes(p, d, addr != NULL));
+    if (d != NULL && addr != NULL)
+        note_gap(m, d);
     doubt_close(m, p);
     if (p->state == MEMBER_LEFT)
         return; /* its last packets may overtake its good-bye */
     if (mistrusted)
         p->flags |= FLAG_TELL;
     table_set_state(m, p, MEMBER_ALIVE);
+    if (returns && addr != NULL)
+        gossip_tell_gone(m, p);
 }

@@ -82,7 +82,7 @@ static void robin_tick(struct membership *m)
     m->robin_next = mono_add(m->now, m->config.period_ms);
     for (size_t tries = 0; tries <= m->shuffle_count; tries++) {
         struct member *p;
-        if (m->shuffle_at == m->shuffle_count)
+        if (m->shuffle_at >= m->shuffle_count)
             draw_round(m);
         if (m->shuffle_count == 0)
             return;

@@ -88,6 +88,21 @@ void delta_fill(const struct author *a, uint64_t from, struct msg *msg)
         assert(!"one record fits a datagram");
 }
 
+bool delta_head(const struct author *a, struct msg *msg)
+{
+    struct msg_delta *d = &msg->delta;
+
+    if (a->count == 0 || a->records[0]->key_len > 0)
+        return false;
+    msg->type = MSG_DELTA;
+    d->author = a->id;
+    d->from = 0;
+    d->to = 0;
+    d->count = 0;
+    add(d, a->records[0]);
+    return true;
+}
+
 void change_report(struct records *r, uint8_t type, node_id author, node_id peer,
                    const struct msg_record *record)
 {
@@ -159,14 +174,29 @@ static int introduce(struct records *r, node_id sender, const struct msg_delta *
     return ERR_NONE;
 }
 
-/* Own records of another life that are newer than this one. */
+static bool same_value(const struct record *x, const struct msg_record *m)
+{
+    return x->value_len == m->value_len &&
+           (m->value_len == 0 || memcmp(x->data + x->key_len + 1, m->value, m->value_len) == 0);
+}
+
+/* Whether @m is of another life that had this boot number too: it has a version that we gave to
+ * something else. */
+static bool of_a_twin(const struct author *a, const struct msg_record *m)
+{
+    const struct record *own = table_record(a, m->key, m->key_len);
+
+    return own != NULL && own->version == m->version && !same_value(own, m);
+}
+
+/* Own records of another life that are newer than this one, or of the same age. */
 static void apply_own(struct records *r, node_id sender, const struct msg_delta *d)
 {
     const struct msg_record *highest = NULL;
 
     for (size_t i = 0; i < d->count; i++) {
         const struct msg_record *x = &d->records[i];
-        if (x->version <= r->self->version)
+        if (x->version <= r->self->version && !of_a_twin(r->self, x))
             continue;
         if (verified(r, d->author, x))
             highest = x;
@@ -176,7 +206,7 @@ static void apply_own(struct records *r, node_id sender, const struct msg_delta 
     if (highest == NULL)
         return;
     change_report(r, RECORDS_FUTURE, d->author, sender, highest);
-    table_jump(r, highest->version);
+    table_jump(r, highest->version > r->self->version ? highest->version : r->self->version);
 }
 
 /* Takes back reports of records that are no longer held: they would point to freed memory. */
@@ -215,6 +245,9 @@ static bool apply_record(struct records *r, struct author *a, node_id sender,
     struct msg_record stored = *m;
     struct record *x;
 
+    if (old != NULL && old->version == m->version && node_id_equal(sender, a->id) &&
+        !same_value(old, m))
+        sync_job(r, sender, a->id, 0); /* it lives a second time under one boot number: show it */
     if (m->version <= a->floor || (old != NULL && old->version >= m->version))
         return true;
     if (!verified(r, a->id, m)) {
@@ -276,7 +309,9 @@ int delta_apply(struct records *r, struct author *peer, node_id sender, const st
     /* Within a life a floor is in force once all before its record is held: until then it would
      * take away records whose successors are still under way. */
     raise_floor(r, a, floor_in_force(a), sender);
-    if (peer != NULL && a->version < d->from)
+    if (a == peer && d->to > 0)
+        sync_acknowledge(r, a);
+    else if (peer != NULL && a->version < d->from)
         sync_request(r, peer, true);
     if (root != r->root) {
         if (peer != NULL)

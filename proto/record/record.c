@@ -116,7 +116,7 @@ static int take_event(struct records *r, const struct records_event *event)
     if (peer == r->self)
         return ERR_INVALID;
     if (event->type == RECORDS_GREET) {
-        sync_job(r, event->from, r->config.self, 0);
+        sync_job(r, event->from, r->config.self, HEAD_ONLY);
     } else if (event->type == RECORDS_ROOT) {
         sync_root_seen(r, peer, event->root);
     } else if (event->type == RECORDS_REVOKE) {
@@ -124,6 +124,8 @@ static int take_event(struct records *r, const struct records_event *event)
         change_report(r, RECORDS_REVOKED, event->from, NODE_NONE, NULL);
         table_revoke(r, peer);
     } else {
+        if (event->type == RECORDS_PEER_UP && !peer->up)
+            sync_job(r, event->from, r->config.self, HEAD_ONLY);
         peer->up = event->type == RECORDS_PEER_UP;
     }
     return ERR_NONE;

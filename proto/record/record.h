@@ -60,8 +60,8 @@ enum records_event_type {
     RECORDS_PEER_UP,   /* from: reachable from now on; own changes are pushed to it */
     RECORDS_PEER_DOWN, /* from */
     RECORDS_ADMIT,     /* from: its records are welcome (no head needed first); it may be a peer */
-    RECORDS_GREET,  /* from: send it our head (or all we have of ourselves, if it fits), because it
-                     * may not know us; ADMIT does so once */
+    RECORDS_GREET,  /* from: send it our head, because it may not know us; ADMIT and PEER_UP do so
+                     * by themselves */
     RECORDS_REVOKE, /* from: drop its records; what verify admits again is its own affair */
 };
 
@@ -87,10 +87,10 @@ enum records_change_type {
     RECORDS_REVOKED,  /* the author and all its records are gone */
     RECORDS_REFUSED,  /* a record of this author found no room (ERR_FULL) */
     RECORDS_FORGED,   /* verify said no to a record of this author that peer sent */
-    RECORDS_FUTURE, /* author is self: a peer holds an own signed record with a higher version than
-                     * any of this life: the store was lost or set back, or a clone runs. The table
-                     * has gone above it already; the agent raises its boot number above
-                     * (version >> 32) and reports ERR_CONFLICT */
+    RECORDS_FUTURE,   /* author is self: a peer holds an own signed record that is not of this life,
+                       * yet not older: the store was lost or set back, or a clone runs. The table has
+                       * gone above it already; the agent raises its boot number above
+                       * (version >> 32) and reports ERR_CONFLICT */
 };
 
 struct records_change {

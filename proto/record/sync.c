@@ -8,8 +8,9 @@
 #define DIGEST_NEXT_MS 20 /* between digests of one exchange */
 #define BACKOFF_MIN_MS 500
 #define BACKOFF_MAX_MS 30000
-#define REPEAT_MS 300 /* own changes are told again to peers that do not show them yet */
-#define JOB_MS 20     /* between batches of deltas */
+#define REPEAT_MS 200      /* until own changes are told again to peers that did not acknowledge, */
+#define REPEAT_MAX_MS 3500 /* then after intervals that grow by half, up to this one */
+#define JOB_MS 20          /* between batches of deltas */
 #define JOBS_PER_BATCH 4
 #define HOT_MS 100 /* between rounds of a rumour */
 #define HOT_ROUNDS 4
@@ -46,10 +47,18 @@ static uint64_t send_delta(struct records *r, node_id to, const struct author *a
     return msg->delta.to;
 }
 
+static void send_head(struct records *r, node_id to, const struct author *a)
+{
+    struct msg *msg = send_to(r, to);
+
+    if (!delta_head(a, msg))
+        r->out->send_count--;
+}
+
 /* Jobs */
 
-/* Deltas of @author from @from on shall go to @peer. A full queue forgets: the next exchange of
- * digests finds it. */
+/* Deltas of @author from @from on, or its head, shall go to @peer. A full queue forgets: the next
+ * exchange of digests finds it. */
 void sync_job(struct records *r, node_id peer, node_id author, uint64_t from)
 {
     if (r->job_count == 0)
@@ -75,7 +84,9 @@ static void jobs_tick(struct records *r)
     for (size_t n = 0; n < JOBS_PER_BATCH && done < r->job_count; n++) {
         struct job *j = &r->jobs[done];
         const struct author *a = table_author(r, j->author);
-        if (a != NULL)
+        if (a != NULL && j->from == HEAD_ONLY)
+            send_head(r, j->peer, a);
+        else if (a != NULL)
             j->from = send_delta(r, j->peer, a, j->from);
         if (a == NULL || j->from >= a->version)
             done++;
@@ -197,6 +208,7 @@ void sync_digest(struct records *r, struct author *peer, const struct msg_digest
     size_t at = table_lower_bound(r, d->first);
     size_t i = 0;
     bool behind = false;
+    bool acknowledges = !d->reply && node_id_equal(d->first, d->last);
 
     if (d->reply && own != NULL && node_id_none(own->next)) {
         mark_synced(r, peer); /* its exchange serves ours too */
@@ -214,7 +226,9 @@ void sync_digest(struct records *r, struct author *peer, const struct msg_digest
             behind = behind || theirs->version > 0;
             i++;
         } else {
-            if (a->version > theirs->version)
+            if (a == r->self)
+                peer->acked = theirs->version;
+            if (a->version > theirs->version && !(acknowledges && a == r->self))
                 sync_job(r, peer->id, a->id, theirs->version);
             behind = behind || theirs->version > a->version;
             at++;
@@ -310,30 +324,47 @@ static void push_all(struct records *r, size_t peers)
     }
 }
 
+static void repeat_tick(struct records *r)
+{
+    bool missing = false;
+
+    if (!mono_reached(r->now, r->repeat_at))
+        return;
+    for (size_t i = 0; i < r->count && eager(r); i++) {
+        const struct author *peer = r->authors[i];
+        if (!peer->up || peer->acked >= r->self->version)
+            continue;
+        sync_job(r, peer->id, r->config.self, peer->acked);
+        missing = true;
+    }
+    r->repeat_ms += r->repeat_ms / 2;
+    r->repeat_at =
+        missing && r->repeat_ms <= REPEAT_MAX_MS ? mono_add(r->now, r->repeat_ms) : MONO_NEVER;
+}
+
 static void push_tick(struct records *r)
 {
     size_t peers = 0;
 
-    if (r->pushed < r->self->version) {
-        if (mono_is_never(r->repeat_at)) {
-            r->repeat_at = mono_add(r->now, REPEAT_MS);
-            r->repeat_from = r->pushed;
-        }
-        for (size_t i = 0; i < r->count; i++)
-            peers += r->authors[i]->up;
-        if (eager(r)) {
-            push_all(r, peers);
-        } else {
-            sync_hot(r, r->config.self, r->pushed);
-            r->pushed = r->self->version;
-        }
-    }
-    if (!mono_reached(r->now, r->repeat_at))
+    if (r->pushed == r->self->version)
         return;
-    for (size_t i = 0; i < r->count && eager(r); i++)
-        if (r->authors[i]->up && r->authors[i]->seen_root != r->root)
-            sync_job(r, r->authors[i]->id, r->config.self, r->repeat_from);
-    r->repeat_at = MONO_NEVER;
+    if (!eager(r)) {
+        sync_hot(r, r->config.self, r->pushed);
+        r->pushed = r->self->version;
+        return;
+    }
+    for (size_t i = 0; i < r->count; i++)
+        peers += r->authors[i]->up;
+    push_all(r, peers);
+    r->repeat_ms = REPEAT_MS;
+    r->repeat_at = mono_add(r->now, REPEAT_MS);
+}
+
+/* A digest of one author tells it what we hold of its records. */
+void sync_acknowledge(struct records *r, const struct author *author)
+{
+    if (eager(r) && sync_room(r, 1))
+        send_digest(r, author->id, author->id, author->id, false);
 }
 
 void sync_forget(struct records *r, node_id id)
@@ -355,6 +386,7 @@ void sync_forget(struct records *r, node_id id)
 void sync_tick(struct records *r)
 {
     push_tick(r);
+    repeat_tick(r);
     syncs_tick(r);
     jobs_tick(r);
     hot_tick(r);

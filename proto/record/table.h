@@ -7,7 +7,8 @@
 
 #define SYNCS_MAX 8  /* exchanges of digests that are due or under way */
 #define JOBS_MAX 128 /* deltas waiting to be sent */
-#define HOT_MAX 32   /* changes being passed on as rumours */
+#define HEAD_ONLY UINT64_MAX
+#define HOT_MAX 32 /* changes being passed on as rumours */
 
 struct record {
     uint64_t version;
@@ -31,6 +32,7 @@ struct author {
 
     /* the author as our peer */
     bool up;
+    uint64_t acked; /* up to which it holds our records, as it last said */
     uint16_t backoff_ms;
     mono_t synced;        /* when digests were last exchanged with it */
     uint64_t synced_root; /* both roots at that time, mixed */
@@ -48,7 +50,7 @@ struct sync {
 struct job {
     node_id peer;
     node_id author;
-    uint64_t from;
+    uint64_t from; /* or HEAD_ONLY */
 };
 
 struct hot {
@@ -67,9 +69,9 @@ struct records {
     struct author *self;
     uint64_t root;
 
-    uint64_t pushed;      /* own version up to which peers were told */
-    uint64_t repeat_from; /* own changes from here on are told once more */
-    mono_t repeat_at;
+    uint64_t pushed;   /* own version up to which peers were told */
+    mono_t repeat_at;  /* peers that have not acknowledged are told again */
+    int64_t repeat_ms; /* after which interval */
     struct sync syncs[SYNCS_MAX];
     struct job jobs[JOBS_MAX]; /* a queue */
     size_t job_count;
@@ -96,6 +98,8 @@ void table_compact(struct records *r);
 void table_jump(struct records *r, uint64_t version);
 
 /* delta.c */
+/* A delta of no range that carries the head alone; false when there is none. */
+bool delta_head(const struct author *a, struct msg *msg);
 void delta_fill(const struct author *a, uint64_t from, struct msg *msg);
 int delta_apply(struct records *r, struct author *peer, node_id sender, const struct msg_delta *d);
 void change_report(struct records *r, uint8_t type, node_id author, node_id peer,
@@ -108,6 +112,7 @@ void sync_root_seen(struct records *r, struct author *peer, uint64_t root);
 void sync_digest(struct records *r, struct author *peer, const struct msg_digest *d);
 void sync_job(struct records *r, node_id peer, node_id author, uint64_t from);
 void sync_hot(struct records *r, node_id author, uint64_t from);
+void sync_acknowledge(struct records *r, const struct author *author);
 void sync_forget(struct records *r, node_id id);
 void sync_tick(struct records *r);
 mono_t sync_deadline(const struct records *r);

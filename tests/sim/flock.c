@@ -386,6 +386,7 @@ void flock_restart(struct flock *f, size_t node, bool lost)
     if (simnet_up(f->net, node))
         return;
     f->nodes[node].boot = lost ? 1 : f->nodes[node].boot + 1;
+    f->nodes[node].lost = lost;
     simnet_start(f->net, node);
     start_node(f, node);
 }
@@ -533,8 +534,11 @@ void flock_explain(const struct flock *f)
         for (size_t k = 0; k < f->count; k++) {
             bool up = simnet_up(f->net, k) && !revoked_at(f, i, k);
             if (k != i && !f->nodes[i].revoked && up != flock_sees(f, i, k, MEMBER_ALIVE)) {
-                printf("  node %zu sees node %zu (%s) %s\n", i, k, up ? "up" : "gone",
-                       member_state_name(opinion(f, i, k)->state));
+                printf("  node %zu sees node %zu (%s) %s since %" PRId64 " ms, gone since %" PRId64
+                       " ms\n",
+                       i, k, up ? "up" : "gone", member_state_name(opinion(f, i, k)->state),
+                       mono_diff(opinion(f, i, k)->since, SIMNET_START),
+                       mono_diff(f->nodes[k].crashed, SIMNET_START));
                 return;
             }
             if (up && !f->nodes[i].revoked && !holds_truth(f, i, k)) {
@@ -544,5 +548,7 @@ void flock_explain(const struct flock *f)
                 return;
             }
         }
+        printf("  node %zu (boot %" PRIu32 ") has root %016" PRIx64 "\n", i, f->nodes[i].boot,
+               records_root(f->nodes[i].records));
     }
 }

@@ -42,6 +42,7 @@ struct flock_node {
     uint32_t boot;
     uint32_t moves;
     bool revoked;
+    bool lost; /* its boot number is one that it had before */
     mono_t started;
     mono_t crashed; /* MONO_NEVER while up */
     struct membership *members;

@@ -194,10 +194,10 @@ static void report_update(uint64_t seed)
     free(s);
 }
 
-int report_run(uint64_t seed, double hours)
+int report_run(uint64_t seed, double hours, uint32_t ring_max)
 {
-    report_detection(seed, 0);
-    report_false(seed, 0, hours);
+    report_detection(seed, ring_max);
+    report_false(seed, ring_max, hours);
     report_update(seed);
     return 0;
 }

@@ -4,7 +4,8 @@
 
 #include <stdint.h>
 
-/* Prints the tables; @hours of node time per entry of the table of false alarms. Returns 0. */
-int report_run(uint64_t seed, double hours);
+/* Prints the tables; @hours of node time per entry of the table of false alarms; @ring_max as in
+ * membership_config. Returns 0. */
+int report_run(uint64_t seed, double hours, uint32_t ring_max);
 
 #endif

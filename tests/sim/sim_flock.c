@@ -1,4 +1,5 @@
-/* Membership and records under faults: sim_flock [--seeds A-B] [--report [--hours H]] [--verbose]
+/* Membership and records under faults: sim_flock [--seeds A-B] [--report [--hours H] [--ring
+ * NODES]] [--verbose]
  *
  * One seed is one run: a flock of 2 to 50 nodes lives through two minutes of loss, delays,
  * duplicates, bursts, cuts, partitions, crashes, restarts (some with the store lost), pauses,
@@ -119,13 +120,14 @@ static void script(struct flock *f, uint64_t tag, void *ctx)
     simnet_script(f->net, mono_add(now, rng_range(rng, 1, 600)), tag);
 }
 
-/* The network heals; who crashed comes back, save some. */
+/* The network heals; who crashed comes back, save some. Who lives under an old boot number always
+ * does: only the author can tell its two lives apart. */
 static void heal(struct flock *f, struct rng *rng)
 {
     simnet_heal(f->net);
     simnet_set_delay(f->net, SIMNET_WIFI);
     for (size_t i = 0; i < f->count; i++)
-        if (!f->nodes[i].revoked && rng_below(rng, 4) != 0)
+        if (!f->nodes[i].revoked && (f->nodes[i].lost || rng_below(rng, 4) != 0))
             flock_restart(f, i, false);
 }
 
@@ -167,7 +169,8 @@ static bool run_seed(uint64_t seed, bool verbose)
 
 static int usage(void)
 {
-    fprintf(stderr, "usage: sim_flock [--seeds A-B] [--verbose] [--report [--hours H]]\n");
+    fprintf(stderr,
+            "usage: sim_flock [--seeds A-B] [--verbose] [--report [--hours H] [--ring NODES]]\n");
     return 2;
 }
 
@@ -176,6 +179,7 @@ int main(int argc, char **argv)
     uint64_t first = 1;
     uint64_t last = 100;
     double hours = 20;
+    uint32_t ring_max = 0;
     bool verbose = false;
     bool report = false;
     unsigned failed = 0;
@@ -187,6 +191,8 @@ int main(int argc, char **argv)
             report = true;
         else if (strcmp(argv[i], "--hours") == 0 && i + 1 < argc)
             hours = strtod(argv[++i], NULL);
+        else if (strcmp(argv[i], "--ring") == 0 && i + 1 < argc)
+            ring_max = (uint32_t)strtoul(argv[++i], NULL, 10);
         else if (strcmp(argv[i], "--seeds") == 0 && i + 1 < argc &&
                  sscanf(argv[++i], "%" SCNu64 "-%" SCNu64, &first, &last) == 2)
             continue;
@@ -194,7 +200,7 @@ int main(int argc, char **argv)
             return usage();
     }
     if (report)
-        return report_run(first, hours);
+        return report_run(first, hours, ring_max);
     for (uint64_t seed = first; seed <= last; seed++)
         failed += !run_seed(seed, verbose);
     printf("%" PRIu64 " seeds, %u failed\n", last - first + 1, failed);
