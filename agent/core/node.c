@@ -141,7 +141,7 @@ static void dispatch(struct node *node, const struct node_event *event)
         break;
     case NODE_LEAVE:
         node->left = true;
-        node_vip_drain(node, true);
+        node_vip_leave(node);
         node_peers_leave(node);
         break;
     }

@@ -92,7 +92,7 @@ struct node {
     struct voter_set adopted;
     bool voters_storing; /* EFFECT_VOTERS is under way, or failed and waits for voters_retry */
     mono_t voters_retry;
-    uint64_t root;       /* of the records, as the probes carry it */
+    uint64_t root; /* of the records, as the probes carry it */
     struct membership_out members_out;
     struct records_out records_out;
     struct leases_out leases_out;
@@ -200,6 +200,7 @@ void node_vip_voters_seen(struct node *node); /* a "voters" or "adopted" record 
 void node_vip_voters_stored(struct node *node, const struct voters_state *stored);
 void node_vip_ranks(struct node *node); /* after members or the desired state changed */
 void node_vip_drain(struct node *node, bool on);
+void node_vip_leave(struct node *node);
 void node_vip_want_singleton(struct node *node, uint64_t lease, uint32_t rank);
 void node_vip_unwant(struct node *node, uint64_t lease);
 void node_vip_settle(struct node *node); /* singletons whose processes have ended are closed */

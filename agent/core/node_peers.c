@@ -94,7 +94,8 @@ bool node_peer_usable(struct node *node, struct peer *peer)
         return true;
     }
     at = mono_add(peer->since, (int64_t)hold_down_s * 1000);
-    if (peer->state == MEMBER_LEFT || mono_reached(node->now, at)) {
+    /* Who has left gets the same time: an agent that is restarted in order keeps its workloads. */
+    if (mono_reached(node->now, at)) {
         peer->was_gone = true;
         return false;
     }

@@ -324,6 +324,14 @@ void node_vip_ranks(struct node *node)
     free(nodes);
 }
 
+/* Gives the leases away; the workloads stay where they are (an agent that is being restarted). */
+void node_vip_leave(struct node *node)
+{
+    struct leases_event step = {.type = LEASES_DRAIN, .on = true};
+
+    run_leases(node, &step);
+}
+
 void node_vip_drain(struct node *node, bool on)
 {
     struct leases_event step = {.type = LEASES_DRAIN, .on = on};
@@ -526,7 +534,8 @@ void node_vip_tick(struct node *node)
         node->voters_storing = false;
         node_vip_voters_seen(node);
     }
-    if (!node->voters_storing && node->config.coordinator && mono_reached(node->now, voters_deadline(&node->voters)))
+    if (!node->voters_storing && node->config.coordinator &&
+        mono_reached(node->now, voters_deadline(&node->voters)))
         node_vip_voters_seen(node);
 }
 

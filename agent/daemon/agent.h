@@ -118,6 +118,8 @@ struct agent {
 int agent_run(struct config *config);
 /* Ends the agent in order; the workloads live on. */
 void agent_stop(struct agent *agent, int exit_status);
+/* As agent_stop, but without a good-bye: leases are kept, for the next life to resume. */
+void agent_end(struct agent *agent, int exit_status);
 
 /* agent_flock.c */
 int agent_enter(struct agent *agent, struct err *err); /* keys are complete: make the node */

@@ -334,6 +334,15 @@ void agent_stop(struct agent *agent, int exit_status)
     uv_timer_start(&agent->leave_timer, on_left, agent->node != NULL ? LEAVE_MS : 0, 0);
 }
 
+void agent_end(struct agent *agent, int exit_status)
+{
+    if (agent->stopping)
+        return;
+    agent->exit_status = exit_status;
+    agent->stopping = true;
+    uv_timer_start(&agent->leave_timer, on_left, 0, 0);
+}
+
 static void on_signal(uv_signal_t *handle, int number)
 {
     (void)number;

@@ -8,6 +8,17 @@
 
 #define BATCH_DELAY_MS 2000 /* events are written together: flash wears out by the page */
 
+/* A damaged store is set aside and rebuilt where that is done anyway: at the start. The leases go
+ * on and the workloads do not notice. */
+static void check_damage(struct agent *agent, int rc)
+{
+    if (rc != ERR_CORRUPT || agent->stopping)
+        return;
+    agent_report(agent, EFFECT_ERROR, "store",
+                 "the store is damaged: agentd ends, to be started anew with a rebuilt one");
+    agent_end(agent, 1);
+}
+
 /* ---- peers, voters, boot numbers ---- */
 
 enum write_kind { WRITE_PEER, WRITE_VOTERS, WRITE_BOOT };
@@ -52,6 +63,7 @@ static void write_done(struct worker_job *job)
         memset(&event.voters, 0, sizeof event.voters);
     if (write->kind == WRITE_VOTERS)
         agent_feed(write->agent, &event);
+    check_damage(write->agent, write->rc);
     free(write);
 }
 
@@ -141,6 +153,7 @@ static void batch_done(struct worker_job *job)
     /* To report it as an event would try to store that too. */
     if (batch->rc != ERR_NONE)
         fprintf(stderr, "error   store: events are not kept: %s\n", batch->err.text);
+    check_damage(batch->agent, batch->rc);
     free(batch);
 }
 
