@@ -25,7 +25,7 @@ static void put_commit(struct html *html, const char *commit)
         html_raw(html, "none");
         return;
     }
-    snprintf(text, sizeof text, "%s", commit);
+    snprintf(text, sizeof text, "%.*s", COMMIT_SHORT, commit);
     html_put(html, "<code title=\"%s\">%s</code>", commit, text);
 }
 
