@@ -61,18 +61,29 @@ void agent_load_events(struct agent *agent, const struct store_event *events, si
 
 /* ---- effects ---- */
 
-static void persist(struct agent *agent, bool *failed)
+/* False: what the node has promised is not on record, so nothing of a lease may go on. */
+static bool persist(struct agent *agent)
 {
-    struct node_event event = {.type = NODE_PERSIST_FAILED};
     struct node_saved saved;
     struct err err;
 
     node_export(agent->node, os_clock_now(), &saved);
     if (os_saved_write(agent->saved, &saved, &err) == ERR_NONE)
-        return;
+        return true;
     agent_report(agent, EFFECT_ERROR, "lease", "%s. No lease is taken or granted meanwhile",
                  err.text);
-    *failed = true;
+    return false;
+}
+
+/* The answer to a FENCE_OPEN that was left out. */
+static void refuse_open(struct agent *agent, const struct effect_fence *fence)
+{
+    struct node_event event = {.type = NODE_FENCE};
+
+    event.fence.lease = fence->lease;
+    event.fence.number = fence->number;
+    event.fence.failed = true;
+    event.fence.reason = "the lease could not be recorded";
     agent_feed(agent, &event);
 }
 
@@ -170,13 +181,16 @@ static void carry_out(struct agent *agent, const struct effect *effect)
 
 static void execute(struct agent *agent, const struct node_out *out)
 {
-    bool persist_failed = false;
+    bool recorded = true;
 
     for (size_t i = 0; i < out->count; i++) {
-        if (out->effects[i].type == EFFECT_LEASE_PERSIST && !persist_failed)
-            persist(agent, &persist_failed);
-        else if (!persist_failed || !is_lease(&out->effects[i]))
-            carry_out(agent, &out->effects[i]);
+        const struct effect *effect = &out->effects[i];
+        if (effect->type == EFFECT_LEASE_PERSIST)
+            recorded = recorded && persist(agent);
+        else if (recorded || !is_lease(effect))
+            carry_out(agent, effect);
+        else if (effect->type == EFFECT_FENCE_OPEN)
+            refuse_open(agent, &effect->fence);
     }
 }
 
