@@ -21,9 +21,9 @@ enum effect_severity { EFFECT_INFO, EFFECT_WARNING, EFFECT_ERROR };
 
 enum effect_type {
     EFFECT_SEND,          /* send: a datagram to a peer */
-    EFFECT_LEASE_PERSIST, /* write node_lease_export to the runtime folder, now; if that fails,
-                           * leave out the rest of the step's EFFECT_FENCE_OPEN and lease messages
-                           */
+    EFFECT_LEASE_PERSIST, /* write node_export to the runtime folder, before any other effect of the
+                           * step. If that fails it stays due, with every later step: until it
+                           * succeeds, what rests on leases is left out (node_rests_on_leases) */
     EFFECT_VOTERS,        /* voters: make it durable, then NODE_VOTERS */
     EFFECT_GATEWAY,       /* ask the gateway by ARP; its answer comes back as NODE_GATEWAY */
     EFFECT_FENCE_OPEN,    /* fence: let the address answer until the lease ends */

@@ -112,9 +112,6 @@ static void dispatch(struct node *node, const struct node_event *event)
     case NODE_VOTERS:
         node_vip_voters_stored(node, &event->voters);
         break;
-    case NODE_PERSIST_FAILED:
-        node_vip_persist_failed(node);
-        break;
     case NODE_GATEWAY:
         node_vip_gateway(node, event->gateway.sent);
         break;

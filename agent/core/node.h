@@ -62,25 +62,24 @@ struct node_config {
 };
 
 enum node_event_type {
-    NODE_TIMER,          /* node_deadline has come */
-    NODE_MESSAGE,        /* message: authenticated and decoded */
-    NODE_HEARD,          /* message.from: authenticated traffic that is no message */
-    NODE_ADMIT,          /* peer: admitted by join, or known from the store */
-    NODE_REVOKE,         /* peer.id */
-    NODE_ADDRESS,        /* address: own gossip address has changed */
-    NODE_DESIRED,        /* desired: a new commit was stored; the node takes ownership */
-    NODE_COMMIT,         /* commit: what became of a commit that is not applied */
-    NODE_VOTERS,         /* voters: EFFECT_VOTERS is on the disk; number 0: it failed */
-    NODE_PERSIST_FAILED, /* EFFECT_LEASE_PERSIST failed; what followed it was left out */
-    NODE_GATEWAY,        /* gateway: it answered the request that was sent at gateway.sent */
-    NODE_FENCE,          /* fence: result of EFFECT_FENCE_OPEN or _CLOSE */
-    NODE_CONFLICT,       /* conflict: a foreign host answers for a virtual address */
-    NODE_FOUND,          /* instance: a living shim was found at start */
-    NODE_STARTED,        /* instance: pid and ports */
-    NODE_EXITED,         /* instance: exit; SUPERVISE_EXIT_FAILED: it could not be started */
-    NODE_PROBE,          /* probe */
-    NODE_DRAIN, /* drain: give leases away, take no work (true), or take part again (false) */
-    NODE_LEAVE, /* goodbye: releases leases, tells the peers */
+    NODE_TIMER,    /* node_deadline has come */
+    NODE_MESSAGE,  /* message: authenticated and decoded */
+    NODE_HEARD,    /* message.from: authenticated traffic that is no message */
+    NODE_ADMIT,    /* peer: admitted by join, or known from the store */
+    NODE_REVOKE,   /* peer.id */
+    NODE_ADDRESS,  /* address: own gossip address has changed */
+    NODE_DESIRED,  /* desired: a new commit was stored; the node takes ownership */
+    NODE_COMMIT,   /* commit: what became of a commit that is not applied */
+    NODE_VOTERS,   /* voters: EFFECT_VOTERS is on the disk; number 0: it failed */
+    NODE_GATEWAY,  /* gateway: it answered the request that was sent at gateway.sent */
+    NODE_FENCE,    /* fence: result of EFFECT_FENCE_OPEN or _CLOSE */
+    NODE_CONFLICT, /* conflict: a foreign host answers for a virtual address */
+    NODE_FOUND,    /* instance: a living shim was found at start */
+    NODE_STARTED,  /* instance: pid and ports */
+    NODE_EXITED,   /* instance: exit; SUPERVISE_EXIT_FAILED: it could not be started */
+    NODE_PROBE,    /* probe */
+    NODE_DRAIN,    /* drain: give leases away, take no work (true), or take part again (false) */
+    NODE_LEAVE,    /* goodbye: releases leases, tells the peers */
 };
 
 struct node_event_message {
@@ -187,6 +186,13 @@ mono_t node_deadline(const struct node *node);
 
 /* Fills @saved for EFFECT_LEASE_PERSIST. */
 void node_export(const struct node *node, mono_t now, struct node_saved *saved);
+
+/* Whether @effect rests on what EFFECT_LEASE_PERSIST writes, so that it is left out as long as that
+ * could not be written. */
+bool node_rests_on_leases(const struct effect *effect);
+
+/* The event that answers @effect, which was left out; false: it needs none. Borrows @effect. */
+bool node_refuse(const struct effect *effect, struct node_event *event);
 
 /* Allocates a snapshot (status_free). Its strings borrow the node until the next step. ERR_NOMEM.
  */

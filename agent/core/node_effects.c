@@ -133,3 +133,46 @@ void node_event(struct node *node, enum effect_severity severity, const char *su
     if (!node->no_memory)
         node_effect(node, EFFECT_EVENT)->event = event;
 }
+
+/* ---- effects that are left out ---- */
+
+bool node_rests_on_leases(const struct effect *effect)
+{
+    switch (effect->type) {
+    case EFFECT_SEND:
+        return effect->send->msg.type == MSG_LEASE_REQUEST ||
+               effect->send->msg.type == MSG_LEASE_REPLY ||
+               effect->send->msg.type == MSG_LEASE_RELEASE ||
+               effect->send->msg.type == MSG_LEASE_TRANSFER;
+    case EFFECT_START:
+        return !mono_is_never(effect->start.lease_until);
+    case EFFECT_GATEWAY:
+    case EFFECT_FENCE_OPEN:
+    case EFFECT_EXTEND:
+        return true;
+    default:
+        return false;
+    }
+}
+
+bool node_refuse(const struct effect *effect, struct node_event *event)
+{
+    static const char reason[] = "the lease could not be recorded";
+
+    if (effect->type == EFFECT_FENCE_OPEN) {
+        *event = (struct node_event){.type = NODE_FENCE};
+        event->fence.lease = effect->fence.lease;
+        event->fence.number = effect->fence.number;
+        event->fence.failed = true;
+        event->fence.reason = reason;
+        return true;
+    }
+    if (effect->type == EFFECT_START) {
+        *event = (struct node_event){.type = NODE_EXITED};
+        event->instance.instance = effect->start.instance;
+        event->instance.exit.kind = SUPERVISE_EXIT_FAILED;
+        event->instance.reason = reason;
+        return true;
+    }
+    return false;
+}

@@ -205,7 +205,6 @@ void node_vip_want_singleton(struct node *node, uint64_t lease, uint32_t rank);
 void node_vip_unwant(struct node *node, uint64_t lease);
 void node_vip_settle(struct node *node); /* singletons whose processes have ended are closed */
 void node_vip_tick(struct node *node);
-void node_vip_persist_failed(struct node *node);
 mono_t node_vip_deadline(const struct node *node);
 void node_vip_free(struct node *node);
 

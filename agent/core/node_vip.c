@@ -539,17 +539,6 @@ void node_vip_tick(struct node *node)
         node_vip_voters_seen(node);
 }
 
-void node_vip_persist_failed(struct node *node)
-{
-    for (size_t i = 0; i < node->vip_count; i++) {
-        struct leases_event failed = {.type = LEASES_OPEN_FAILED, .lease = node->vips[i].lease};
-        struct lease_view view;
-        if (leases_get(node->leases, node->now, node->vips[i].lease, &view) &&
-            view.state == LEASE_HELD)
-            run_leases(node, &failed);
-    }
-}
-
 mono_t node_vip_deadline(const struct node *node)
 {
     mono_t next = leases_deadline(node->leases);

@@ -95,6 +95,7 @@ struct agent {
     struct queued_event *queue_first, *queue_last;
     bool draining;
     struct os_saved *saved; /* the file of EFFECT_LEASE_PERSIST */
+    bool persist_due;       /* it could not be written yet */
 
     struct agent_event events[AGENT_EVENTS_MAX];
     uint64_t event_count;

@@ -61,30 +61,24 @@ void agent_load_events(struct agent *agent, const struct store_event *events, si
 
 /* ---- effects ---- */
 
-/* False: what the node has promised is not on record, so nothing of a lease may go on. */
-static bool persist(struct agent *agent)
+/* What the node has promised goes on record before anything else of the step. A write that failed
+ * stays due with every later step: until it succeeds nothing of a lease may go on. */
+static void persist(struct agent *agent, const struct node_out *out)
 {
+    bool failing = agent->persist_due;
     struct node_saved saved;
     struct err err;
 
+    for (size_t i = 0; i < out->count; i++)
+        agent->persist_due |= out->effects[i].type == EFFECT_LEASE_PERSIST;
+    if (!agent->persist_due)
+        return;
     node_export(agent->node, os_clock_now(), &saved);
     if (os_saved_write(agent->saved, &saved, &err) == ERR_NONE)
-        return true;
-    agent_report(agent, EFFECT_ERROR, "lease", "%s. No lease is taken or granted meanwhile",
-                 err.text);
-    return false;
-}
-
-/* The answer to a FENCE_OPEN that was left out. */
-static void refuse_open(struct agent *agent, const struct effect_fence *fence)
-{
-    struct node_event event = {.type = NODE_FENCE};
-
-    event.fence.lease = fence->lease;
-    event.fence.number = fence->number;
-    event.fence.failed = true;
-    event.fence.reason = "the lease could not be recorded";
-    agent_feed(agent, &event);
+        agent->persist_due = false;
+    else if (!failing)
+        agent_report(agent, EFFECT_ERROR, "lease", "%s. No lease is taken or granted meanwhile",
+                     err.text);
 }
 
 static void keep_peer(struct agent *agent, const struct effect_peer *peer)
@@ -116,14 +110,6 @@ static void tell_members(struct agent *agent)
     uv_vip_members(agent->vip, addresses, count);
 }
 
-static bool is_lease(const struct effect *effect)
-{
-    uint8_t type = effect->type == EFFECT_SEND ? effect->send->msg.type : 0;
-
-    return effect->type == EFFECT_FENCE_OPEN || type == MSG_LEASE_REQUEST ||
-           type == MSG_LEASE_REPLY || type == MSG_LEASE_RELEASE || type == MSG_LEASE_TRANSFER;
-}
-
 static void carry_out(struct agent *agent, const struct effect *effect)
 {
     switch (effect->type) {
@@ -131,7 +117,7 @@ static void carry_out(struct agent *agent, const struct effect *effect)
         agent_net_send(agent, effect->send);
         break;
     case EFFECT_LEASE_PERSIST:
-        break; /* execute() */
+        break; /* persist() */
     case EFFECT_VOTERS:
         agent_store_voters(agent, &effect->voters);
         break;
@@ -181,16 +167,13 @@ static void carry_out(struct agent *agent, const struct effect *effect)
 
 static void execute(struct agent *agent, const struct node_out *out)
 {
-    bool recorded = true;
-
+    persist(agent, out);
     for (size_t i = 0; i < out->count; i++) {
-        const struct effect *effect = &out->effects[i];
-        if (effect->type == EFFECT_LEASE_PERSIST)
-            recorded = recorded && persist(agent);
-        else if (recorded || !is_lease(effect))
-            carry_out(agent, effect);
-        else if (effect->type == EFFECT_FENCE_OPEN)
-            refuse_open(agent, &effect->fence);
+        struct node_event refusal;
+        if (!agent->persist_due || !node_rests_on_leases(&out->effects[i]))
+            carry_out(agent, &out->effects[i]);
+        else if (node_refuse(&out->effects[i], &refusal))
+            agent_feed(agent, &refusal);
     }
 }
 
