@@ -1,0 +1,125 @@
+/* Whole nodes on a virtual clock: the very machine that agentd runs (agent/core/node.h), an
+ * executor that carries out its effects on models (network, kernel, shims, Git, store, gateway),
+ * and the invariants. One seed is one run.
+ *
+ * A machine is what survives its agent: fences that the kernel ends by itself, workloads under
+ * their shims, what was written to tmpfs and to the store, the Git repository. An agent may be
+ * killed, stopped between a decision and its effect, and started again; a machine may lose power.
+ */
+#ifndef COVEY_TESTS_CLUSTER_H
+#define COVEY_TESTS_CLUSTER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "agent/desired/desired.h"
+#include "proto/base/rng.h"
+#include "tests/lib/simnet.h"
+
+#define CLUSTER_NODES_MAX 100
+#define CLUSTER_NEVER INT64_MAX
+#define CLUSTER_TEXT_MAX 320
+
+struct cluster_options {
+    size_t nodes;
+    uint64_t seed;
+    double loss;    /* of every datagram, also when nothing else is wrong */
+    bool strangers; /* only node 0 is admitted at first; cluster_admit takes in the others */
+    bool trace;
+};
+
+/* What may go wrong by chance, besides the network. */
+struct cluster_chances {
+    double pause;       /* of a step: the agent stops before one of its effects, up to 9 s */
+    double start_fails; /* of a start of a workload */
+    double job_fails;   /* of a cron job's run */
+    double fetch_fails; /* of a transfer of commits */
+    double store_fails; /* of a write of a voter set */
+};
+
+/* What a commit says; the rest is the same in all of them. */
+struct cluster_spec {
+    unsigned revision;   /* part of rest-api's environment: a new one replaces its processes */
+    unsigned replicas;   /* of rest-api */
+    unsigned web;        /* replicas of web, which refers to rest-api */
+    bool web_depends;    /* and waits for it */
+    bool metrics;        /* there is a workload without probes, on nodes of zone a */
+    bool probed;         /* rest-api has probes */
+    bool ledger;         /* there is a singleton */
+    bool strict_vip;     /* there is a second address, of mode strict */
+    const char *cron;    /* schedule of a job; NULL: none */
+    const char *overlap; /* its concurrencyPolicy */
+    unsigned hold_down_s;
+};
+
+struct cluster;
+
+struct cluster *cluster_create(const struct cluster_options *options);
+void cluster_destroy(struct cluster *c);
+
+/* Runs for @ms of virtual time. False when an invariant is broken (cluster_broken says which). */
+bool cluster_run(struct cluster *c, int64_t ms);
+const char *cluster_broken(const struct cluster *c); /* "" for nothing */
+void cluster_break(struct cluster *c, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+int64_t cluster_now(const struct cluster *c); /* milliseconds since the beginning */
+struct rng *cluster_rng(struct cluster *c);
+size_t cluster_count(const struct cluster *c);
+
+/* The network. The gateway is node cluster_count(). */
+struct simnet *cluster_net(struct cluster *c);
+void cluster_cut(struct cluster *c, size_t from, size_t to, bool cut);
+/* Nodes on different sides (bits of @sides) do not hear each other; a side hears the gateway if its
+ * bit of @gateway (1: side 0, 2: side 1) is set. */
+void cluster_partition(struct cluster *c, uint64_t sides, unsigned gateway);
+void cluster_heal(struct cluster *c); /* the network as at the beginning, chances zero */
+void cluster_set_chances(struct cluster *c, const struct cluster_chances *chances);
+
+/* Agents and machines; CLUSTER_NEVER: until cluster_start. */
+void cluster_kill(struct cluster *c, size_t node, int64_t restart_ms);
+void cluster_power_cut(struct cluster *c, size_t node, int64_t off_ms);
+void cluster_start(struct cluster *c, size_t node);            /* now, if no agent runs */
+void cluster_stop(struct cluster *c, size_t node, int64_t ms); /* SIGSTOP, then SIGCONT */
+void cluster_move(struct cluster *c, size_t node);             /* it gets another address */
+void cluster_persist_fails(struct cluster *c, size_t node, bool fails);
+bool cluster_running(const struct cluster *c, size_t node);
+
+/* What people do. */
+void cluster_admit(struct cluster *c, size_t node); /* join by a token of node 0 */
+void cluster_drain(struct cluster *c, size_t node, bool on);
+void cluster_leave(struct cluster *c, size_t node); /* good-bye; the agent ends 500 ms later */
+void cluster_push(struct cluster *c, size_t node, const struct cluster_spec *spec);
+/* As cluster_push, but on top of what that node has alone: histories may diverge. */
+void cluster_push_own(struct cluster *c, size_t node, const struct cluster_spec *spec);
+void cluster_push_merge(struct cluster *c, size_t node, const struct cluster_spec *spec);
+
+/* Workloads. */
+void cluster_crash_process(struct cluster *c, size_t node); /* a random one ends */
+void cluster_sicken_process(struct cluster *c, size_t node);
+uint64_t cluster_starts(const struct cluster *c); /* processes started so far, cron jobs not */
+uint64_t cluster_jobs(const struct cluster *c);   /* cron jobs that ended well */
+
+/* cluster_check.c. What the world looks like, by its kernels and processes. */
+int cluster_vip_owner(const struct cluster *c, size_t vip); /* -1 nobody; address pool first + n */
+unsigned cluster_ready(const struct cluster *c, const char *workload); /* ready processes */
+bool cluster_applied(const struct cluster *c); /* the newest commit, by every running node */
+bool cluster_diverged(const struct cluster *c, size_t node); /* shown by that node's own record */
+/* Everything is as the newest commit wants it, and all running nodes agree on it. Else @why. */
+bool cluster_converged(struct cluster *c, char *why, size_t size);
+/* Runs until cluster_converged has held for 3 s; breaks the cluster if that takes over @limit_ms.
+ */
+bool cluster_settle(struct cluster *c, int64_t limit_ms);
+
+struct cluster_stats {
+    uint64_t steps;
+    uint64_t gossip_bytes; /* of all nodes, IPv4, UDP and envelope included */
+    uint64_t lease_bytes;
+    uint64_t solo_overlaps; /* of those that docs/vip.md allows */
+    uint64_t late_writes;   /* of a fence, undone by the second look at the clock */
+    uint64_t agent_starts;
+    uint64_t events[3]; /* by severity */
+};
+const struct cluster_stats *cluster_stats(const struct cluster *c);
+
+#endif
