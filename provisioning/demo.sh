@@ -211,7 +211,7 @@ start_agent() {
 }
 
 agent_answers() {
-    ctl "$1" -o json status | jq -e .kind
+    value "$1" .kind status
 }
 
 agent_runs() {
@@ -236,8 +236,12 @@ start_pi() {
     start_agent "$1"
 }
 
+agent_is_dead() {
+    ! agent_runs "$1"
+}
+
 kill_agent() {
-    kill -KILL "$(<"$dir/$1/agentd.pid")"
+    kill -KILL "$(<"$dir/$1/agentd.pid")" && await 5 "agentd of $1 to be gone" agent_is_dead "$1"
 }
 
 # ---- the flock ----

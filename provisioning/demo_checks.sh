@@ -40,14 +40,6 @@ fail_with() {
 
 # ---- what agents say ----
 
-# value PI EXPRESSION COMMAND...: of a command's JSON, by jq; the exit status of a degraded flock is no
-# error here.
-value() {
-    local pi=$1 expression=$2
-    shift 2
-    { ctl "$pi" -o json "$@" 2>/dev/null || true; } | jq -er "$expression" 2>/dev/null
-}
-
 other() {
     if [[ $1 == pi1 ]]; then
         echo pi2
@@ -135,12 +127,12 @@ check_all() {
     check "a push that does not validate is refused with file and line, and changes nothing" \
         check_refused
     check "a workload that dies is started again" check_restart
-    check "kill -9 of agentd: the workloads go on, and it finds them again" check_agent_killed
-    check "kill -9 of the owner's agentd: its address falls silent before the other Pi answers" \
+    must "kill -9 of agentd: the workloads go on, and it finds them again" check_agent_killed
+    must "kill -9 of the owner's agentd: its address falls silent before the other Pi answers" \
         check_agent_fenced
-    check "power cut of the owner: clients are answered within $FAILOVER_MS ms" check_power_cut
+    must "power cut of the owner: clients are answered within $FAILOVER_MS ms" check_power_cut
     check "the workloads of the dead Pi run on the other" check_moved
-    check "the dead Pi comes back and all is healthy" check_back
+    must "the dead Pi comes back and all is healthy" check_back
     check "a workload that is removed from Git stops" check_removed
     check "batch-job ran by its schedule" check_cron
     echo
@@ -266,7 +258,7 @@ check_refused() {
     after=$(git -C "$dir/pi1/state/flock.git" rev-parse main && processes pi1)
     [[ $before == "$after" ]] || fail_with "it was: $before; it is: $after" || return
     all_pis check_commit || return
-    note=$(grep -oE "apps/web/rest-api.yaml:[0-9]+.*" <<<"$text" | head -1)
+    note=$(grep -oE "apps/web/rest-api.yaml:[0-9]+.*[^ ]" <<<"$text" | head -1)
 }
 
 check_restart() {

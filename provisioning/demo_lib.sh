@@ -70,6 +70,14 @@ ctl() {
     "$bin/agentctl" --socket "$dir/$1/run/agent.sock" "${@:2}"
 }
 
+# value PI EXPRESSION COMMAND...: of a command's JSON, by jq; the exit status of a degraded flock is no
+# error here.
+value() {
+    local pi=$1 expression=$2
+    shift 2
+    { ctl "$pi" -o json "$@" 2>/dev/null || true; } | jq -er "$expression" 2>/dev/null
+}
+
 # at HOST COMMAND...: in the network of a host.
 at() {
     (lab_in "$prefix" "$@")
