@@ -6,7 +6,6 @@ export LC_ALL=C
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(dirname "$here")
-self=$here/demo.sh
 # shellcheck source-path=SCRIPTDIR source=lab.sh
 . "$here/lab.sh"
 # shellcheck source-path=SCRIPTDIR source=demo_lib.sh
@@ -80,6 +79,10 @@ parse() {
     [[ $name =~ ^[a-z0-9][a-z0-9-]{0,19}$ ]] || die 2 "--name wants a-z, 0-9 and -, at most 20"
     [[ $port =~ ^[0-9]{1,5}$ ]] || die 2 "--port wants a number"
     prefix=covey-$name
+    self=$here/demo.sh
+    [[ $PWD != "$root" ]] || self=./provisioning/demo.sh
+    again=$self
+    [[ $name == demo ]] || again="$self --name $name"
     record=/run/covey-lab/$name
 }
 
@@ -157,7 +160,7 @@ finish() {
     if ((status != 0 && status != 130)) && [[ -n ${dir:-} ]]; then
         keep=true
     fi
-    [[ $command == run ]] && step "Removing the Pis"
+    [[ $command != run ]] || step "Removing the Pis"
     remove_all
     rm -f "$record.lock"
     if $keep && [[ -n ${dir:-} ]]; then
@@ -257,6 +260,7 @@ form_flock() {
     done
     step "pi1 founds a flock, pi2 joins it by a token"
     ctl pi1 -q init || die 1 "pi1 could not found a flock"
+    [[ $command != check ]] || check_before_join
     ctl pi1 token create | ctl pi2 -q join - || die 1 "pi2 could not join"
     await 20 "both to see each other" all_pis ctl_quiet members=2 ||
         die 1 "the Pis do not find each other: $(ctl pi1 members 2>&1)"
@@ -313,13 +317,13 @@ say_what_to_try() {
 ${bold}It runs. What to try next:${plain}
   status page            http://127.0.0.1:$port/   (of pi1; of pi2: http://127.0.0.1:$((port + 2))/)
   from another terminal  $sudo$bin/agentctl --socket $dir/pi1/run/agent.sock status
-                         $self ctl pi2 events -f
-                         $self ctl pi1 logs rest-api
-  as a client            $self shell client      then: curl http://$vip:5000/ready; ping $vip
-  change the state       edit $dir/desired/apps/web/rest-api.yaml, then: $self push
-  a power cut            $self kill pi2          and back: $self start pi2
-  the agent alone        $self kill-agent pi1    and back: $self start-agent pi1
-  all of these           $self --help
+                         $again ctl pi2 events -f
+                         $again ctl pi1 logs rest-api
+  as a client            $again shell client      then: curl http://$vip:5000/ready; ping $vip
+  change the state       edit $dir/desired/apps/web/rest-api.yaml, then: $again push
+  a power cut            $again kill pi2          and back: $again start pi2
+  the agent alone        $again kill-agent pi1    and back: $again start-agent pi1
+  all of these           $again --help
 
 Ctrl-C ends the demo and removes everything it made.
 TEXT
@@ -336,7 +340,7 @@ run() {
     find_port
     make_folders
     form_flock
-    [[ $command == check ]] && check_before_push
+    [[ $command != check ]] || check_before_push
     first_push
     if [[ $command == check ]]; then
         check_all
@@ -393,7 +397,7 @@ kill)
     need_pi "${1:-}"
     read_record
     lab_host_down "$prefix" "$1"
-    echo "$1 has no power now. Watch: $self ctl $([[ $1 == pi1 ]] && echo pi2 || echo pi1) status"
+    echo "$1 has no power now. Watch: $again ctl $([[ $1 == pi1 ]] && echo pi2 || echo pi1) status"
     ;;
 start)
     need_pi "${1:-}"
@@ -404,7 +408,7 @@ start)
 kill-agent)
     need_pi "${1:-}"
     read_record
-    kill_agent "$1" && echo "agentd of $1 is dead; its workloads go on: $self start-agent $1"
+    kill_agent "$1" && echo "agentd of $1 is dead; its workloads go on: $again start-agent $1"
     ;;
 start-agent)
     need_pi "${1:-}"

@@ -73,9 +73,10 @@ ctl() {
 # value PI EXPRESSION COMMAND...: of a command's JSON, by jq; the exit status of a degraded flock is no
 # error here.
 value() {
-    local pi=$1 expression=$2
+    local pi=$1 expression=$2 json
     shift 2
-    { ctl "$pi" -o json "$@" 2>/dev/null || true; } | jq -er "$expression" 2>/dev/null
+    json=$(ctl "$pi" -o json "$@" 2>/dev/null) || [[ -n $json ]] || return
+    jq -er "$expression" <<<"$json" 2>/dev/null
 }
 
 # at HOST COMMAND...: in the network of a host.
