@@ -75,12 +75,27 @@ dropped() {
 
 check_before_join() {
     deadline=$(($(now_ms) + CHECK_SECONDS * 1000))
-    check "a token with another secret lets nobody in" check_token
+    check "a token that has expired lets nobody in" check_token
 }
 
 check_before_push() {
     check "both members are alive, seen by both" all_pis check_members
     check "garbage on the gossip port is counted and dropped" check_garbage
+}
+
+check_members() {
+    local names
+    names=$(value "$1" '[.items[] | select(.state == "alive").name] | sort | join(" ")' members)
+    [[ $names == "pi1 pi2" ]] || fail_with "$1 sees as alive: $names"
+}
+
+check_token() {
+    local token answer status=0
+    token=$(ctl pi1 token create --ttl 1s) || fail_with "no token was made" || return
+    sleep 2 # it lives by the clock
+    answer=$(ctl pi2 --timeout 5 join "$token" 2>&1) || status=$?
+    ((status != 0)) || fail_with "pi2 joined: $answer" || return
+    note=${answer#agentctl: }
 }
 
 check_members() {
@@ -231,7 +246,7 @@ check_page() {
     [[ $code == 421 ]] || fail_with "a foreign Host header got $code" || return
     code=$(page -o /dev/null -w '%{http_code}' -X POST)
     [[ $code == 405 ]] || fail_with "a POST got $code" || return
-    { page -N -o "$dir/stream" --max-time 1 --url "http://127.0.0.1:$port/v1/stream" || true; }
+    curl -sN -o "$dir/stream" --max-time 1 "http://127.0.0.1:$port/v1/stream" || true # it never ends
     grep -q '^data: {' "$dir/stream" || fail_with "the stream of events says nothing"
 }
 
