@@ -35,7 +35,8 @@ While it runs, from another terminal:
 
 options:
   --name NAME       several can run side by side under different names (demo; check with --check)
-  --port PORT       status page of pi1 on 127.0.0.1 (8800); pi2's is two above it
+  --port PORT       status page of pi1 on 127.0.0.1 (8800; a free one with --check); pi2's is two
+                    above it
   --build DIR       take the programs of this build folder as they are, build and install nothing
   --keep            keep the logs and states of the Pis
 TEXT
@@ -73,7 +74,10 @@ parse() {
         esac
         shift
     done
-    [[ $command == check ]] && name=${name:-check}
+    if [[ $command == check ]]; then
+        name=${name:-check}
+        port=${port:-$((18000 + $$ % 1000 * 10))} # nobody has to know it
+    fi
     name=${name:-demo}
     port=${port:-8800}
     [[ $name =~ ^[a-z0-9][a-z0-9-]{0,19}$ ]] || die 2 "--name wants a-z, 0-9 and -, at most 20"
@@ -354,7 +358,7 @@ run() {
 # The page's ports; a check makes do with others.
 find_port() {
     while port_taken "$port" || port_taken $((port + 2)); do
-        if [[ $command != check ]] || ((port > 8990)); then
+        if [[ $command != check ]] || ((port > 29000)); then
             die 1 "port $port or $((port + 2)) of 127.0.0.1 is taken: choose another by --port"
         fi
         port=$((port + 10))

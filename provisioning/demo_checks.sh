@@ -98,23 +98,6 @@ check_token() {
     note=${answer#agentctl: }
 }
 
-check_members() {
-    local names
-    names=$(value "$1" '[.items[] | select(.state == "alive").name] | sort | join(" ")' members)
-    [[ $names == "pi1 pi2" ]] || fail_with "$1 sees as alive: $names"
-}
-
-# A token of pi1 whose secret is another: the address and the flock's key are right.
-check_token() {
-    local token answer status=0 last
-    token=$(ctl pi1 token create)
-    last=${token: -12:1}
-    token=${token:0:-12}$([[ $last == A ]] && echo B || echo A)${token: -11}
-    answer=$(ctl pi2 --timeout 5 join "$token" 2>&1) || status=$?
-    ((status != 0)) || fail_with "pi2 joined: $answer" || return
-    note=${answer#agentctl: }
-}
-
 send_datagram() {
     at client bash -c 'exec 3>/dev/udp/10.77.0.11/8801 && cat >&3' 2>/dev/null
 }
