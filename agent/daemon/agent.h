@@ -19,6 +19,7 @@
 #include "agent/config/config.h"
 #include "agent/core/node.h"
 #include "agent/io/os_git.h"
+#include "agent/io/os_kept.h"
 #include "agent/io/os_keystore.h"
 #include "agent/io/os_saved.h"
 #include "agent/io/os_udp.h"
@@ -51,6 +52,7 @@ struct agent {
     int fd_page;         /* listening socket of the status page that was passed in; −1: none */
 
     struct keystore *keys;
+    struct kept *kept;
     struct keys_identity identity;
     struct keystore_epochs epochs;
     struct keys_identity cluster; /* coordinator only */
@@ -61,7 +63,7 @@ struct agent {
     node_id last_author; /* whose head was verified last, and its key */
     uint8_t last_author_key[KEYS_PUBLIC];
 
-    /* read from the store before its worker took it, for agent_enter */
+    /* read from the store before its worker took it, and from what is kept beside it */
     struct store_peer *known;
     size_t known_count;
     struct voters_state known_voters;

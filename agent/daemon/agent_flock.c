@@ -142,12 +142,23 @@ static void admit(struct agent *agent, const struct value_head *head)
     agent_feed(agent, &event);
 }
 
+/* What lies on the disk may be of another flock, or damaged. */
+static bool is_admitted(const struct agent *agent, const struct store_peer *peer)
+{
+    struct keys_admission admission = {.role = peer->role, .serial = peer->serial};
+
+    memcpy(admission.public_key, peer->public_key, sizeof admission.public_key);
+    memcpy(admission.name, peer->name, sizeof admission.name);
+    memcpy(admission.signature, peer->admission, sizeof admission.signature);
+    return keys_verify_admission(agent->cluster_key, &admission);
+}
+
 static void admit_known(struct agent *agent)
 {
     for (size_t i = 0; i < agent->known_count; i++) {
         const struct store_peer *peer = &agent->known[i];
         struct value_head head = {.role = peer->role, .serial = peer->serial, .addr = peer->addr};
-        if (peer->revoked)
+        if (peer->revoked || !is_admitted(agent, peer))
             continue;
         memcpy(head.public_key, peer->public_key, sizeof head.public_key);
         memcpy(head.admission, peer->admission, sizeof head.admission);
@@ -420,11 +431,14 @@ static int find_serial(struct store *store, struct welcoming *w)
     struct store_peer *peers = NULL;
     struct store_meta meta;
     uint32_t highest = 1;
+    uint32_t given = 0;
     size_t count = 0;
     int rc = store_peers(store, &peers, &count, &w->err);
 
     for (size_t i = 0; rc == ERR_NONE && i < count; i++) {
         const struct store_peer *peer = &peers[i];
+        if (peer->serial > highest)
+            highest = peer->serial;
         if (memcmp(peer->public_key, w->request.public_key, sizeof peer->public_key) == 0)
             w->serial = peer->serial;
         else if (!peer->revoked && strcmp(peer->name, w->request.name) == 0)
@@ -437,8 +451,10 @@ static int find_serial(struct store *store, struct welcoming *w)
     if (rc != ERR_NONE || w->serial != 0)
         return rc;
     if (store_meta_get(store, "admission/serial", &meta, NULL) == ERR_NONE &&
-        meta.size == sizeof highest)
-        memcpy(&highest, meta.value, sizeof highest);
+        meta.size == sizeof given)
+        memcpy(&given, meta.value, sizeof given);
+    if (given > highest)
+        highest = given;
     w->serial = highest + 1;
     return store_meta_set(store, "admission/serial", &w->serial, sizeof w->serial, &w->err);
 }

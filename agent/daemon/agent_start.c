@@ -145,7 +145,6 @@ static void on_slow(uv_timer_t *timer)
 static int open_store(struct agent *agent, struct err *err)
 {
     struct store_opened opened;
-    struct store_meta meta;
     struct store *store;
     struct store_event *events = NULL;
     size_t count = 0;
@@ -164,9 +163,6 @@ static int open_store(struct agent *agent, struct err *err)
     rc = store_peers(store, &agent->known, &agent->known_count, err);
     if (rc != ERR_NONE)
         goto err_after_open;
-    if (store_meta_get(store, "voters/state", &meta, NULL) == ERR_NONE &&
-        meta.size == sizeof agent->known_voters)
-        memcpy(&agent->known_voters, meta.value, sizeof agent->known_voters);
     if (store_events_newest(store, AGENT_EVENTS_MAX / 2, &events, &count, NULL) == ERR_NONE)
         agent_load_events(agent, events, count);
     free(events);
@@ -177,6 +173,59 @@ static int open_store(struct agent *agent, struct err *err)
 err_after_open:
     store_close(store);
     return rc;
+}
+
+/* ---- what is known of the flock even without the store ---- */
+
+static bool is_known(const struct agent *agent, const struct kept_peer *peer)
+{
+    for (size_t i = 0; i < agent->known_count; i++)
+        if (memcmp(agent->known[i].public_key, peer->admission.public_key, KEYS_PUBLIC) == 0)
+            return true;
+    return false;
+}
+
+/* Peers that the store does not know any more; that it is rebuilt brings them back into it. */
+static int add_kept_peers(struct agent *agent, const struct kept_peer *peers, size_t count,
+                          struct err *err)
+{
+    struct store_peer *grown =
+        realloc(agent->known, (agent->known_count + count + 1) * sizeof *grown);
+
+    if (grown == NULL)
+        return err_set(err, ERR_NOMEM, "read the peers: %s", err_text(ERR_NOMEM));
+    agent->known = grown;
+    for (size_t i = 0; i < count; i++) {
+        const struct keys_admission *admission = &peers[i].admission;
+        struct store_peer *to = &agent->known[agent->known_count];
+        if (is_known(agent, &peers[i]))
+            continue;
+        *to = (struct store_peer){.id = keys_node_id(admission->public_key),
+                                  .role = admission->role,
+                                  .serial = admission->serial,
+                                  .addr = peers[i].addr};
+        memcpy(to->public_key, admission->public_key, sizeof to->public_key);
+        memcpy(to->admission, admission->signature, sizeof to->admission);
+        memcpy(to->name, admission->name, sizeof to->name);
+        agent->known_count++;
+    }
+    return ERR_NONE;
+}
+
+static int open_kept(struct agent *agent, struct err *err)
+{
+    struct kept_peer *peers = NULL;
+    size_t count = 0;
+    int rc = kept_open(agent->config->state_dir, &agent->kept, err);
+
+    if (rc == ERR_NONE)
+        rc = kept_load_peers(agent->kept, &peers, &count, err);
+    if (rc == ERR_NONE)
+        rc = add_kept_peers(agent, peers, count, err);
+    free(peers);
+    if (rc == ERR_NONE)
+        rc = kept_load_voters(agent->kept, &agent->known_voters, err);
+    return rc == ERR_NOTFOUND ? ERR_NONE : rc;
 }
 
 /* ---- the repository ---- */
@@ -358,6 +407,7 @@ static void free_agent(struct agent *agent)
     uv_sync_free(agent->sync);
     os_saved_close(agent->saved);
     keystore_close(agent->keys);
+    kept_close(agent->kept);
     keys_wipe(&agent->identity, sizeof agent->identity);
     keys_wipe(&agent->cluster, sizeof agent->cluster);
     keys_wipe(&agent->epochs, sizeof agent->epochs);
@@ -439,6 +489,8 @@ static int open_all(struct agent *agent, struct err *err)
         rc = open_keys(agent, err);
     if (rc == ERR_NONE)
         rc = open_store(agent, err);
+    if (rc == ERR_NONE)
+        rc = open_kept(agent, err);
     if (rc == ERR_NONE)
         rc = open_repository(agent, err);
     if (rc == ERR_NONE)

@@ -34,17 +34,34 @@ struct write_job {
     struct err err;
 };
 
+/* In the store, and beside it for the day when the store is lost. */
+static int write_peer(struct write_job *write, struct store *store)
+{
+    const struct store_peer *peer = &write->peer;
+    struct kept_peer kept = {.admission = {.role = peer->role, .serial = peer->serial},
+                             .addr = peer->addr};
+    int rc;
+
+    memcpy(kept.admission.public_key, peer->public_key, KEYS_PUBLIC);
+    memcpy(kept.admission.name, peer->name, sizeof kept.admission.name);
+    memcpy(kept.admission.signature, peer->admission, KEYS_SIGNATURE);
+    if (peer->revoked)
+        rc = kept_drop_peer(write->agent->kept, peer->id, &write->err);
+    else
+        rc = kept_save_peer(write->agent->kept, &kept, &write->err);
+    return rc == ERR_NONE ? store_peer_put(store, peer, &write->err) : rc;
+}
+
 static void run_write(struct worker_job *job, struct store *store)
 {
     struct write_job *write = (struct write_job *)job;
 
     switch (write->kind) {
     case WRITE_PEER:
-        write->rc = store_peer_put(store, &write->peer, &write->err);
+        write->rc = write_peer(write, store);
         break;
     case WRITE_VOTERS:
-        write->rc = store_meta_set(store, "voters/state", &write->voters, sizeof write->voters,
-                                   &write->err);
+        write->rc = kept_save_voters(write->agent->kept, &write->voters, &write->err);
         break;
     case WRITE_BOOT:
         write->rc = store_raise_boot(store, write->boot, &write->err);
