@@ -98,6 +98,7 @@ enum node_commit_result {
     NODE_COMMIT_OLDER,       /* an ancestor of what is applied: the peer will follow */
     NODE_COMMIT_DIVERGED,    /* neither descends from the other: reason */
     NODE_COMMIT_UNREACHABLE, /* could not be fetched now: try again later */
+    NODE_COMMIT_BLOCKED,     /* this node cannot take it in now, as on a full disk: reason */
 };
 
 struct node_event_commit {

@@ -53,39 +53,52 @@ void node_commit_seen(struct node *node, const struct peer *peer)
     fetch(node, known);
 }
 
+static void retry_later(struct node *node, struct foreign_commit *known)
+{
+    known->delay_ms = known->delay_ms == 0 ? NODE_FETCH_RETRY_MS : known->delay_ms * 2;
+    if (known->delay_ms > NODE_FETCH_RETRY_MAX_MS)
+        known->delay_ms = NODE_FETCH_RETRY_MAX_MS;
+    known->retry =
+        mono_add(node->now, known->delay_ms / 2 + rng_range(&node->rng, 0, known->delay_ms / 2));
+}
+
+/* One event per reason, however often it is tried again. */
+static void refuse(struct node *node, const char *commit, uint8_t state, const char *reason)
+{
+    char text[VALUE_REASON_MAX];
+
+    snprintf(text, sizeof text, "%.10s: %.140s", commit, reason);
+    if (node->commit.state == state && strcmp(node->commit.reason, text) == 0)
+        return;
+    node->commit.state = state;
+    snprintf(node->commit.reason, sizeof node->commit.reason, "%s", text);
+    node_event(node, EFFECT_ERROR, "commit",
+               state == VALUE_COMMIT_FAILED ? "commit %.10s is not applied: %.180s"
+                                            : "commit %.10s has another history: %.180s",
+               commit, reason);
+    node_commit_publish(node);
+}
+
 void node_commit_result(struct node *node, const struct node_event_commit *event)
 {
     struct foreign_commit *known = find_commit(node, event->commit);
     const char *reason = event->reason != NULL ? event->reason : "";
-    uint8_t state = 0;
 
+    if (known != NULL &&
+        (event->result == NODE_COMMIT_UNREACHABLE || event->result == NODE_COMMIT_BLOCKED))
+        retry_later(node, known);
     switch (event->result) {
     case NODE_COMMIT_UNREACHABLE:
-        if (known == NULL)
-            return;
-        known->delay_ms = known->delay_ms == 0 ? NODE_FETCH_RETRY_MS : known->delay_ms * 2;
-        if (known->delay_ms > NODE_FETCH_RETRY_MAX_MS)
-            known->delay_ms = NODE_FETCH_RETRY_MAX_MS;
-        known->retry = mono_add(node->now, known->delay_ms / 2 +
-                                               rng_range(&node->rng, 0, known->delay_ms / 2));
-        return;
     case NODE_COMMIT_OLDER:
-        return;
+        break;
     case NODE_COMMIT_FAILED:
-        state = VALUE_COMMIT_FAILED;
+    case NODE_COMMIT_BLOCKED:
+        refuse(node, event->commit, VALUE_COMMIT_FAILED, reason);
         break;
     case NODE_COMMIT_DIVERGED:
-        state = VALUE_COMMIT_DIVERGED;
+        refuse(node, event->commit, VALUE_COMMIT_DIVERGED, reason);
         break;
     }
-    node->commit.state = state;
-    snprintf(node->commit.reason, sizeof node->commit.reason, "%.10s: %.140s", event->commit,
-             reason);
-    node_event(node, EFFECT_ERROR, "commit",
-               state == VALUE_COMMIT_FAILED ? "commit %.10s is not applied: %.180s"
-                                            : "commit %.10s has another history: %.180s",
-               event->commit, reason);
-    node_commit_publish(node);
 }
 
 void node_commit_applied(struct node *node, const struct node_event_desired *event)

@@ -21,7 +21,8 @@ enum outcome {
     OUTCOME_OLDER,
     OUTCOME_DIVERGED,
     OUTCOME_FAILED,      /* the commit itself is at fault */
-    OUTCOME_UNREACHABLE, /* try again */
+    OUTCOME_BLOCKED,     /* something is wrong here: said, and tried again */
+    OUTCOME_UNREACHABLE, /* the peer does not give it: tried again */
 };
 
 struct uv_sync {
@@ -62,16 +63,16 @@ static enum outcome load(struct uv_sync *sync)
 
     rc = git_describe(repo, sync->commit, &sync->info, &sync->err);
     if (rc != ERR_NONE)
-        return OUTCOME_UNREACHABLE;
+        return OUTCOME_BLOCKED;
     rc = git_read_tree(repo, sync->commit, &tree, &sync->err);
     if (rc != ERR_NONE)
-        return rc == ERR_INVALID || rc == ERR_LIMIT ? OUTCOME_FAILED : OUTCOME_UNREACHABLE;
+        return rc == ERR_INVALID || rc == ERR_LIMIT ? OUTCOME_FAILED : OUTCOME_BLOCKED;
     files = git_tree_files(tree, &count);
     rc = desired_parse(sync->commit, files, count, &sync->desired, NULL, &sync->err);
     git_tree_free(tree);
     if (rc == ERR_NONE)
         return OUTCOME_LOADED;
-    return rc == ERR_NOMEM ? OUTCOME_UNREACHABLE : OUTCOME_FAILED;
+    return rc == ERR_NOMEM ? OUTCOME_BLOCKED : OUTCOME_FAILED;
 }
 
 static enum outcome load_branch(struct uv_sync *sync)
@@ -81,7 +82,7 @@ static enum outcome load_branch(struct uv_sync *sync)
     if (rc == ERR_NOTFOUND)
         return OUTCOME_NOTHING;
     if (rc != ERR_NONE)
-        return OUTCOME_UNREACHABLE;
+        return OUTCOME_BLOCKED;
     if (strcmp(sync->commit, sync->applied) == 0)
         return OUTCOME_NOTHING;
     return load(sync);
@@ -98,13 +99,13 @@ static enum outcome load_foreign(struct uv_sync *sync)
     int rc = git_head(repo, head, &sync->err);
 
     if (rc != ERR_NONE && rc != ERR_NOTFOUND)
-        return OUTCOME_UNREACHABLE;
+        return OUTCOME_BLOCKED;
     if (head[0] != '\0') {
         rc = git_is_ancestor(repo, sync->commit, head, &older, &sync->err);
         if (rc == ERR_NONE && !older)
             rc = git_is_ancestor(repo, head, sync->commit, &newer, &sync->err);
         if (rc != ERR_NONE)
-            return OUTCOME_UNREACHABLE;
+            return OUTCOME_BLOCKED;
     }
     if (older)
         return OUTCOME_OLDER;
@@ -123,7 +124,7 @@ static enum outcome load_foreign(struct uv_sync *sync)
         return OUTCOME_LOADED;
     desired_free(sync->desired);
     sync->desired = NULL;
-    return OUTCOME_UNREACHABLE;
+    return OUTCOME_BLOCKED;
 }
 
 static enum outcome check(struct uv_sync *sync)
@@ -132,7 +133,7 @@ static enum outcome check(struct uv_sync *sync)
 
     if (rc == ERR_NOTFOUND)
         return OUTCOME_NEED_BUNDLE;
-    return rc == ERR_NONE ? load_foreign(sync) : OUTCOME_UNREACHABLE;
+    return rc == ERR_NONE ? load_foreign(sync) : OUTCOME_BLOCKED;
 }
 
 static enum outcome take_bundle(struct uv_sync *sync)
@@ -144,7 +145,7 @@ static enum outcome take_bundle(struct uv_sync *sync)
     sync->bundle = NULL;
     if (rc == ERR_NONE)
         return load_foreign(sync);
-    return rc == ERR_INVALID || rc == ERR_LIMIT ? OUTCOME_FAILED : OUTCOME_UNREACHABLE;
+    return rc == ERR_INVALID || rc == ERR_LIMIT ? OUTCOME_FAILED : OUTCOME_BLOCKED;
 }
 
 static void run_git(struct worker_job *job, struct store *store)
@@ -223,7 +224,7 @@ static void run_store(struct worker_job *job, struct store *store)
     room = desired->workload_count + desired->vip_count + desired->foreign_count + 1;
     objects = calloc(room, sizeof *objects);
     if (objects == NULL) {
-        sync->outcome = OUTCOME_UNREACHABLE;
+        sync->outcome = OUTCOME_BLOCKED;
         err_set(&sync->err, ERR_NOMEM, "store the commit: %s", err_text(ERR_NOMEM));
         return;
     }
@@ -234,7 +235,7 @@ static void run_store(struct worker_job *job, struct store *store)
     free(objects);
     sync->applied_at = commit.applied_at;
     if (rc != ERR_NONE)
-        sync->outcome = OUTCOME_UNREACHABLE;
+        sync->outcome = OUTCOME_BLOCKED;
 }
 
 /* ---- on the loop's thread ---- */
@@ -291,12 +292,15 @@ static void finish(struct uv_sync *sync)
     case OUTCOME_FAILED:
         post_result(sync, NODE_COMMIT_FAILED);
         break;
-    case OUTCOME_UNREACHABLE:
-        /* What cannot be stored leaves the running state as it is, and says so. */
+    case OUTCOME_BLOCKED:
+        /* What cannot be stored leaves the running state as it is, and says so. The branch stands
+         * at it already: it is the branch that is looked at again. */
         sync->branch_failed =
             sync->branch_failed || sync->phase == PHASE_STORE || sync->phase == PHASE_BRANCH;
-        post_result(sync,
-                    sync->phase == PHASE_STORE ? NODE_COMMIT_FAILED : NODE_COMMIT_UNREACHABLE);
+        post_result(sync, sync->phase == PHASE_STORE ? NODE_COMMIT_FAILED : NODE_COMMIT_BLOCKED);
+        break;
+    case OUTCOME_UNREACHABLE:
+        post_result(sync, NODE_COMMIT_UNREACHABLE);
         break;
     default:
         break;
@@ -335,7 +339,7 @@ static void start(struct uv_sync *sync, enum phase phase)
     sync->job.done = phase == PHASE_STORE ? stored : git_done;
     if (worker_submit(worker, &sync->job, &sync->err) == ERR_NONE)
         return;
-    sync->outcome = OUTCOME_UNREACHABLE;
+    sync->outcome = OUTCOME_BLOCKED;
     finish(sync);
 }
 
