@@ -10,7 +10,8 @@
  * death, which nobody repeats later. */
 #define SENDS_BASE 2
 #define SENDS_DEATH 4
-#define FRESH_MS 500 /* heard directly so lately, an accusation is not believed */
+#define REMIND_MS 2500 /* between reminders of members that are gone */
+#define FRESH_MS 500   /* heard directly so lately, an accusation is not believed */
 #define HEARD_LATELY_MS 2000
 #define OWN_ROUNDS 5
 
@@ -43,6 +44,11 @@ void gossip_make(struct membership *m, uint8_t kind, node_id subject, uint64_t i
         u->addr = m->config.addr;
     if (m->config.sign != NULL)
         m->config.sign(m->config.sign_ctx, u);
+}
+
+static bool is_gone(const struct member *p)
+{
+    return p->state == MEMBER_DEAD || p->state == MEMBER_LEFT;
 }
 
 static bool eager(const struct membership *m)
@@ -134,6 +140,27 @@ static void add_update(struct membership_send *s, const struct msg_update *u)
     probe->updates[probe->update_count++] = *u;
 }
 
+/* Now and then a probe carries the name of a member that is gone: who missed all that was said
+ * about it, and never probes it, would think it alive for ever. Who wrongly thinks it gone is
+ * corrected by the member itself in the end. */
+static void remind_of_gone(struct membership *m, struct membership_send *s)
+{
+    struct msg_update u;
+
+    if (m->gone == 0 || !mono_reached(m->now, m->remind_next) ||
+        (s->msg.type != MSG_PING && s->msg.type != MSG_ACK))
+        return;
+    m->remind_next = mono_add(m->now, REMIND_MS);
+    for (size_t i = 0; i < m->count; i++) {
+        const struct member *p = &m->slots[m->order[++m->remind_at % m->count]];
+        if (!is_gone(p) || p->incarnation == 0)
+            continue;
+        gossip_make(m, MSG_DEAD, p->id, p->incarnation, &u);
+        add_update(s, &u);
+        return;
+    }
+}
+
 /* Puts in what @to must know: our incarnation, our opinion of it, then rumours. */
 void gossip_attach(struct membership *m, struct membership_send *s, struct member *to)
 {
@@ -146,7 +173,7 @@ void gossip_attach(struct membership *m, struct membership_send *s, struct membe
     }
     if (d != NULL && d->accusation.kind != 0) {
         add_update(s, &d->accusation);
-    } else if (to->state == MEMBER_DEAD || to->state == MEMBER_LEFT) {
+    } else if (is_gone(to)) {
         gossip_make(m, MSG_DEAD, to->id, to->incarnation, &u);
         add_update(s, &u);
     } else if (to->incarnation == 0 || (to->flags & FLAG_TELL) != 0) {
@@ -161,6 +188,8 @@ void gossip_attach(struct membership *m, struct membership_send *s, struct membe
         r->sends_left--;
         add_update(s, &r->update);
     }
+    if (to->state == MEMBER_ALIVE && s->msg.probe.update_count < MSG_UPDATES_MAX)
+        remind_of_gone(m, s);
 }
 
 /* While it was away, or thought us away, nobody told it of the dead. In a large flock it gets some
@@ -173,7 +202,7 @@ void gossip_tell_gone(struct membership *m, const struct member *to)
 
     for (size_t i = 0; i < m->count && m->gone > 0; i++) {
         const struct member *p = &m->slots[m->order[(start + i) % m->count]];
-        if (p->state != MEMBER_DEAD || p->incarnation == 0)
+        if (!is_gone(p) || p->incarnation == 0)
             continue;
         if (s == NULL)
             s = send_begin(m, MSG_GOSSIP, to->id, &to->addr);
@@ -276,20 +305,23 @@ static void receive_suspect(struct membership *m, struct member *p, const struct
     pass_on(m, u);
 }
 
+/* Who probes the member itself takes the word of another for a part of the evidence; who does not,
+ * because the flock is large, takes it for the whole, unless it heard from the member lately. */
 static void receive_dead(struct membership *m, struct member *p, const struct msg_update *u)
 {
-    struct doubt *d = doubt_of(m, p);
-    bool believed;
+    struct doubt *d;
 
     if (p->state == MEMBER_DEAD || p->state == MEMBER_LEFT || p->state == MEMBER_UNKNOWN)
         return;
-    if (d != NULL && d->probing)
-        believed = d->probes > 3;
-    else
-        believed = !table_verifies(m, p) && !heard_within(m, p, HEARD_LATELY_MS);
-    if (u->incarnation < p->incarnation || !believed) {
+    if (u->incarnation < p->incarnation || table_verifies(m, p) ||
+        heard_within(m, p, HEARD_LATELY_MS)) {
         receive_suspect(m, p, u);
-        return;
+        d = doubt_of(m, p);
+        if (d == NULL || u->incarnation < p->incarnation)
+            return;
+        d->told_dead = true;
+        if (!d->probing || d->probes < probes_goal(m, d))
+            return;
     }
     doubt_close(m, p);
     table_set_state(m, p, MEMBER_DEAD);
@@ -351,8 +383,7 @@ static void broadcast(struct membership *m, struct rumour **due, size_t due_coun
         struct membership_send *s = NULL;
         for (size_t k = 0; k < due_count; k++) {
             const struct msg_update *u = &due[k]->update;
-            bool gone = p->state == MEMBER_DEAD || p->state == MEMBER_LEFT;
-            if (gone && u->kind != MSG_ALIVE)
+            if (is_gone(p) && u->kind != MSG_ALIVE)
                 continue;
             if (s == NULL)
                 s = send_begin(m, MSG_GOSSIP, p->id, &p->addr);

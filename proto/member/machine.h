@@ -23,6 +23,12 @@ enum member_flag {
     FLAG_TELL = 1, /* we suspected it, it lives: it shall refute, for those who still suspect it */
 };
 
+/* Round-trip time by RFC 6298, in quarters of a millisecond. */
+struct rtt {
+    uint16_t smoothed; /* 0: none measured */
+    uint16_t variation;
+};
+
 struct member {
     node_id id;
     uint64_t incarnation; /* 0: not known */
@@ -30,8 +36,7 @@ struct member {
     mono_t since;
     mono_t due; /* next probe: of a neighbour, or of a member that is gone */
     struct addr addr;
-    uint16_t srtt; /* 1/4 ms; 0: none (RFC 6298) */
-    uint16_t rttvar;
+    struct rtt rtt;
     uint16_t loss;  /* of LOSS_ONE: smoothed share of lost round trips */
     uint16_t doubt; /* index, or NO_DOUBT */
     uint8_t state;
@@ -46,6 +51,7 @@ struct doubt {
     uint8_t needed; /* for a verdict, all confirmed */
     bool probing;   /* false: others probe it, we wait for their verdict */
     bool accused;   /* we told the flock */
+    bool told_dead; /* another told the flock that it is dead */
     bool relays_asked;
     bool relays_answered;
     uint8_t accuser_count;
@@ -86,7 +92,8 @@ struct membership {
     bool leaving;
     uint64_t root;
     uint32_t health;
-    uint32_t gap; /* ms: the longest silence that a member survived, at gap_at */
+    struct rtt rtt; /* of all members together, for those that were not measured yet */
+    uint32_t gap;   /* ms: the longest silence that a member survived, at gap_at */
     mono_t gap_at;
     uint16_t sequence;
 
@@ -118,6 +125,8 @@ struct membership {
     mono_t unknown_next;
     mono_t gone_next;
     mono_t gossip_next;
+    mono_t remind_next;
+    size_t remind_at;
 };
 
 /* table.c */
@@ -140,12 +149,13 @@ bool table_verifies(const struct membership *m, const struct member *p);
 bool out_has_room(const struct membership *m, size_t sends);
 struct membership_send *send_begin(struct membership *m, uint8_t type, node_id to,
                                    const struct addr *addr);
-uint32_t probe_rto(const struct member *p);
+uint32_t probe_rto(const struct membership *m, const struct member *p);
 void probe_measure(struct membership *m, struct member *p, uint32_t sequence);
 struct doubt *doubt_of(struct membership *m, const struct member *p);
 struct doubt *doubt_begin(struct membership *m, struct member *p, bool probing);
 void doubt_close(struct membership *m, struct member *p);
 void doubt_add_accuser(struct doubt *d, node_id accuser);
+unsigned probes_goal(const struct membership *m, const struct doubt *d);
 void doubts_tick(struct membership *m);
 void doubts_after_pause(struct membership *m, int64_t late);
 /* A proof of life: directly by a packet (addr set), or by a relay (addr NULL). */

@@ -56,7 +56,7 @@ int membership_create(const struct membership_config *config, mono_t now,
     m->now = now;
     m->sequence = (uint16_t)rng_next(&m->rng);
     m->robin_next = mono_add(now, rng_range(&m->rng, 0, m->config.period_ms));
-    m->mesh_next = mono_add(now, rng_range(&m->rng, 0, 10 * (int64_t)m->config.period_ms));
+    m->mesh_next = mono_add(now, rng_range(&m->rng, 0, 25 * (int64_t)m->config.period_ms));
     m->unknown_next = now;
     m->gone_next = MONO_NEVER;
     m->gossip_next = MONO_NEVER;
@@ -162,10 +162,12 @@ static int admit(struct membership *m, node_id id, const struct addr *addr)
             return ERR_FULL;
         p->addr = *addr;
         table_set_state(m, p, MEMBER_UNKNOWN);
-    } else if (!member_present(p) && addr->family != 0 && !addr_equal(&p->addr, addr)) {
+    } else if (mono_diff(m->now, p->heard) > 2 * (int64_t)m->config.period_ms &&
+               addr->family != 0 && !addr_equal(&p->addr, addr)) {
         table_set_addr(m, p, addr);
         p->due = m->now;
-        m->gone_next = mono_min(m->gone_next, m->now);
+        if (m->gone > 0)
+            m->gone_next = mono_min(m->gone_next, m->now);
     }
     return ERR_NONE;
 }
@@ -278,7 +280,7 @@ size_t membership_count(const struct membership *m)
     return m->count;
 }
 
-static void fill_view(const struct member *p, struct member_view *view)
+static void fill_view(const struct membership *m, const struct member *p, struct member_view *view)
 {
     *view = (struct member_view){
         .id = p->id,
@@ -287,8 +289,8 @@ static void fill_view(const struct member *p, struct member_view *view)
         .addr = p->addr,
         .heard = p->heard,
         .since = p->since,
-        .rtt_ms = p->srtt == 0 ? 0 : (p->srtt + 3u) / 4u,
-        .rto_ms = probe_rto(p),
+        .rtt_ms = (p->rtt.smoothed + 3u) / 4u,
+        .rto_ms = probe_rto(m, p),
         .loss_pct = p->heard.ms == 0 ? 0 : (uint8_t)(p->loss * 100u / LOSS_ONE),
     };
 }
@@ -296,7 +298,7 @@ static void fill_view(const struct member *p, struct member_view *view)
 void membership_at(const struct membership *m, size_t index, struct member_view *view)
 {
     assert(index < m->count);
-    fill_view(&m->slots[m->order[index]], view);
+    fill_view(m, &m->slots[m->order[index]], view);
 }
 
 int membership_find(const struct membership *m, node_id id, struct member_view *view)
@@ -305,7 +307,7 @@ int membership_find(const struct membership *m, node_id id, struct member_view *
 
     if (p == NULL)
         return ERR_NOTFOUND;
-    fill_view(p, view);
+    fill_view(m, p, view);
     return ERR_NONE;
 }
 

@@ -23,9 +23,11 @@
 
 #define MEMBERSHIP_PERIOD_MS 1000   /* default: every member is probed about once in this time */
 #define MEMBERSHIP_MEMBERS_MAX 1024 /* default: members besides this node */
-#define MEMBERSHIP_RING_MAX 16      /* default: up to so many nodes probe in a ring */
-#define MEMBERSHIP_SENDS_MAX 32     /* messages out of one step */
-#define MEMBERSHIP_CHANGES_MAX 16   /* changes out of one step */
+#define MEMBERSHIP_RING_MAX                                                                        \
+    128                         /* default: up to so many nodes probe in a ring, beyond in rounds  \
+                                 */
+#define MEMBERSHIP_SENDS_MAX 32 /* messages out of one step */
+#define MEMBERSHIP_CHANGES_MAX 16 /* changes out of one step */
 
 enum member_state {
     MEMBER_UNKNOWN = 1, /* admitted, not heard of since this agent started; being probed */
@@ -43,7 +45,7 @@ struct membership_config {
     uint64_t seed;        /* of the random numbers */
     uint32_t period_ms;   /* 0 is MEMBERSHIP_PERIOD_MS; 100 to 60000 */
     uint32_t member_max;  /* 0 is MEMBERSHIP_MEMBERS_MAX; at most 32000 */
-    uint32_t ring_max;    /* 0 is MEMBERSHIP_RING_MAX; nodes, this one included */
+    uint32_t ring_max; /* 0 is MEMBERSHIP_RING_MAX; nodes, this one included, that are not gone */
 
     /* Called when an update of this node's own is made (author is self): fills u->signature. Must
      * not call back into the machine. NULL leaves the signature zero (simulation). */
@@ -56,7 +58,8 @@ enum membership_event_type {
     MEMBERSHIP_MESSAGE,   /* from, addr, msg: PING, ACK, PING_REQ, NACK or GOSSIP */
     MEMBERSHIP_HEARD,     /* from, addr: any other authenticated packet came from this member */
     MEMBERSHIP_ADMIT,     /* from, addr (last known, family 0 for none): a member to watch. Known
-                           * already and not present: takes the address, and is probed there */
+                           * already, but not heard for two periods: takes the address, and is probed
+                           * there; so a head with a new address, or a hint from mDNS, heals */
     MEMBERSHIP_REVOKE,    /* from: forget it, answer it no more */
     MEMBERSHIP_ADDRESS,   /* addr: this node's own address changed; peers are told */
     MEMBERSHIP_ROOT,      /* root: put into probes from now on (record.h) */

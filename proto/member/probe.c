@@ -11,18 +11,20 @@
 #define RTO_START_MS 1000 /* before the first measurement (RFC 6298, section 2.1) */
 #define RTO_MIN_MS 100
 #define RTO_MAX_MS 4000
-#define RTT_UNIT 4 /* srtt and rttvar count quarters of a millisecond */
+#define RTT_UNIT 4 /* of struct rtt */
 #define RTT_MAX_MS 16000
 #define LOSS_SHIFT 5     /* weight of a sample: 1/32 */
 #define RELAYS_PER_TRY 3 /* SWIM: k */
-#define NEEDED_MIN 11
+#define NEEDED_MIN 10
 #define NEEDED_MAX 40
-#define WAIT_PERIODS 3     /* for the verdict of others, then this node probes itself */
-#define RELAYS_AFTER 4     /* unanswered probes, and again after so many more */
-#define GAP_MAX_MS 1500    /* a member that is hardly reachable must not slow down all verdicts */
-#define GAP_LEAST_PROBES 3 /* fewer in a row are common loss */
-#define GAP_FORGET_MS 600000
-#define GAP_FACTOR_PCT 250 /* verdicts outlast two such silences in a row */
+#define WAIT_PERIODS 3      /* for the verdict of others, then this node probes itself */
+#define DEAD_PCT 75         /* of the evidence is enough when another has come to the verdict */
+#define RELAYS_AFTER 4      /* unanswered probes, and again after so many more */
+#define GAP_MAX_MS 1500     /* a member that is hardly reachable must not slow down all verdicts */
+#define GAP_LEAST_PROBES 3  /* fewer in a row are common loss */
+#define GAP_KEEP_MS 600000  /* it counts in full for so long, */
+#define GAP_FADE_MS 1200000 /* then ever less over this time */
+#define GAP_FACTOR_PCT 250  /* verdicts outlast two such silences in a row */
 
 bool out_has_room(const struct membership *m, size_t sends)
 {
@@ -55,40 +57,52 @@ static uint32_t next_sequence(struct membership *m)
     return (uint32_t)m->sequence++ << 16 | (uint16_t)m->now.ms;
 }
 
-uint32_t probe_rto(const struct member *p)
+static uint32_t rto_of(const struct rtt *r)
 {
-    uint32_t rto;
+    uint32_t rto = ((uint32_t)r->smoothed + 4u * r->variation) / RTT_UNIT;
 
-    if (p->srtt == 0)
-        return RTO_START_MS;
-    rto = ((uint32_t)p->srtt + 4u * p->rttvar) / RTT_UNIT;
     if (rto < RTO_MIN_MS)
         return RTO_MIN_MS;
     return rto > RTO_MAX_MS ? RTO_MAX_MS : rto;
 }
 
-/* RFC 6298, section 2. Karn's rule is not needed: the answer names the probe that it answers. */
+/* One that was not measured is taken to be twice as far as the others. */
+uint32_t probe_rto(const struct membership *m, const struct member *p)
+{
+    if (p->rtt.smoothed > 0)
+        return rto_of(&p->rtt);
+    return m->rtt.smoothed > 0 ? 2 * rto_of(&m->rtt) : RTO_START_MS;
+}
+
+/* RFC 6298, section 2. */
+static void rtt_add(struct rtt *r, int rtt)
+{
+    int smoothed = r->smoothed;
+    int variation = r->variation;
+
+    if (smoothed == 0) {
+        smoothed = rtt;
+        variation = rtt / 2;
+    } else {
+        int off = smoothed > rtt ? smoothed - rtt : rtt - smoothed;
+        variation += (off - variation) / 4;
+        smoothed += (rtt - smoothed) / 8;
+    }
+    r->smoothed = (uint16_t)(smoothed > 0 ? smoothed : 1);
+    r->variation = (uint16_t)variation;
+}
+
+/* Karn's rule is not needed: an answer names the probe that it answers. */
 void probe_measure(struct membership *m, struct member *p, uint32_t sequence)
 {
     int rtt = (uint16_t)((uint16_t)m->now.ms - (uint16_t)sequence);
-    int srtt = p->srtt;
-    int rttvar = p->rttvar;
 
     if (rtt > RTT_MAX_MS)
         return;
-    if ((uint32_t)rtt <= probe_rto(p) && m->health > 0)
+    if ((uint32_t)rtt <= probe_rto(m, p) && m->health > 0)
         m->health--;
-    rtt *= RTT_UNIT;
-    if (srtt == 0) {
-        srtt = rtt;
-        rttvar = rtt / 2;
-    } else {
-        int off = srtt > rtt ? srtt - rtt : rtt - srtt;
-        rttvar += (off - rttvar) / 4;
-        srtt += (rtt - srtt) / 8;
-    }
-    p->srtt = (uint16_t)(srtt > 0 ? srtt : 1);
-    p->rttvar = (uint16_t)rttvar;
+    rtt_add(&p->rtt, rtt * RTT_UNIT);
+    rtt_add(&m->rtt, rtt * RTT_UNIT);
 }
 
 static void sample_loss(struct member *p, unsigned lost)
@@ -106,8 +120,9 @@ static uint8_t probes_needed(uint16_t loss)
     static const struct {
         uint8_t percent;
         uint8_t probes;
-    } steps[] = {{25, NEEDED_MIN}, {29, 12}, {32, 13}, {34, 14}, {37, 15}, {39, 16}, {42, 17},
-                 {45, 19},         {48, 21}, {51, 23}, {55, 26}, {59, 29}, {63, 33}, {67, 38}};
+    } steps[] = {{22, NEEDED_MIN}, {25, 11}, {29, 12}, {32, 13}, {34, 14},
+                 {37, 15},         {39, 16}, {42, 17}, {45, 19}, {48, 21},
+                 {51, 23},         {55, 26}, {59, 29}, {63, 33}, {67, 38}};
     unsigned percent = loss * 100u / LOSS_ONE;
 
     for (size_t i = 0; i < sizeof steps / sizeof *steps; i++)
@@ -144,7 +159,7 @@ struct doubt *doubt_begin(struct membership *m, struct member *p, bool probing)
     d->probing = probing;
     d->needed = probes_needed(p->loss);
     d->began = m->now;
-    d->interval = clamp(clamp(probe_rto(p) / 3, period * 12 / 100, period / 2) * stretch, 1,
+    d->interval = clamp(clamp(probe_rto(m, p) / 3, period * 12 / 100, period / 2) * stretch, 1,
                         10 * period > 60000 ? 60000 : 10 * period);
     d->next = probing ? m->now : mono_add(m->now, WAIT_PERIODS * (int64_t)period);
     return d;
@@ -193,9 +208,11 @@ static size_t confirmers(const struct membership *m)
  * the share of lost packets does not show. */
 static uint32_t gap_now(const struct membership *m)
 {
-    int64_t age = mono_diff(m->now, m->gap_at);
+    int64_t fading = mono_diff(m->now, m->gap_at) - GAP_KEEP_MS;
 
-    return age >= GAP_FORGET_MS ? 0 : (uint32_t)(m->gap * (GAP_FORGET_MS - age) / GAP_FORGET_MS);
+    if (fading <= 0)
+        return m->gap;
+    return fading >= GAP_FADE_MS ? 0 : (uint32_t)(m->gap * (GAP_FADE_MS - fading) / GAP_FADE_MS);
 }
 
 static void note_gap(struct membership *m, const struct doubt *d)
@@ -222,7 +239,7 @@ static unsigned probes_minimum(const struct membership *m, const struct doubt *d
 
 /* Lifeguard: from twice the minimum, without confirmation, down to the minimum with all of them, by
  * log(C + 1) / log(K + 1). Nobody able to confirm: the minimum. */
-static unsigned probes_goal(const struct membership *m, const struct doubt *d)
+unsigned probes_goal(const struct membership *m, const struct doubt *d)
 {
     static const uint8_t share[4][4] = {/* per cent, by K and C */
                                         {100, 100, 100, 100},
@@ -233,6 +250,8 @@ static unsigned probes_goal(const struct membership *m, const struct doubt *d)
     size_t k = confirmers(m);
     size_t c = d->accuser_count < 3 ? d->accuser_count : 3;
 
+    if (d->told_dead)
+        return minimum * DEAD_PCT / 100;
     if (m->slots[d->member].state == MEMBER_UNKNOWN)
         return minimum;
     return 2u * minimum - minimum * share[k][c] / 100u;
@@ -283,11 +302,12 @@ static void raise_health(struct membership *m)
         m->health++;
 }
 
-/* The member has not answered: it is dead. Of one that never was heard of nobody else is told. */
+/* The member has not answered: it is dead. Nobody is told who told us, nor of one that never was
+ * heard of. */
 static void conclude(struct membership *m, struct doubt *d)
 {
     struct member *p = &m->slots[d->member];
-    bool public = p->state == MEMBER_SUSPECT;
+    bool public = p->state == MEMBER_SUSPECT && !d->told_dead;
     struct msg_update u;
 
     if (d->relays_asked && !d->relays_answered)
@@ -332,8 +352,8 @@ static void doubt_tick(struct membership *m, struct doubt *d)
     if (d->probes % RELAYS_AFTER == 0)
         ask_relays(m, d);
     d->next = mono_add(m->now, d->interval);
-    if (d->probes >= goal && probe_rto(p) > d->interval)
-        d->next = mono_add(m->now, probe_rto(p));
+    if (d->probes >= goal && probe_rto(m, p) > d->interval)
+        d->next = mono_add(m->now, probe_rto(m, p));
 }
 
 void doubts_tick(struct membership *m)
@@ -358,7 +378,7 @@ void doubts_after_pause(struct membership *m, int64_t late)
 /* Of the probes of @d, those that an answer should have come to by now. */
 static unsigned lost_probes(const struct member *p, const struct doubt *d, bool direct)
 {
-    unsigned in_flight = (direct ? 1u : 0u) + p->srtt / RTT_UNIT / d->interval;
+    unsigned in_flight = (direct ? 1u : 0u) + p->rtt.smoothed / RTT_UNIT / d->interval;
 
     return d->probes > in_flight ? d->probes - in_flight : 0;
 }

@@ -9,7 +9,7 @@
 #include "proto/member/machine.h"
 
 #define RESERVE_PCT 15     /* of a period: how much longer the one that pinged last waits */
-#define MESH_PERIODS 10    /* a ring member that is no neighbour is probed so often */
+#define MESH_PERIODS 25    /* a ring member that is no neighbour is probed so often */
 #define UNKNOWN_AT_ONCE 16 /* newly admitted members probed at the same time */
 #define UNKNOWN_MS 50      /* between starts of them */
 #define GONE_LONG_MS 15000 /* probe of a member that has been gone for GONE_LONG_AFTER_MS */
@@ -192,7 +192,9 @@ void relay_request(struct membership *m, struct member *from, const struct addr 
         return;
     s->msg.probe.sequence = (uint16_t)m->now.ms;
     gossip_attach(m, s, target);
-    wait = probe_rto(target) < RELAY_NACK_MAX_MS ? probe_rto(target) : RELAY_NACK_MAX_MS;
+    wait = probe_rto(m, target);
+    if (wait > RELAY_NACK_MAX_MS)
+        wait = RELAY_NACK_MAX_MS;
     *r = (struct relay){.requester = from->id,
                         .addr = *addr,
                         .sequence = probe->sequence,

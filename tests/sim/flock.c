@@ -465,6 +465,15 @@ void flock_greet(struct flock *f, size_t node, size_t other)
     settle(f, node);
 }
 
+/* What a local name service tells: where @other is now. */
+void flock_discover(struct flock *f, size_t node, size_t other)
+{
+    if (!simnet_up(f->net, node) || node == other || revoked_at(f, node, other))
+        return;
+    admit_member(f, node, f->nodes[other].id, &f->nodes[other].addr);
+    settle(f, node);
+}
+
 void flock_reset_counts(struct flock *f)
 {
     f->deaths_false = 0;

@@ -79,8 +79,9 @@ void flock_restart(struct flock *f, size_t node, bool lost);
 void flock_move(struct flock *f, size_t node); /* it gets another address */
 void flock_leave(struct flock *f, size_t node);
 void flock_revoke_at(struct flock *f, size_t observer, size_t subject);
-void flock_write(struct flock *f, size_t node);               /* sets or deletes a random key */
-void flock_greet(struct flock *f, size_t node, size_t other); /* introduces itself once more */
+void flock_write(struct flock *f, size_t node);                  /* sets or deletes a random key */
+void flock_greet(struct flock *f, size_t node, size_t other);    /* introduces itself once more */
+void flock_discover(struct flock *f, size_t node, size_t other); /* learns its address by a hint */
 void flock_reset_counts(struct flock *f);
 
 /* Whether every running node sees exactly the running ones as alive, and all others not. */

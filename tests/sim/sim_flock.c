@@ -129,6 +129,9 @@ static void heal(struct flock *f, struct rng *rng)
     for (size_t i = 0; i < f->count; i++)
         if (!f->nodes[i].revoked && (f->nodes[i].lost || rng_below(rng, 4) != 0))
             flock_restart(f, i, false);
+    /* Where both of a pair have moved meanwhile, nobody knows where to look. */
+    for (size_t i = 0; i < f->count; i++)
+        flock_discover(f, i, (i + 1) % f->count);
 }
 
 static bool run_seed(uint64_t seed, bool verbose)
