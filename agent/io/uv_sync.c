@@ -30,6 +30,7 @@ struct uv_sync {
     struct uv_sync_config config;
     char applied[COMMIT_TEXT];
     bool busy;
+    bool closing;
     bool branch_waits;
     bool branch_failed; /* what the branch stands at could not be read or stored */
     struct effect_fetch waiting[SYNC_WAITING_MAX];
@@ -244,8 +245,7 @@ static void next(struct uv_sync *sync)
 {
     sync->busy = false;
     if (sync->branch_waits) {
-        sync->branch_waits = false;
-        start(sync, PHASE_BRANCH);
+        uv_sync_branch(sync);
         return;
     }
     if (sync->waiting_count == 0) {
@@ -307,6 +307,8 @@ static void finish(struct uv_sync *sync)
     }
     desired_free(sync->desired);
     sync->desired = NULL;
+    free(sync->bundle); /* no worker took it */
+    sync->bundle = NULL;
     next(sync);
 }
 
@@ -319,6 +321,11 @@ static void git_done(struct worker_job *job)
 {
     struct uv_sync *sync = (struct uv_sync *)job;
 
+    if (sync->outcome == OUTCOME_NEED_BUNDLE && sync->closing) {
+        sync->outcome = OUTCOME_NOTHING;
+        finish(sync);
+        return;
+    }
     if (sync->outcome == OUTCOME_NEED_BUNDLE) {
         sync->config.ask(sync->config.context, sync->fetch.from, sync->applied, sync->commit);
         return;
@@ -345,14 +352,19 @@ static void start(struct uv_sync *sync, enum phase phase)
 
 void uv_sync_branch(struct uv_sync *sync)
 {
+    if (sync->closing)
+        return;
+    sync->branch_waits = sync->busy;
     if (sync->busy)
-        sync->branch_waits = true;
-    else
-        start(sync, PHASE_BRANCH);
+        return;
+    sync->branch_failed = false; /* whatever was wrong with it is found again, or is not any more */
+    start(sync, PHASE_BRANCH);
 }
 
 void uv_sync_fetch(struct uv_sync *sync, const struct effect_fetch *effect)
 {
+    if (sync->closing)
+        return;
     if (sync->waiting_count == SYNC_WAITING_MAX) { /* the oldest wish is the least of interest */
         sync->waiting_count--;
         memmove(&sync->waiting[0], &sync->waiting[1],
@@ -366,7 +378,7 @@ void uv_sync_fetch(struct uv_sync *sync, const struct effect_fetch *effect)
 void uv_sync_bundle_done(struct uv_sync *sync, int code, char *bundle, size_t size,
                          const char *reason)
 {
-    if (code == ERR_NONE) {
+    if (code == ERR_NONE && !sync->closing) {
         sync->bundle = bundle;
         sync->bundle_size = size;
         start(sync, PHASE_BUNDLE);
@@ -374,7 +386,7 @@ void uv_sync_bundle_done(struct uv_sync *sync, int code, char *bundle, size_t si
     }
     free(bundle);
     err_set(&sync->err, code, "%s", reason);
-    sync->outcome = OUTCOME_UNREACHABLE;
+    sync->outcome = sync->closing ? OUTCOME_NOTHING : OUTCOME_UNREACHABLE;
     finish(sync);
 }
 
@@ -387,6 +399,15 @@ int uv_sync_create(const struct uv_sync_config *config, struct uv_sync **out, st
     sync->config = *config;
     *out = sync;
     return ERR_NONE;
+}
+
+void uv_sync_close(struct uv_sync *sync)
+{
+    if (sync == NULL)
+        return;
+    sync->closing = true;
+    sync->branch_waits = false;
+    sync->waiting_count = 0;
 }
 
 void uv_sync_free(struct uv_sync *sync)

@@ -31,16 +31,21 @@ struct uv_sync_config {
 /* Errors: ERR_NOMEM. */
 int uv_sync_create(const struct uv_sync_config *config, struct uv_sync **sync, struct err *err);
 
+/* Before the workers are stopped, git's first: what is under way ends, nothing follows it, and idle
+ * is called a last time if there was something. NULL is allowed. */
+void uv_sync_close(struct uv_sync *sync);
+
 /* Free only when both workers have stopped. NULL is allowed. */
 void uv_sync_free(struct uv_sync *sync);
 
-/* The branch may have moved (start, push, agentctl sync): apply what it stands at. */
+/* The branch may have moved (start, push, agentctl sync): apply what it stands at. This and
+ * uv_sync_fetch do nothing after uv_sync_close. */
 void uv_sync_branch(struct uv_sync *sync);
 
 /* EFFECT_FETCH. Posts NODE_DESIRED or NODE_COMMIT. */
 void uv_sync_fetch(struct uv_sync *sync, const struct effect_fetch *effect);
 
-/* The answer to config.ask. @bundle is the sync's from then on. */
+/* The answer to config.ask; also after uv_sync_close. @bundle is the sync's from then on. */
 void uv_sync_bundle_done(struct uv_sync *sync, int code, char *bundle, size_t size,
                          const char *reason);
 
