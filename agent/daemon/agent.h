@@ -111,9 +111,9 @@ struct agent {
 
     uv_signal_t signals[2];
     uv_timer_t leave_timer;
-    bool stopping;
+    bool stopping; /* nothing new is begun */
+    bool closed;   /* what carries out effects is gone: events are dropped */
     bool released; /* leases were given up in order: nothing is to be resumed */
-    int parts;     /* that are still closing */
     int exit_status;
 };
 
@@ -131,6 +131,7 @@ int agent_found(struct agent *agent, struct err *err); /* agentctl init */
 int agent_join(struct agent *agent, const char *token,
                void (*done)(void *context, int code, const char *text), void *context,
                struct err *err);
+void agent_join_end(struct agent *agent); /* whoever waits for it is told that the agent ends */
 void agent_join_datagram(struct agent *agent, const struct os_udp_datagram *datagram);
 
 /* agent_net.c */

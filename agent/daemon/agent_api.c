@@ -449,6 +449,10 @@ void agent_api_control(void *context, struct http_request *request)
     struct agent *agent = context;
     bool known = false;
 
+    if (agent->stopping) {
+        uv_http_text(request, 503, "agentd is ending\n");
+        return;
+    }
     for (size_t i = 0; i < sizeof routes / sizeof routes[0]; i++) {
         const struct route *route = &routes[i];
         if (strcmp(route->path, request->path) != 0)

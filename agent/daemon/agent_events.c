@@ -275,7 +275,7 @@ void agent_feed(struct agent *agent, const struct node_event *event)
     struct node_event copy = *event;
     struct queued_event *queued;
 
-    if (agent->node == NULL) {
+    if (agent->node == NULL || agent->closed) {
         if (event->type == NODE_DESIRED)
             desired_free(event->desired.desired);
         return;

@@ -118,11 +118,15 @@ static int open_channel(struct agent *agent, struct err *err)
         keys_random(&config.boot, sizeof config.boot);
     while (config.boot == 0);
     rc = channel_create(&config, &agent->channel, err);
+    if (rc != ERR_NONE)
+        return err_wrap(err, "prepare the encrypted channel");
     for (size_t i = 0; rc == ERR_NONE && i < epochs->count; i++)
         rc = channel_set_epoch(agent->channel, epochs->epochs[i].number, epochs->epochs[i].secret);
     if (rc == ERR_NONE)
         rc = channel_use_epoch(agent->channel, epochs->use);
-    return rc == ERR_NONE ? rc : err_wrap(err, "prepare the encrypted channel");
+    if (rc != ERR_NONE)
+        err_set(err, rc, "the secrets in epoch.keys do not go together: %s", err_text(rc));
+    return rc;
 }
 
 static void admit(struct agent *agent, const struct value_head *head)
@@ -198,6 +202,40 @@ static int open_executors(struct agent *agent, const struct node_saved *saved, s
     return rc;
 }
 
+static void undone(void *context)
+{
+    (void)context;
+}
+
+/* As it was before agent_enter, which may be called again. What an earlier life left of a lease
+ * ends by itself. */
+static void undo_enter(struct agent *agent)
+{
+    uv_link_close(agent->link, undone, NULL);
+    uv_instances_close(agent->instances, undone, NULL);
+    uv_vip_close(agent->vip, true, undone, NULL);
+    os_saved_close(agent->saved);
+    channel_destroy(agent->channel);
+    agent->link = NULL;
+    agent->instances = NULL;
+    agent->vip = NULL;
+    agent->saved = NULL;
+    agent->channel = NULL;
+}
+
+/* A cluster key may be that of a flock that was never founded to the end: only the one that
+ * admitted this node makes it the coordinator. */
+static void load_cluster(struct agent *agent)
+{
+    struct err err;
+    int rc = keystore_load_cluster(agent->keys, &agent->cluster, &err);
+
+    agent->coordinator = rc == ERR_NONE && memcmp(agent->cluster.public_key, agent->cluster_key,
+                                                  sizeof agent->cluster_key) == 0;
+    if (rc != ERR_NONE && rc != ERR_NOTFOUND)
+        agent_report(agent, EFFECT_ERROR, "node", "this node cannot admit others: %s", err.text);
+}
+
 int agent_enter(struct agent *agent, struct err *err)
 {
     struct node_event first = {.type = NODE_TIMER};
@@ -213,18 +251,20 @@ int agent_enter(struct agent *agent, struct err *err)
     if (rc != ERR_NONE)
         return rc;
     snprintf(agent->name, sizeof agent->name, "%s", admission.name);
-    agent->coordinator = keystore_load_cluster(agent->keys, &agent->cluster, NULL) == ERR_NONE;
+    load_cluster(agent);
     rc = open_channel(agent, err);
     if (rc == ERR_NONE)
         rc = os_saved_open(agent->config->run_dir, &agent->saved, &saved, &found, err);
     if (rc == ERR_NONE)
         rc = open_executors(agent, found ? &saved : NULL, err);
-    if (rc != ERR_NONE)
+    if (rc == ERR_NONE) {
+        fill_node_config(agent, &admission, found ? &saved : NULL, &config);
+        rc = node_create(&config, &agent->node, err);
+    }
+    if (rc != ERR_NONE) {
+        undo_enter(agent);
         return rc;
-    fill_node_config(agent, &admission, found ? &saved : NULL, &config);
-    rc = node_create(&config, &agent->node, err);
-    if (rc != ERR_NONE)
-        return rc;
+    }
     agent_feed(agent, &first); /* what resuming a lease has asked for */
     rc = uv_instances_scan(agent->instances, err);
     if (rc != ERR_NONE)
@@ -238,6 +278,21 @@ int agent_enter(struct agent *agent, struct err *err)
 
 /* ---- founding ---- */
 
+/* Keys of a flock must not be replaced: what had failed was only to take part. */
+static int check_unbound(struct agent *agent, struct err *err)
+{
+    uint8_t cluster_key[KEYS_PUBLIC];
+    int rc = keystore_load_cluster_key(agent->keys, cluster_key, err);
+
+    if (rc == ERR_NOTFOUND)
+        return ERR_NONE;
+    if (rc != ERR_NONE)
+        return rc;
+    return err_set(err, ERR_EXISTS,
+                   "this node belongs to a flock already, but could not take part in it: restart "
+                   "agentd, and see what it says");
+}
+
 int agent_found(struct agent *agent, struct err *err)
 {
     struct keystore_epochs epochs = {.use = 1, .count = 1};
@@ -247,6 +302,11 @@ int agent_found(struct agent *agent, struct err *err)
 
     if (agent->node != NULL)
         return err_set(err, ERR_EXISTS, "this node is in a flock already, as %s", agent->name);
+    if (agent->joining != NULL)
+        return err_set(err, ERR_BUSY, "this node is joining a flock");
+    rc = check_unbound(agent, err);
+    if (rc != ERR_NONE)
+        return rc;
     keys_generate(&cluster);
     memcpy(admission.public_key, agent->identity.public_key, sizeof admission.public_key);
     snprintf(admission.name, sizeof admission.name, "%s", agent->name);
@@ -328,6 +388,12 @@ static void ask_to_join(uv_timer_t *timer)
         (void)os_udp_send(agent->udp, &joining->token.addrs[i], datagram, len);
 }
 
+void agent_join_end(struct agent *agent)
+{
+    if (agent->joining != NULL)
+        end_joining(agent->joining, ERR_UNREACHABLE, "agentd is ending");
+}
+
 int agent_join(struct agent *agent, const char *text,
                void (*done)(void *context, int code, const char *text), void *context,
                struct err *err)
@@ -342,11 +408,15 @@ int agent_join(struct agent *agent, const char *text,
                        agent->name);
     if (agent->joining != NULL)
         return err_set(err, ERR_BUSY, "this node is joining already");
+    rc = check_unbound(agent, err);
+    if (rc != ERR_NONE)
+        return rc;
     joining = calloc(1, sizeof *joining);
     if (joining == NULL)
         return err_set(err, ERR_NOMEM, "join: %s", err_text(ERR_NOMEM));
     rc = token_parse(text, &joining->token, err);
     if (rc != ERR_NONE) {
+        keys_wipe(joining, sizeof *joining);
         free(joining);
         return rc;
     }
@@ -386,7 +456,7 @@ static void take_reply(struct agent *agent, const struct os_udp_datagram *datagr
     struct err err;
     int rc;
 
-    if (joining == NULL)
+    if (joining == NULL || agent->stopping)
         return;
     rc = join_reply_open(&joining->token, &agent->identity, agent->name, joining->nonce,
                          datagram->data, datagram->len, &welcome, &err);

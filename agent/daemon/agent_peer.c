@@ -136,10 +136,7 @@ static void bundle_came(void *context, int code, uint8_t *data, size_t size, con
 {
     struct agent *agent = context;
 
-    if (agent->stopping)
-        free(data);
-    else
-        uv_sync_bundle_done(agent->sync, code, (char *)data, size, reason);
+    uv_sync_bundle_done(agent->sync, code, (char *)data, size, reason);
 }
 
 void agent_peer_fetch(struct agent *agent, node_id from, const char *have, const char *want)

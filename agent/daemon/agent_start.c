@@ -309,52 +309,57 @@ static int open_page(struct agent *agent, struct err *err)
 
 static void part_closed(void *context)
 {
-    struct agent *agent = context;
-
-    agent->parts--;
+    (void)context; /* the loop ends with the last of them */
 }
 
-static void git_stopped(void *context)
+static void close_servers(void *context)
 {
     struct agent *agent = context;
+
+    uv_http_close(agent->control, part_closed, NULL);
+    uv_http_close(agent->page, part_closed, NULL);
+    agent->control = NULL;
+    agent->page = NULL;
+}
+
+static void stop_store(void *context)
+{
+    struct agent *agent = context;
+    struct worker *store = agent->store;
+
+    agent_store_flush(agent);
+    agent->store = NULL;
+    if (store != NULL)
+        worker_stop(store, close_servers, agent);
+    else
+        close_servers(agent);
+}
+
+static void stop_workers(struct agent *agent)
+{
+    struct worker *git = agent->git;
 
     agent->git = NULL;
-    agent->parts--;
+    if (git != NULL)
+        worker_stop(git, stop_store, agent);
+    else
+        stop_store(agent);
 }
 
-static void store_stopped(void *context)
-{
-    struct agent *agent = context;
-
-    agent->store = NULL;
-    agent->parts--;
-}
-
-/* Everything that belongs to the loop is closed; the loop ends when the last part has. */
+/* The workers end before the servers, git's first: what it has read is stored yet, and every
+ * request that waits for one of them is answered while there is somebody to answer by. */
 static void close_all(struct agent *agent)
 {
-    bool keep = !agent->released;
-
-    agent->parts = 7;
-    uv_link_close(agent->link, part_closed, agent);
-    uv_vip_close(agent->vip, keep, part_closed, agent);
-    uv_instances_close(agent->instances, part_closed, agent);
-    uv_http_close(agent->control, part_closed, agent);
-    uv_http_close(agent->page, part_closed, agent);
-    agent_store_flush(agent);
-    if (agent->git != NULL)
-        worker_stop(agent->git, git_stopped, agent);
-    else
-        agent->parts--;
-    if (agent->store != NULL)
-        worker_stop(agent->store, store_stopped, agent);
-    else
-        agent->parts--;
+    agent->stopping = true;
+    agent->closed = true;
+    agent_join_end(agent);
+    uv_sync_close(agent->sync);
+    uv_link_close(agent->link, part_closed, NULL);
+    uv_vip_close(agent->vip, !agent->released, part_closed, NULL);
+    uv_instances_close(agent->instances, part_closed, NULL);
     agent->link = NULL;
     agent->vip = NULL;
     agent->instances = NULL;
-    agent->control = NULL;
-    agent->page = NULL;
     agent_net_close(agent);
     uv_close((uv_handle_t *)&agent->slow, NULL);
     uv_close((uv_handle_t *)&agent->batch_timer, NULL);
@@ -362,6 +367,7 @@ static void close_all(struct agent *agent)
     for (int i = 0; i < 2; i++)
         uv_close((uv_handle_t *)&agent->signals[i], NULL);
     uv_close((uv_handle_t *)&agent->leave_timer, NULL);
+    stop_workers(agent);
 }
 
 static void on_left(uv_timer_t *timer)
@@ -535,7 +541,7 @@ int agent_run(struct config *config)
     if (open_all(agent, &err) != ERR_NONE) {
         fprintf(stderr, "agentd: %s\n", err.text);
         agent->exit_status = 1;
-        close_all(agent);
+        close_all(agent); /* what was opened so far */
     } else {
         os_notify("READY=1");
         fprintf(stderr, "agentd %s runs as %s\n", COVEY_VERSION, agent->name);

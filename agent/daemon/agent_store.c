@@ -200,7 +200,7 @@ void agent_store_event(struct agent *agent, const struct agent_event *event)
     struct store_event *to;
     size_t kind;
 
-    if (agent->store == NULL || agent->stopping)
+    if (agent->store == NULL)
         return;
     if (agent->batch == NULL) {
         agent->batch = calloc(1, sizeof *agent->batch);
