@@ -184,11 +184,15 @@ static enum supervise_state want_note(struct supervise *m, const struct step *s)
 static enum supervise_state want_alive(struct supervise *m, const struct step *s)
 {
     bool known = m->wanted;
+    bool probed = m->policy.probed;
 
     take_wish(m, s);
-    if (known && m->generation == m->run_generation)
+    if (!known || m->generation != m->run_generation)
+        return settle(m, s);
+    /* Ready is what the present policy calls so. */
+    if (probed == m->policy.probed)
         return m->state;
-    return settle(m, s);
+    return m->policy.probed ? SUPERVISE_RUNNING : SUPERVISE_READY;
 }
 
 static enum supervise_state unwant_note(struct supervise *m, const struct step *s)
@@ -407,7 +411,7 @@ static const struct cell {
             },
         [SUPERVISE_READY] =
             {
-                [SUPERVISE_WANT_RUN] = {want_alive, READY | STOPPING},
+                [SUPERVISE_WANT_RUN] = {want_alive, SETTLED},
                 [SUPERVISE_WANT_STOP] = {unwant_alive, STOPPING},
                 [SUPERVISE_PERMIT] = {permit, READY},
                 [SUPERVISE_FORBID] = {forbid, READY},

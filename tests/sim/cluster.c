@@ -208,6 +208,7 @@ static void make_machine(struct cluster *c, size_t index)
     m->born = world_now(c) - rng_range(c->rng, 0, 100000);
     m->head = -1;
     m->powered = true;
+    m->life = 1; /* 0 in a task is the machine itself */
     m->pause_at = SIZE_MAX;
     m->known = world_must(calloc(c->options.nodes, sizeof *m->known));
     m->heads = world_must(calloc(c->options.nodes, sizeof *m->heads));
@@ -417,6 +418,8 @@ void cluster_admit(struct cluster *c, size_t node)
     m->member = true;
     m->known[0] = true;
     m->heads[0] = first->heads[0];
+    first->known[node] = true; /* stored before the newcomer is answered */
+    first->heads[node] = m->heads[node];
     event.peer.head = m->heads[node];
     agent_post(first, &event);
     world_task(m, TASK_START, 100, m->life);
