@@ -48,6 +48,7 @@ void node_free(struct node *node)
     node_peers_free(node);
     node_effects_reset(node);
     desired_free(node->desired);
+    desired_free(node->retired);
     free(node->effects);
     free(node->payloads);
     free(node);
@@ -63,7 +64,7 @@ static void take_desired(struct node *node, const struct node_event_desired *eve
     node_vip_desired(node);
     node_work_desired(node);
     node_work_update(node); /* every instance is bound to the new objects from here on */
-    desired_free(old);
+    node->retired = old;    /* an effect of this step may still name it */
 }
 
 static void take_message(struct node *node, const struct node_event_message *event)
@@ -152,6 +153,8 @@ int node_step(struct node *node, mono_t now, const struct node_event *event, str
     if (node->stepped)
         node_effects_reset(node);
     node->stepped = true;
+    desired_free(node->retired);
+    node->retired = NULL;
     dispatch(node, event);
     /* Timers after the event: an answer that has come counts before its absence is judged. */
     if (event->type == NODE_TIMER) {

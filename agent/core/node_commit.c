@@ -25,6 +25,24 @@ static struct foreign_commit *find_commit(struct node *node, const char *commit)
     return NULL;
 }
 
+/* Whoever is here and has it; false: nobody shows it any more. */
+static bool find_source(const struct node *node, struct foreign_commit *known)
+{
+    const struct peer *source = NULL;
+
+    for (size_t i = 0; i < node->peer_count; i++) {
+        const struct peer *peer = &node->peers[i];
+        if (peer->self || strcmp(peer->commit.commit, known->commit) != 0)
+            continue;
+        if (source == NULL || (node_peer_present(peer) && !node_peer_present(source)) ||
+            (node_peer_present(peer) && node_id_equal(peer->id, known->from)))
+            source = peer;
+    }
+    if (source != NULL)
+        known->from = source->id;
+    return source != NULL;
+}
+
 static void fetch(struct node *node, struct foreign_commit *known)
 {
     struct effect *effect = node_effect(node, EFFECT_FETCH);
@@ -120,8 +138,12 @@ void node_commit_applied(struct node *node, const struct node_event_desired *eve
 void node_commit_tick(struct node *node)
 {
     for (size_t i = 0; i < NODE_COMMITS_MAX; i++)
-        if (node->commits[i].commit[0] != '\0' && mono_reached(node->now, node->commits[i].retry))
-            fetch(node, &node->commits[i]);
+        if (node->commits[i].commit[0] != '\0' && mono_reached(node->now, node->commits[i].retry)) {
+            if (find_source(node, &node->commits[i]))
+                fetch(node, &node->commits[i]);
+            else
+                node->commits[i] = (struct foreign_commit){.retry = MONO_NEVER};
+        }
 }
 
 mono_t node_commit_deadline(const struct node *node)

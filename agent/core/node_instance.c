@@ -141,6 +141,32 @@ static void health_effects(struct node *node, struct instance *instance,
     }
 }
 
+void node_instance_probes(struct node *node, struct instance *instance,
+                          const struct health_policy probes[HEALTH_PROBES])
+{
+    bool active = instance->health.active;
+    bool ready = instance->health.ready;
+    struct health_out out;
+
+    health_init(&instance->health, probes);
+    instance->health.ready = ready;
+    if (!active)
+        return;
+    health_begin(&instance->health, node->now, instance->machine.started_at, &out);
+    health_effects(node, instance, &out);
+}
+
+void node_instance_extend(struct node *node, struct instance *instance, mono_t until)
+{
+    struct effect *effect;
+
+    if (!supervise_alive(&instance->machine))
+        return;
+    effect = node_effect(node, EFFECT_EXTEND);
+    effect->stop.instance = instance->name;
+    effect->stop.until = until;
+}
+
 static mono_t lease_end(const struct node *node, const struct instance *instance)
 {
     struct lease_view view;
@@ -160,11 +186,14 @@ static void machine_effect(struct node *node, struct instance *instance,
 
     switch (from->type) {
     case SUPERVISE_DO_START:
+        /* A run is what its environment makes it: that may have changed since the wish. */
+        if (!instance->workload->cron)
+            instance->machine.run_generation = instance->env_generation;
         instance->port_count = 0;
         effect = node_effect(node, EFFECT_START);
         effect->start = (struct effect_start){.instance = instance->name,
                                               .workload = instance->workload,
-                                              .generation = from->generation,
+                                              .generation = instance->machine.run_generation,
                                               .env = {instance->env, instance->env_count},
                                               .lease_until = lease_end(node, instance)};
         break;

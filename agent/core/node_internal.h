@@ -15,6 +15,8 @@
 
 #define NODE_SETTLED_MS 30000  /* a member that was gone gets work again after this */
 #define NODE_HANDOVER_MS 60000 /* a replica placed elsewhere runs on at most this long */
+#define NODE_ELSEWHERE_MS                                                                          \
+    5000 /* an endpoint must be gone this long before who uses it is replaced */
 #define NODE_FETCH_RETRY_MS 2000
 #define NODE_FETCH_RETRY_MAX_MS 60000
 #define NODE_COMMITS_MAX 8 /* commits of others whose fate is remembered */
@@ -47,12 +49,16 @@ struct instance {
     char *env_text;           /* owns the strings of @env */
     struct desired_pair *env; /* rendered */
     size_t env_count;
-    uint64_t wished; /* generation of the last wish; 0: none */
-    uint64_t tick;   /* cron: the tick of the last wish */
+    uint64_t env_generation; /* that it was rendered to */
+    mono_t elsewhere;  /* then the process is replaced, for it leads elsewhere; or MONO_NEVER */
+    uint64_t wished;   /* generation of the last wish; 0: none */
+    uint64_t document; /* generation of the document of the last wish; 0: not known */
+    uint64_t tick;     /* cron: the tick of the last wish */
     struct cron cron;
     bool cron_valid;
     uint64_t cron_generation;
-    uint64_t lease; /* singleton: id of its lease, else 0 */
+    int64_t cron_due; /* Unix seconds; CRON_NEVER: none */
+    uint64_t lease;   /* singleton: id of its lease, else 0 */
     struct value_instance published;
     int64_t since; /* Unix seconds of the present state */
     uint8_t shown; /* enum value_instance_state that @since belongs to */
@@ -64,8 +70,7 @@ struct held_vip {
     uint64_t lease;
     bool desired; /* false: left the desired state, being released */
     bool strict;
-    bool wanted;
-    mono_t conflict; /* a foreign host answered for it: not claimed before this */
+    mono_t conflict; /* a foreign host answered for it: not claimed before this; or MONO_NEVER */
     struct value_vip value;
 };
 
@@ -101,6 +106,7 @@ struct node {
     size_t peer_count;
 
     struct desired *desired;
+    struct desired *retired;    /* replaced in this step */
     struct value_commit commit; /* own */
     struct foreign_commit commits[NODE_COMMITS_MAX];
     size_t commit_next;
@@ -161,7 +167,16 @@ void node_commit_applied(struct node *node, const struct node_event_desired *eve
 void node_commit_tick(struct node *node);
 mono_t node_commit_deadline(const struct node *node);
 
-/* workloads: node_work.c, node_instance.c, node_env.c */
+/* workloads: node_place.c, node_work.c, node_cron.c, node_instance.c, node_env.c */
+void node_place_all(struct node *node);
+uint64_t node_singleton_lease(const char *workload);
+void node_cron_update(struct node *node, struct instance *instance);
+struct instance *node_add_instance(struct node *node, const char *name);
+void node_instance_want(struct node *node, struct instance *instance, uint64_t generation);
+/* New probes take the place of those that it has. */
+void node_instance_probes(struct node *node, struct instance *instance,
+                          const struct health_policy probes[HEALTH_PROBES]);
+void node_instance_extend(struct node *node, struct instance *instance, mono_t until);
 void node_work_desired(struct node *node);
 void node_work_update(struct node *node);
 void node_work_found(struct node *node, const struct node_event_instance *event);
@@ -179,13 +194,13 @@ void node_instance_publish(struct node *node, struct instance *instance);
 void node_instance_tick(struct node *node, struct instance *instance);
 void node_instance_free(struct instance *instance);
 
-/* Renders the environment of @instance. Returns ERR_NONE and its generation, ERR_NOTFOUND when a
- * service has no ready endpoint (the reason is in instance->reason), ERR_NOMEM. */
-int node_env_render(struct node *node, struct instance *instance, uint64_t *generation);
+/* Renders the environment of @instance and gives its generation. @running (0: none) is that of the
+ * process that runs: it stays as long as ready endpoints lead to it, whichever are preferred now.
+ * Errors: ERR_NOTFOUND a service has no ready endpoint (the reason is in instance->reason);
+ * ERR_LIMIT, ERR_NOMEM. The former environment stays then. */
+int node_env_render(struct node *node, struct instance *instance, uint64_t running,
+                    uint64_t *generation);
 
-/* A ready endpoint of @port of @workload: on this node if there is one, else by lowest node id. */
-bool node_endpoint(const struct node *node, const char *workload, const char *port,
-                   struct addr *endpoint);
 bool node_workload_ready(const struct node *node, const char *workload);
 
 /* virtual addresses and leases: node_vip.c */

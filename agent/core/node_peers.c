@@ -115,6 +115,21 @@ void node_peers_labels(struct node *node)
 
 /* ---- what records say ---- */
 
+/* The list of peers may move within this step: the effect has its own copy. */
+static void keep_peer(struct node *node, node_id id, const struct value_head *head)
+{
+    struct value_head *copy = malloc(sizeof *copy);
+
+    if (copy == NULL) {
+        node->no_memory = true;
+        return;
+    }
+    *copy = *head;
+    node_keep(node, copy);
+    if (!node->no_memory)
+        node_effect(node, EFFECT_KEEP_PEER)->peer = (struct effect_peer){.id = id, .head = copy};
+}
+
 static void take_head(struct node *node, struct peer *peer, const struct value_head *head)
 {
     struct membership_event admit = {
@@ -128,10 +143,7 @@ static void take_head(struct node *node, struct peer *peer, const struct value_h
     node->place_dirty = true;
     node->work_dirty = true;
     run_members(node, &admit);
-    peer = node_find_peer(node, admit.from);
-    if (peer != NULL)
-        node_effect(node, EFFECT_KEEP_PEER)->peer =
-            (struct effect_peer){.id = peer->id, .head = &peer->head};
+    keep_peer(node, admit.from, head);
 }
 
 static void take_record(struct node *node, const struct record_view *record)

@@ -198,17 +198,13 @@ static void want_vip(struct node *node, struct held_vip *vip, uint32_t rank)
                                 .mode = vip->strict ? LEASE_STRICT : LEASE_SOLO,
                                 .rank = rank > UINT8_MAX ? UINT8_MAX : (uint8_t)rank};
 
-    vip->wanted = true;
     run_leases(node, &step);
 }
 
 void node_vip_unwant(struct node *node, uint64_t lease)
 {
     struct leases_event step = {.type = LEASES_UNWANT, .lease = lease};
-    struct held_vip *vip = find_vip(node, lease);
 
-    if (vip != NULL)
-        vip->wanted = false;
     run_leases(node, &step);
 }
 
@@ -233,7 +229,7 @@ void node_vip_conflict(struct node *node, const struct node_event_conflict *even
         if (!addr_equal(&vip->address, &event->address))
             continue;
         vip_key(vip, subject);
-        if (mono_reached(node->now, vip->conflict))
+        if (mono_is_never(vip->conflict))
             node_event(node, EFFECT_ERROR, subject,
                        "%s is not claimed: the host with MAC %02x:%02x:%02x:%02x:%02x:%02x, which "
                        "is no member, answers for it. Take it off that host or change the pool",
@@ -261,7 +257,7 @@ static struct held_vip *add_vip(struct node *node, const struct addr *address)
     vip->address = *address;
     vip_key(vip, key);
     vip->lease = hash64_string(key);
-    vip->conflict = node->now;
+    vip->conflict = MONO_NEVER;
     return vip;
 }
 
@@ -271,6 +267,26 @@ static struct held_vip *vip_at(struct node *node, const struct addr *address)
         if (addr_equal(&node->vips[i].address, address))
             return &node->vips[i];
     return NULL;
+}
+
+/* A lease that was taken up again, of a singleton that left the desired state while no agent ran.
+ */
+static void drop_singletons(struct node *node)
+{
+    struct lease_view views[LEASES_MAX];
+    unsigned count = leases_list(node->leases, node->now, views, LEASES_MAX);
+
+    for (unsigned i = 0; i < count; i++) {
+        bool known = views[i].kind != LEASE_SINGLETON;
+        for (size_t k = 0; k < node->desired->workload_count; k++)
+            known =
+                known || (node->desired->workloads[k].singleton &&
+                          node_singleton_lease(node->desired->workloads[k].name) == views[i].lease);
+        for (size_t k = 0; k < node->instance_count; k++) /* it ends first, and then its lease */
+            known = known || node->instances[k]->lease == views[i].lease;
+        if (!known)
+            node_vip_unwant(node, views[i].lease);
+    }
 }
 
 void node_vip_desired(struct node *node)
@@ -294,6 +310,7 @@ void node_vip_desired(struct node *node)
     for (size_t i = 0; i < node->vip_count; i++)
         if (!node->vips[i].desired)
             node_vip_unwant(node, node->vips[i].lease);
+    drop_singletons(node);
 }
 
 void node_vip_ranks(struct node *node)
@@ -318,7 +335,7 @@ void node_vip_ranks(struct node *node)
     }
     for (size_t i = 0; self != SIZE_MAX && i < node->vip_count; i++) {
         struct held_vip *vip = &node->vips[i];
-        if (vip->desired && mono_reached(node->now, vip->conflict))
+        if (vip->desired && mono_is_never(vip->conflict))
             want_vip(node, vip, place_rank(vip->lease, nodes, count, self));
     }
     free(nodes);
@@ -526,9 +543,10 @@ void node_vip_tick(struct node *node)
     if (mono_reached(node->now, leases_deadline(node->leases)))
         run_leases(node, &timer);
     for (size_t i = 0; i < node->vip_count; i++)
-        if (node->vips[i].desired && !node->vips[i].wanted &&
-            mono_reached(node->now, node->vips[i].conflict))
-            node->place_dirty = node->work_dirty = true;
+        if (mono_reached(node->now, node->vips[i].conflict)) {
+            node->vips[i].conflict = MONO_NEVER;
+            node->place_dirty = true;
+        }
     drop_released(node);
     if (node->voters_storing && mono_reached(node->now, node->voters_retry)) {
         node->voters_storing = false;
@@ -548,8 +566,7 @@ mono_t node_vip_deadline(const struct node *node)
     else if (node->config.coordinator)
         next = mono_min(next, voters_deadline(&node->voters));
     for (size_t i = 0; i < node->vip_count; i++)
-        if (node->vips[i].desired && !node->vips[i].wanted)
-            next = mono_min(next, node->vips[i].conflict);
+        next = mono_min(next, node->vips[i].conflict);
     return next;
 }
 
@@ -573,7 +590,6 @@ static void resume(struct node *node, const struct node_saved *saved)
         if (vip == NULL)
             return;
         vip->desired = true;
-        vip->wanted = true;
     }
     leases_import(node->leases, node->now, &saved->leases, &node->leases_out);
     run_out(node);
