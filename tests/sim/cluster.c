@@ -313,14 +313,17 @@ void cluster_partition(struct cluster *c, uint64_t sides, unsigned gateway)
 
 void cluster_heal(struct cluster *c)
 {
-    world_trace(c, "the network is whole");
+    world_trace(c, "nothing is wrong any more");
     simnet_heal(c->net);
     simnet_set_loss(c->net, c->options.loss);
     simnet_set_delay(c->net, SIMNET_WIFI);
     memset(c->cuts, 0, (c->options.nodes + 1) * (c->options.nodes + 1) * sizeof *c->cuts);
     c->chances = (struct cluster_chances){0};
-    for (size_t i = 0; i < c->options.nodes; i++)
+    for (size_t i = 0; i < c->options.nodes; i++) {
         c->machines[i].persist_fails = false;
+        for (size_t k = 0; k < PROCESSES_MAX; k++) /* what no liveness probe watches stays sick */
+            c->machines[i].processes[k].sick = false;
+    }
 }
 
 void cluster_set_chances(struct cluster *c, const struct cluster_chances *chances)

@@ -73,7 +73,7 @@ void cluster_cut(struct cluster *c, size_t from, size_t to, bool cut);
 /* Nodes on different sides (bits of @sides) do not hear each other; a side hears the gateway if its
  * bit of @gateway (1: side 0, 2: side 1) is set. */
 void cluster_partition(struct cluster *c, uint64_t sides, unsigned gateway);
-void cluster_heal(struct cluster *c); /* the network as at the beginning, chances zero */
+void cluster_heal(struct cluster *c); /* nothing is wrong with network, disks and processes */
 void cluster_set_chances(struct cluster *c, const struct cluster_chances *chances);
 
 /* Agents and machines; CLUSTER_NEVER: until cluster_start. */
