@@ -70,6 +70,8 @@ static void take_desired(struct node *node, const struct node_event_desired *eve
 static void take_message(struct node *node, const struct node_event_message *event)
 {
     node_peers_message(node, event);
+    if (event->restarted)
+        node_vip_restarted(node, event->from);
     switch (event->msg->type) {
     case MSG_LEASE_REQUEST:
     case MSG_LEASE_REPLY:
@@ -93,6 +95,8 @@ static void dispatch(struct node *node, const struct node_event *event)
         break;
     case NODE_HEARD:
         node_peers_heard(node, &event->message);
+        if (event->message.restarted)
+            node_vip_restarted(node, event->message.from);
         node_vip_heard(node, event->message.from);
         break;
     case NODE_ADMIT:

@@ -85,6 +85,7 @@ enum node_event_type {
 struct node_event_message {
     node_id from;
     struct addr addr;
+    bool restarted; /* the sender's agent has started again since it was last heard */
     const struct msg *msg;
 };
 

@@ -206,6 +206,7 @@ bool node_workload_ready(const struct node *node, const char *workload);
 /* virtual addresses and leases: node_vip.c */
 int node_vip_create(struct node *node, struct err *err);
 void node_vip_desired(struct node *node);
+void node_vip_restarted(struct node *node, node_id from);
 void node_vip_message(struct node *node, const struct node_event_message *event);
 void node_vip_heard(struct node *node, node_id from);
 void node_vip_gateway(struct node *node, mono_t sent);

@@ -145,6 +145,13 @@ static void run_leases(struct node *node, const struct leases_event *event)
 
 /* ---- events ---- */
 
+void node_vip_restarted(struct node *node, node_id from)
+{
+    struct leases_event step = {.type = LEASES_RESTARTED, .from = from};
+
+    run_leases(node, &step);
+}
+
 void node_vip_message(struct node *node, const struct node_event_message *event)
 {
     struct leases_event step = {.type = LEASES_MESSAGE, .from = event->from, .msg = event->msg};

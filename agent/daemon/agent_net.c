@@ -82,6 +82,7 @@ static void take_datagram(struct agent *agent, const struct os_udp_datagram *dat
         report_clone(agent, &in);
     event.message.from = in.from;
     event.message.addr = datagram->from;
+    event.message.restarted = in.restarted;
     if (in.body != NULL && in.len > 0) {
         reason = codec_decode(in.body, in.len, &msg);
         if (reason != WIRE_OK) {

@@ -173,6 +173,7 @@ uint32_t timing_step(const struct leases *l); /* between two ranks */
 uint32_t timing_campaign(const struct leases *l, const struct claim *c);
 uint32_t timing_backoff(struct leases *l, const struct claim *c);
 void timing_stream_starts(struct leases *l, mono_t now);
+void timing_restarted(struct leases *l, mono_t now, node_id voter);
 void timing_answered(struct leases *l, mono_t now, int voter, const struct round *r);
 
 #endif

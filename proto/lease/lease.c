@@ -268,6 +268,9 @@ static int dispatch(struct leases *l, mono_t now, const struct leases_event *ev)
     case LEASES_HEARD:
         on_heard(l, now, ev->from);
         return ERR_NONE;
+    case LEASES_RESTARTED:
+        timing_restarted(l, now, ev->from);
+        return ERR_NONE;
     case LEASES_GATEWAY:
         solo_gateway(l, now, ev->sent);
         return ERR_NONE;

@@ -102,15 +102,17 @@ struct leases_record {
 };
 
 enum leases_event_type {
-    LEASES_TIMER = 1,   /* leases_deadline() has come; harmless at any time */
-    LEASES_MESSAGE = 2, /* from, msg: an authenticated lease message */
-    LEASES_HEARD = 3,   /* from: any other authenticated packet of that node */
-    LEASES_GATEWAY = 4, /* sent: the gateway answered the probe that was sent then */
-    LEASES_WANT = 5,    /* lease, kind, mode, rank: be a candidate; repeat it to change the rank */
-    LEASES_UNWANT = 6,  /* lease: be none, and release it if it is held */
-    LEASES_MOVE = 7,    /* lease, to: hand the lease, which is held here, to that node */
-    LEASES_DRAIN = 8,   /* on: release everything and want nothing until it is off */
-    LEASES_OPENED = 9,  /* lease, number: that LEASE_OPEN was carried out */
+    LEASES_TIMER = 1,      /* leases_deadline() has come; harmless at any time */
+    LEASES_MESSAGE = 2,    /* from, msg: an authenticated lease message */
+    LEASES_HEARD = 3,      /* from: any other authenticated packet of that node */
+    LEASES_RESTARTED = 13, /* from: its agent has started again: the gap before says nothing about
+                            * the link. Before the LEASES_MESSAGE or _HEARD that shows it */
+    LEASES_GATEWAY = 4,    /* sent: the gateway answered the probe that was sent then */
+    LEASES_WANT = 5,   /* lease, kind, mode, rank: be a candidate; repeat it to change the rank */
+    LEASES_UNWANT = 6, /* lease: be none, and release it if it is held */
+    LEASES_MOVE = 7,   /* lease, to: hand the lease, which is held here, to that node */
+    LEASES_DRAIN = 8,  /* on: release everything and want nothing until it is off */
+    LEASES_OPENED = 9, /* lease, number: that LEASE_OPEN was carried out */
     LEASES_CLOSED =
         10, /* lease, number: that LEASE_CLOSE is acknowledged, no open before it acts */
     LEASES_OPEN_FAILED = 11, /* lease, number: it failed or came too late: the fence is closed */

@@ -70,6 +70,15 @@ void timing_stream_starts(struct leases *l, mono_t now)
         l->echoed[i] = now;
 }
 
+/* What a voter did not answer while its agent was down is no loss of the link. */
+void timing_restarted(struct leases *l, mono_t now, node_id voter)
+{
+    int i = lease_voter_index(l, voter);
+
+    if (i >= 0)
+        l->echoed[i] = now;
+}
+
 /* Send time of the request on whose answers a lease would stand now: the majority's latest. */
 static mono_t standing(const struct leases *l, mono_t now)
 {

@@ -245,6 +245,18 @@ static void a_lease_grows_at_once_and_shrinks_after_ten_calm_minutes(void **stat
     assert_int_equal(view(now).state, LEASE_HELD);
 }
 
+/* The gap is the same as above, but the voter's agent was down: the link has lost nothing. */
+static void a_restarted_voter_does_not_lengthen_the_lease(void **state)
+{
+    (void)state;
+
+    hold(3, LEASE_STRICT);
+    run_until(START + 400);
+    step(START + 420, (struct leases_event){.type = LEASES_RESTARTED, .from = two});
+    reply(START + 420, two, requested(), MSG_GRANT);
+    assert_int_equal(leases_term(l), T);
+}
+
 static void a_fence_that_will_not_open_ends_the_lease(void **state)
 {
     struct msg_lease request = hold(3, LEASE_STRICT);
@@ -349,6 +361,7 @@ int main(void)
         TEST(a_solo_candidate_shows_each_heartbeat_that_it_lives),
         TEST(a_set_of_one_holds_by_itself),
         TEST(a_lease_grows_at_once_and_shrinks_after_ten_calm_minutes),
+        TEST(a_restarted_voter_does_not_lengthen_the_lease),
         TEST(a_fence_that_will_not_open_ends_the_lease),
         TEST(a_drain_releases_and_stays_away_until_it_ends),
         TEST(a_release_is_seen_by_the_next_at_once),
