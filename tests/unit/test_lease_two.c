@@ -251,8 +251,9 @@ static void a_restarted_voter_does_not_lengthen_the_lease(void **state)
     (void)state;
 
     hold(3, LEASE_STRICT);
+    run_until(START + 390);
+    step(START + 395, (struct leases_event){.type = LEASES_RESTARTED, .from = two});
     run_until(START + 400);
-    step(START + 420, (struct leases_event){.type = LEASES_RESTARTED, .from = two});
     reply(START + 420, two, requested(), MSG_GRANT);
     assert_int_equal(leases_term(l), T);
 }
