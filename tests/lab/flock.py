@@ -8,6 +8,7 @@ side by side. Nothing waits for a time to pass: conditions are polled, with a bo
 import ctypes
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -116,11 +117,13 @@ class Pi:
     def inside(self, *command):
         return ["nsenter", f"--net=/run/netns/{self.flock.prefix}-{self.name}", "--", *command]
 
-    def start(self):
+    def start(self, wait=True):
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
                 [str(word) for word in self.inside(programs / "agentd", "--config", self.config)],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+        if not wait:
+            return
         eventually(lambda: self.ctl("status").status != 4 or self.process.poll() is not None,
                    lambda: f"agentd of {self.name} does not answer: {self.log_tail(5)}")
         if self.process.poll() is not None:
@@ -322,6 +325,37 @@ class Flock:
 
     def heal(self):
         self.inside("ap", "nft", "delete", "table", "bridge", "cut")
+
+    def owner(self):
+        """The Pi that both name as holder of the virtual address."""
+        def agreed():
+            names = {pi.vip().get("owner") for pi in self.pis}
+            return len(names) == 1 and next((pi for pi in self.pis if pi.name in names), None)
+
+        return eventually(agreed, lambda: [pi.vip() for pi in self.pis])
+
+    def pings(self, address, during, after=50):
+        """Pings from the client every 20 ms while during() runs, and until more are answered after
+        it. Returns how many were sent, and how many were not answered."""
+        log = self.folder / "pings"
+        with open(log, "wb") as output:
+            ping = subprocess.Popen(
+                ["nsenter", f"--net=/run/netns/{self.prefix}-client", "ping", "-n", "-i", "0.02",
+                 address], stdout=output, stderr=output, start_new_session=True)
+        try:
+            def answered():
+                return log.read_text().count(" icmp_seq=")
+
+            eventually(lambda: answered() > 10, f"{address} does not answer")
+            during()
+            before = answered()
+            eventually(lambda: answered() >= before + after, f"{address} does not answer any more")
+        finally:
+            ping.send_signal(signal.SIGINT)
+            ping.wait(WAIT_S)
+        sent, received = re.search(r"(\d+) packets transmitted, (\d+) received",
+                                   log.read_text()).groups()
+        return int(sent), int(sent) - int(received)
 
     def down(self):
         for opened in self.sockets:
