@@ -29,6 +29,12 @@ static bool in_flight(const struct health_track *t)
     return !mono_is_never(t->timeout);
 }
 
+static void schedule(struct health_track *t, mono_t at)
+{
+    t->next = at;
+    t->regular = at;
+}
+
 static void set_ready(struct health *h, bool ready, struct health_out *out)
 {
     if (h->ready == ready)
@@ -44,7 +50,7 @@ static void begin_others(struct health *h, mono_t now, struct health_out *out)
     for (int i = HEALTH_READINESS; i < HEALTH_PROBES; i++) {
         struct health_track *t = &h->probe[i];
         if (t->policy.present)
-            t->next = mono_max(now, mono_add(h->started_at, t->policy.initial_delay_ms));
+            schedule(t, mono_max(now, mono_add(h->started_at, t->policy.initial_delay_ms)));
     }
     if (!h->probe[HEALTH_READINESS].policy.present)
         set_ready(h, true, out);
@@ -63,14 +69,23 @@ static void judge(struct health *h, mono_t now, enum health_probe probe, bool su
     struct health_track *t = &h->probe[probe];
 
     t->timeout = MONO_NEVER;
-    t->next = mono_max(t->next, now);
+    schedule(t, mono_max(t->regular, now));
+    if (success) {
+        t->eager_ms = 0;
+    } else if (t->eager_ms > 0) {
+        t->next = mono_min(t->regular, mono_add(now, t->eager_ms));
+        if (t->eager_ms < t->policy.period_ms)
+            t->eager_ms *= 2;
+        if (!t->counts)
+            return;
+    }
     t->successes = success ? t->successes + 1 : 0;
     t->failures = success ? 0 : t->failures + 1;
     if (t->successes >= t->policy.success_threshold) {
         if (probe == HEALTH_READINESS) {
             set_ready(h, true, out);
         } else if (probe == HEALTH_STARTUP) {
-            t->next = MONO_NEVER;
+            schedule(t, MONO_NEVER);
             begin_others(h, now, out);
         }
     } else if (t->failures >= t->policy.failure_threshold) {
@@ -81,14 +96,16 @@ static void judge(struct health *h, mono_t now, enum health_probe probe, bool su
     }
 }
 
-/* Starts what is due. A run's successor is due a period after its start. */
+/* Starts what is due. A regular run's successor is due a period after its start. */
 static void run_due(struct health *h, mono_t now, struct health_out *out)
 {
     for (int i = 0; i < HEALTH_PROBES; i++) {
         struct health_track *t = &h->probe[i];
         if (!h->active || in_flight(t) || !mono_reached(now, t->next))
             continue;
-        t->next = mono_add(now, t->policy.period_ms);
+        t->counts = mono_reached(now, t->regular);
+        if (t->counts)
+            t->regular = mono_add(now, t->policy.period_ms);
         t->timeout = mono_add(now, t->policy.timeout_ms + HEALTH_RESULT_GRACE_MS);
         t->ticket++;
         out->probe[i] = (struct health_run){
@@ -107,10 +124,12 @@ void health_begin(struct health *h, mono_t now, mono_t started_at, struct health
     for (int i = 0; i < HEALTH_PROBES; i++) {
         h->probe[i].successes = 0;
         h->probe[i].failures = 0;
+        h->probe[i].eager_ms = i == HEALTH_LIVENESS ? 0 : HEALTH_EAGER_MS;
     }
     if (h->probe[HEALTH_STARTUP].policy.present)
-        h->probe[HEALTH_STARTUP].next =
-            mono_max(now, mono_add(started_at, h->probe[HEALTH_STARTUP].policy.initial_delay_ms));
+        schedule(
+            &h->probe[HEALTH_STARTUP],
+            mono_max(now, mono_add(started_at, h->probe[HEALTH_STARTUP].policy.initial_delay_ms)));
     else
         begin_others(h, now, out);
     run_due(h, now, out);
@@ -120,7 +139,7 @@ void health_end(struct health *h)
 {
     h->active = false;
     for (int i = 0; i < HEALTH_PROBES; i++) {
-        h->probe[i].next = MONO_NEVER;
+        schedule(&h->probe[i], MONO_NEVER);
         h->probe[i].timeout = MONO_NEVER;
     }
 }

@@ -4,7 +4,10 @@
  * others back until it succeeds once; readiness makes the instance ready and not ready; liveness
  * and startup, failing failure_threshold times in a row, give the instance up. A probe never
  * overlaps itself: the next run starts a period after the start of the last, or with its result if
- * that came later. How a probe is made (HTTP, TCP, exec) is the caller's business. */
+ * that came later. One addition: until a startup or readiness probe succeeds for the first time, it
+ * is tried between its regular runs too, soon and then ever more seldom, so that a program that is
+ * up in 20 ms does not wait a period to be called ready; these tries count as no failures. How a
+ * probe is made (HTTP, TCP, exec) is the caller's business. */
 #ifndef COVEY_CORE_HEALTH_H
 #define COVEY_CORE_HEALTH_H
 
@@ -17,6 +20,9 @@ enum health_probe { HEALTH_STARTUP, HEALTH_READINESS, HEALTH_LIVENESS, HEALTH_PR
 
 /* The caller's results are late: this long after a probe's own timeout it counts as failed. */
 #define HEALTH_RESULT_GRACE_MS 1000
+
+/* Pause before the first try between regular runs; it doubles with each. */
+#define HEALTH_EAGER_MS 25
 
 struct health_policy {
     bool present;
@@ -42,6 +48,9 @@ struct health_out {
 struct health_track {
     struct health_policy policy;
     mono_t next;        /* start of the next run */
+    mono_t regular;     /* start of the next one that the policy asks for; >= next */
+    int64_t eager_ms;   /* pause before a try between them; 0: it has succeeded, no more of them */
+    bool counts;        /* the run in flight or the last one: it was a regular one */
     mono_t timeout;     /* of the run in flight; MONO_NEVER: none is */
     uint32_t ticket;    /* of the run in flight or the last one */
     unsigned successes; /* in a row */

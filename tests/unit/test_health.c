@@ -144,6 +144,54 @@ static void liveness_gives_up_and_is_silent_after(void **state)
     check(&w, "");
 }
 
+/* Through the tries between two regular runs of a period of 10 s, which all fail without effect, to
+ * the second one. */
+static void try_eagerly(struct world *w, enum health_probe probe)
+{
+    int64_t past = 0;
+
+    for (int64_t pause = HEALTH_EAGER_MS; past + pause < 10000; pause *= 2) {
+        pass(w, pause);
+        check(w, probe == HEALTH_STARTUP ? "S" : "R");
+        result(w, probe, false);
+        check(w, "");
+        past += pause;
+    }
+    pass(w, 10000 - past);
+}
+
+static void it_is_tried_soon_until_it_succeeds_once(void **state)
+{
+    const struct health_policy policy[HEALTH_PROBES] = {[HEALTH_READINESS] = present(0, 1, 1)};
+    struct world w;
+    (void)state;
+
+    begin(&w, policy);
+    check(&w, "R");
+    result(&w, HEALTH_READINESS, false);
+    try_eagerly(&w, HEALTH_READINESS);
+    check(&w, "R");
+    result(&w, HEALTH_READINESS, false); /* its pauses have become longer than the period */
+    pass(&w, 10000);
+
+    begin(&w, policy);
+    check(&w, "R");
+    result(&w, HEALTH_READINESS, false);
+    pass(&w, 25);
+    check(&w, "R");
+    result(&w, HEALTH_READINESS, false);
+    pass(&w, 50);
+    check(&w, "R");
+    result(&w, HEALTH_READINESS, true);
+    check(&w, "+");
+    for (int i = 0; i < 2; i++) {
+        pass(&w, i == 0 ? 10000 - 75 : 10000); /* the regular runs are where they were */
+        check(&w, "R");
+        result(&w, HEALTH_READINESS, false);
+        check(&w, i == 0 ? "-" : "");
+    }
+}
+
 static void startup_holds_the_others_back(void **state)
 {
     const struct health_policy policy[HEALTH_PROBES] = {
@@ -158,7 +206,7 @@ static void startup_holds_the_others_back(void **state)
     check(&w, "S");
     result(&w, HEALTH_STARTUP, false);
     check(&w, "");
-    pass(&w, 10000);
+    try_eagerly(&w, HEALTH_STARTUP);
     check(&w, "S");
     result(&w, HEALTH_STARTUP, true);
     check(&w, "R");
@@ -176,7 +224,10 @@ static void startup_holds_the_others_back(void **state)
     for (int i = 0; i < 2; i++) {
         result(&w, HEALTH_STARTUP, false);
         check(&w, "");
-        pass(&w, 10000);
+        if (i == 0)
+            try_eagerly(&w, HEALTH_STARTUP);
+        else
+            pass(&w, 10000);
         check(&w, "S");
     }
     result(&w, HEALTH_STARTUP, false);
@@ -228,6 +279,7 @@ int main(void)
         cmocka_unit_test(without_probes_it_is_ready_at_once),
         cmocka_unit_test(readiness_comes_and_goes_by_its_thresholds),
         cmocka_unit_test(liveness_gives_up_and_is_silent_after),
+        cmocka_unit_test(it_is_tried_soon_until_it_succeeds_once),
         cmocka_unit_test(startup_holds_the_others_back),
         cmocka_unit_test(a_late_result_counts_as_failure_and_is_ignored),
         cmocka_unit_test(a_process_that_was_found_is_probed_at_once),
