@@ -262,7 +262,8 @@ void claim_round(struct leases *l, mono_t now)
         l->out->probe = true;
         l->out->probe_sent = now;
     }
-    l->spoken = now;
+    if (solo_set(l))
+        solo_spoke(l, now, solo_peer(l), false);
 }
 
 void claim_send_releases(struct leases *l, mono_t now)
@@ -279,7 +280,8 @@ void claim_send_releases(struct leases *l, mono_t now)
             if (m == NULL)
                 return;
             lease_send_to_voters(l, send);
-            l->spoken = now;
+            if (solo_set(l))
+                solo_spoke(l, now, solo_peer(l), false);
         }
         m->items[m->item_count++] = (struct msg_lease_item){
             .lease = c->id, .session = c->release_session, .verdict = MSG_FREE};

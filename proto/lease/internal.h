@@ -91,6 +91,7 @@ struct leases {
     mono_t heard;       /* last sign of life of the peer, or since when we listen */
     mono_t listening;   /* since when without a pause */
     mono_t spoken;      /* last message to the peer */
+    bool answered;      /* that was an answer: the next one is due with its next request */
     mono_t solo_from;   /* no right to solo before */
     uint32_t peer_term; /* of its last request in this life; 0: not known */
     uint32_t peer_fence;
@@ -162,6 +163,8 @@ mono_t solo_deadline(const struct leases *l);
 void solo_gateway(struct leases *l, mono_t now, mono_t sent);
 void solo_paused(struct leases *l, mono_t now);
 void solo_heartbeat(struct leases *l, mono_t now);
+/* A message goes to @to, which may be the peer: it serves as a sign of life. */
+void solo_spoke(struct leases *l, mono_t now, node_id to, bool answer);
 /* The peer says that it holds @c on the gateway's word: true if we have to give way (rule 17). */
 bool solo_conflict(const struct leases *l, const struct claim *c, node_id from, uint64_t session);
 

@@ -68,9 +68,16 @@ static uint32_t pace(const struct leases *l)
     return own < peer ? own : peer;
 }
 
+/* An answer is followed by the next one a heartbeat later: a little patience for the request spares
+ * a frame of our own each time. */
+static mono_t speak_at(const struct leases *l)
+{
+    return mono_add(l->spoken, pace(l) + (l->answered ? pace(l) / 4 : 0));
+}
+
 mono_t solo_deadline(const struct leases *l)
 {
-    mono_t due = solo_candidate(l) ? mono_add(l->spoken, pace(l)) : MONO_NEVER;
+    mono_t due = solo_candidate(l) ? speak_at(l) : MONO_NEVER;
 
     for (int i = 0; i < LEASES_MAX && !l->probing; i++)
         due = mono_min(due, allowed_from(l, l->now, &l->claims[i]));
@@ -110,13 +117,21 @@ void solo_paused(struct leases *l, mono_t now)
     l->listening = now;
 }
 
+void solo_spoke(struct leases *l, mono_t now, node_id to, bool answer)
+{
+    if (!solo_set(l) || !node_id_equal(to, solo_peer(l)))
+        return;
+    l->spoken = now;
+    l->answered = answer;
+}
+
 void solo_heartbeat(struct leases *l, mono_t now)
 {
     struct lease_send *send;
 
-    if (!solo_candidate(l) || mono_before(now, mono_add(l->spoken, pace(l))))
+    if (!solo_candidate(l) || mono_before(now, speak_at(l)))
         return;
-    l->spoken = now;
+    solo_spoke(l, now, solo_peer(l), false);
     if (lease_send_begin(l, MSG_LEASE_REQUEST, &send) != NULL)
         send->to[send->to_count++] = solo_peer(l);
 }

@@ -117,6 +117,7 @@ void vote_request(struct leases *l, mono_t now, node_id from, const struct msg_l
                 return;
             reply->sequence = m->sequence;
             send->to[send->to_count++] = from;
+            solo_spoke(l, now, from, true);
             bytes = 0;
         }
         bytes += size;

@@ -208,6 +208,30 @@ static void a_solo_candidate_shows_each_heartbeat_that_it_lives(void **state)
     assert_null(sent(MSG_LEASE_REPLY, one)); /* a bare frame is not answered */
 }
 
+/* Requests that come a little late each time: no frame besides the answers. */
+static void an_answer_shows_that_it_lives(void **state)
+{
+    int64_t now = START;
+    int frames = 0;
+    (void)state;
+
+    make(two, 2, true, START);
+    assert_true(ask(now, one, 5, T));
+    want(now, LEASE_SOLO);
+    for (int i = 0; i < 10; i++) {
+        now += 110;
+        while (leases_deadline(l).ms < now) {
+            timer(leases_deadline(l).ms);
+            frames += sent(MSG_LEASE_REQUEST, one) != NULL;
+        }
+        assert_true(ask(now, one, 5, T));
+    }
+    assert_int_equal(frames, 0);
+    timer(leases_deadline(l).ms);
+    assert_non_null(sent(MSG_LEASE_REQUEST, one)); /* not asked in time, it speaks by itself */
+    assert_in_range(out.sends[0].msg.lease.item_count, 0, 0);
+}
+
 /* ---- the rest ---- */
 
 static void a_set_of_one_holds_by_itself(void **state)
@@ -360,6 +384,7 @@ int main(void)
         TEST(rule_16_after_a_pause_silence_starts_anew),
         TEST(rule_17_of_two_solo_holders_the_lower_one_gives_way),
         TEST(a_solo_candidate_shows_each_heartbeat_that_it_lives),
+        TEST(an_answer_shows_that_it_lives),
         TEST(a_set_of_one_holds_by_itself),
         TEST(a_lease_grows_at_once_and_shrinks_after_ten_calm_minutes),
         TEST(a_restarted_voter_does_not_lengthen_the_lease),
