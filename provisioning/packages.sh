@@ -4,9 +4,9 @@
 #   provisioning/packages.sh GROUP...        installs what is missing (apt; as root or through sudo)
 #   provisioning/packages.sh --list GROUP... prints the names for this release and installs nothing
 #
-# Groups: build, run (an agent on a Pi), demo, test, fuzz, picture. For Debian 12 (bookworm) and 13
-# (trixie). Where the releases name a package differently, the names stand with a "|" between them:
-# the first that this release has is taken.
+# Groups: build, run (an agent on a Pi), demo, test, bench, fuzz, picture. For Debian 12 (bookworm)
+# and 13 (trixie). Where the releases name a package differently, the names stand with a "|" between
+# them: the first that this release has is taken.
 set -euo pipefail
 
 packages_of() {
@@ -18,10 +18,11 @@ packages_of() {
     run) echo git nftables iproute2 ;;
     demo) packages_of run && echo util-linux procps curl jq iputils-ping iputils-arping tcpdump ;;
     test) packages_of demo && echo libcmocka-dev python3-jsonschema python3-yaml ;;
+    bench) packages_of build && packages_of demo && echo python3 serf ;;
     fuzz) echo clang "libclang-rt-19-dev|libclang-rt-14-dev" ;;
     picture) echo chromium ;;
     *)
-        echo "packages.sh: there is no group \"$1\": build, run, demo, test, fuzz, picture" >&2
+        echo "packages.sh: there is no group \"$1\": build, run, demo, test, bench, fuzz, picture" >&2
         return 2
         ;;
     esac
@@ -101,7 +102,7 @@ if [[ ${1:-} == --list ]]; then
     shift
 fi
 if (($# == 0)); then
-    echo "usage: provisioning/packages.sh [--list] GROUP...   (build run demo test fuzz picture)" >&2
+    echo "usage: provisioning/packages.sh [--list] GROUP...   (build run demo test bench fuzz picture)" >&2
     exit 2
 fi
 for group in "$@"; do packages_of "$group" >/dev/null; done

@@ -1,0 +1,106 @@
+"""Rows of a benchmark: a table for people, JSON for machines, and whether goals are met."""
+
+import datetime
+import json
+import os
+import platform
+import subprocess
+
+
+def median(values):
+    return quantile(values, 0.5)
+
+
+def quantile(values, share):
+    """By linear interpolation between the two nearest values."""
+    values = sorted(values)
+    at = (len(values) - 1) * share
+    low = int(at)
+    high = min(low + 1, len(values) - 1)
+    return values[low] + (values[high] - values[low]) * (at - low)
+
+
+def machine():
+    model = platform.machine()
+    with open("/proc/cpuinfo", encoding="utf-8") as file:
+        for line in file:
+            if line.startswith(("model name", "Model")):
+                model = line.partition(":")[2].strip()
+    release = platform.freedesktop_os_release().get("PRETTY_NAME", "Linux")
+    return f"{model}, {os.cpu_count()} cores, {release}, Linux {platform.release()}"
+
+
+def revision(root):
+    git = ["git", "-C", root]
+    name = subprocess.run(
+        git + ["describe", "--always", "--dirty"], capture_output=True, text=True
+    ).stdout.strip()
+    return name or "unknown"
+
+
+class Report:
+    def __init__(self, name, root):
+        self.name = name
+        self.head = {
+            "benchmark": name,
+            "time": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+            "machine": machine(),
+            "revision": revision(root),
+        }
+        self.rows = []
+        self.notes = []
+
+    def add(self, what, value, unit, goal=None, peer=None, note=None):
+        """A goal is the most that @value may be. @peer: the same, measured beside it."""
+        self.rows.append(
+            {
+                "what": what,
+                "unit": unit,
+                "value": value,
+                "peer": peer,
+                "ratio": value / peer if peer else None,
+                "goal": goal,
+                "met": None if goal is None else value <= goal,
+                "note": note,
+            }
+        )
+
+    def missed(self):
+        return [row for row in self.rows if row["met"] is False]
+
+    def write_json(self, path):
+        rows = [{**row, "what": row["what"].strip()} for row in self.rows]
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump({**self.head, "notes": self.notes, "rows": rows}, file, indent=2)
+            file.write("\n")
+
+    def print(self, peer):
+        head = ["", "covey", peer, "ratio", "goal", "", ""]
+        lines = [head] + [self.line(row) for row in self.rows]
+        widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
+        print(f"\n{self.head['benchmark']}: {self.head['machine']}; revision", end=" ")
+        print(f"{self.head['revision']}, {self.head['time']}\n")
+        for line in lines:
+            cells = [line[0].ljust(widths[0])]
+            cells += [line[i].rjust(widths[i]) for i in range(1, 5)]
+            cells += [line[i].ljust(widths[i]) for i in range(5, 7)]
+            print("  ".join(cells).rstrip())
+        for note in self.notes:
+            print(f"\n{note}")
+
+    @staticmethod
+    def line(row):
+        def number(value):
+            if value is None:
+                return "-"
+            return f"{value:.0f}" if value >= 100 or value == 0 else f"{value:.3g}"
+
+        return [
+            f"{row['what']}, {row['unit']}",
+            number(row["value"]),
+            number(row["peer"]),
+            number(row["ratio"]),
+            "-" if row["goal"] is None else f"<= {number(row['goal'])}",
+            {None: "", True: "ok", False: "MISSED"}[row["met"]],
+            row["note"] or "",
+        ]
