@@ -201,7 +201,8 @@ check_vip() {
         fail_with "pi1 says $(owner pi1), pi2 says $(owner pi2)" || return
     vip=$(value pi1 '.items[0].address' vip)
     here=$(for pi in "${LAB_PIS[@]}"; do
-        at "$pi" ip -o address show dev wlan0 | grep -qF " $vip/" && echo "$pi"
+        # No pipe into grep -q: it stops reading early, and pipefail takes that for a failure.
+        [[ $(at "$pi" ip -o address show dev wlan0) == *" $vip/"* ]] && echo "$pi"
     done) || true
     [[ $here == "$(owner pi1)" ]] ||
         fail_with "$vip is owned by $(owner pi1), and set on: $here" || return
@@ -419,11 +420,11 @@ check_removed() {
         fail_with "$(value pi1 .headline status)" || return
     is_gone() { ! kill -0 "$pid" 2>/dev/null && ! processes pi1 | grep metrics-app; }
     await 15 "metrics-app to stop" is_gone || fail_with "process $pid on $node lives" || return
-    processes pi1 | grep -q rest-api || fail_with "rest-api stopped as well"
+    [[ $(processes pi1) == *rest-api* ]] || fail_with "rest-api stopped as well"
 }
 
 check_cron() {
-    has_run() { ctl pi1 logs batch-job | grep -qF '"Batch finished"'; }
+    has_run() { [[ $(ctl pi1 logs batch-job) == *'"Batch finished"'* ]]; }
     await 75 "the next full minute" has_run ||
         fail_with "no run in its log: $(ctl pi1 logs batch-job 2>&1 | tail -1)" || return
     note=$(value pi1 '.items[] | select(.name == "batch-job") | "next run \(.nextRun)"' apps)

@@ -130,7 +130,7 @@ check_lengths() {
     } | sort |
         while IFS= read -r file; do
             count=$(wc -l <"$file")
-            if ((count > LINES_MAX)) && ! long_files | grep -q "^$file "; then
+            if ((count > LINES_MAX)) && ! grep -q "^$file " <<<"$(long_files)"; then
                 echo "$file:$count: longer than $LINES_MAX lines: split it"
             fi
         done

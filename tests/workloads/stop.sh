@@ -4,7 +4,7 @@
 source "$(dirname "$0")/lib.sh"
 
 in_flight() {
-    curl -s --max-time 5 "$url/metrics" | grep -q "^http_requests_in_flight $(($1 + 1))\$"
+    grep -q "^http_requests_in_flight $(($1 + 1))\$" <<<"$(curl -s --max-time 5 "$url/metrics")"
 }
 refused() {
     local rc=0
