@@ -174,29 +174,14 @@ static int introduce(struct records *r, node_id sender, const struct msg_delta *
     return ERR_NONE;
 }
 
-static bool same_value(const struct record *x, const struct msg_record *m)
-{
-    return x->value_len == m->value_len &&
-           (m->value_len == 0 || memcmp(x->data + x->key_len + 1, m->value, m->value_len) == 0);
-}
-
-/* Whether @m is of another life that had this boot number too: it has a version that we gave to
- * something else. */
-static bool of_a_twin(const struct author *a, const struct msg_record *m)
-{
-    const struct record *own = table_record(a, m->key, m->key_len);
-
-    return own != NULL && own->version == m->version && !same_value(own, m);
-}
-
-/* Own records of another life that are newer than this one, or of the same age. */
+/* Own records of another life that are newer than this one. */
 static void apply_own(struct records *r, node_id sender, const struct msg_delta *d)
 {
     const struct msg_record *highest = NULL;
 
     for (size_t i = 0; i < d->count; i++) {
         const struct msg_record *x = &d->records[i];
-        if (x->version <= r->self->version && !of_a_twin(r->self, x))
+        if (x->version <= r->self->version)
             continue;
         if (verified(r, d->author, x))
             highest = x;
@@ -206,7 +191,8 @@ static void apply_own(struct records *r, node_id sender, const struct msg_delta 
     if (highest == NULL)
         return;
     change_report(r, RECORDS_FUTURE, d->author, sender, highest);
-    table_jump(r, highest->version > r->self->version ? highest->version : r->self->version);
+    table_jump(r, highest->version);
+    r->out->changes[r->out->change_count - 1].version = r->self->version;
 }
 
 /* Takes back reports of records that are no longer held: they would point to freed memory. */
@@ -245,9 +231,6 @@ static bool apply_record(struct records *r, struct author *a, node_id sender,
     struct msg_record stored = *m;
     struct record *x;
 
-    if (old != NULL && old->version == m->version && node_id_equal(sender, a->id) &&
-        !same_value(old, m))
-        sync_job(r, sender, a->id, 0); /* it lives a second time under one boot number: show it */
     if (m->version <= a->floor || (old != NULL && old->version >= m->version))
         return true;
     if (!verified(r, a->id, m)) {

@@ -87,10 +87,11 @@ enum records_change_type {
     RECORDS_REVOKED,  /* the author and all its records are gone */
     RECORDS_REFUSED,  /* a record of this author found no room (ERR_FULL) */
     RECORDS_FORGED,   /* verify said no to a record of this author that peer sent */
-    RECORDS_FUTURE,   /* author is self: a peer holds an own signed record that is not of this life,
-                       * yet not older: the store was lost or set back, or a clone runs. The table has
-                       * gone above it already; the agent raises its boot number above
-                       * (version >> 32) and reports ERR_CONFLICT */
+    RECORDS_FUTURE, /* author is self: a peer holds an own signed record with a higher version than
+                     * any of this life: the store was lost or set back, or a clone runs. The table
+                     * has gone on from @version already, well above; the agent makes its boot
+                     * number at least (version >> 32), so that the next start is higher, and
+                     * reports ERR_CONFLICT */
 };
 
 struct records_change {

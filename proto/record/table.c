@@ -5,6 +5,10 @@
 
 #include "proto/record/table.h"
 
+/* How far the boot number is raised over one of an earlier life: others may hold later records of
+ * that life, or records of lives after it. */
+#define BOOTS_SKIPPED 1000
+
 size_t table_lower_bound(const struct records *r, node_id id)
 {
     size_t low = 0;
@@ -283,8 +287,8 @@ void table_jump(struct records *r, uint64_t version)
     struct author *a = r->self;
 
     r->root ^= author_hash(a);
-    a->version = version;
-    a->floor = version;
+    a->floor = ((version >> 32) + BOOTS_SKIPPED) << 32;
+    a->version = a->floor;
     for (uint16_t i = 0; i < a->count; i++) /* the head has the least key */
         renew(r, a, a->records[i]);
     r->root ^= author_hash(a);

@@ -94,7 +94,7 @@ bool table_raise_floor(struct records *r, struct author *a, uint64_t floor);
 void table_sign(struct records *r, struct record *record);
 /* Gives the own records new versions and drops tombstones. */
 void table_compact(struct records *r);
-/* Starts above @version, which an own record of another life has. */
+/* Starts well above @version, which an own record of another life has. */
 void table_jump(struct records *r, uint64_t version);
 
 /* delta.c */

@@ -8,6 +8,9 @@
 
 #include "proto/wire/codec.h"
 
+#define FIRST_BOOT 100000
+#define BOOTS_APART 100 /* no number is used twice, though a lost store sets it back */
+
 /* What stands in a head here. */
 struct head {
     struct addr addr;
@@ -87,6 +90,13 @@ static void send_message(struct flock *f, size_t node, const struct addr *addr,
     simnet_send(f->net, node, to, body, len, len + FLOCK_WIRE_OVERHEAD);
 }
 
+/* As an agent does that learns of an earlier life of its own. */
+static void raise_boot(struct flock_node *n, uint64_t seen)
+{
+    if (n->boot < seen >> 32)
+        n->boot = (uint32_t)(seen >> 32);
+}
+
 static bool reachable(const struct flock *f, size_t node)
 {
     return simnet_up(f->net, node) && !simnet_paused(f->net, node);
@@ -124,6 +134,7 @@ static void run_members(struct flock *f, size_t node, const struct membership_ev
 
     membership_step(n->members, simnet_now(f->net), event, out);
     f->conflicts += out->conflict != 0;
+    raise_boot(n, out->conflict);
     for (size_t i = 0; i < out->send_count; i++) {
         size_t to = index_of(f, out->sends[i].to);
         check(f, !revoked_at(f, node, to), "nothing is sent to a revoked member");
@@ -157,8 +168,10 @@ static void record_changed(struct flock *f, size_t node, const struct records_ch
     struct records_event greet = {.type = RECORDS_GREET, .from = c->author};
     uint64_t *seen;
 
-    if (c->type == RECORDS_FUTURE)
+    if (c->type == RECORDS_FUTURE) {
         f->conflicts++;
+        raise_boot(&f->nodes[node], c->version);
+    }
     check(f,
           c->type == RECORDS_FORGED || c->type == RECORDS_REVOKED || !revoked_at(f, node, subject),
           "no record of a revoked author");
@@ -344,7 +357,8 @@ struct flock *flock_create(const struct flock_options *options)
         f->nodes[i].context = (struct flock_context){.flock = f, .node = i};
         f->nodes[i].id = (node_id){rng_next(&rng) | 1};
         f->nodes[i].addr = address_of(i, 0);
-        f->nodes[i].boot = 1;
+        f->nodes[i].boot = FIRST_BOOT;
+        f->nodes[i].lowest_boot = FIRST_BOOT;
         f->nodes[i].opinions = must(calloc(f->count, sizeof(struct flock_opinion)));
     }
     for (size_t i = 0; i < f->count; i++)
@@ -385,8 +399,8 @@ void flock_restart(struct flock *f, size_t node, bool lost)
 {
     if (simnet_up(f->net, node))
         return;
-    f->nodes[node].boot = lost ? 1 : f->nodes[node].boot + 1;
-    f->nodes[node].lost = lost;
+    f->nodes[node].boot =
+        lost ? (f->nodes[node].lowest_boot -= BOOTS_APART) : f->nodes[node].boot + 1;
     simnet_start(f->net, node);
     start_node(f, node);
 }

@@ -40,9 +40,9 @@ struct flock_node {
     node_id id;
     struct addr addr;
     uint32_t boot;
+    uint32_t lowest_boot; /* ever used */
     uint32_t moves;
     bool revoked;
-    bool lost; /* its boot number is one that it had before */
     mono_t started;
     mono_t crashed; /* MONO_NEVER while up */
     struct membership *members;
@@ -74,7 +74,7 @@ bool flock_run(struct flock *f, mono_t until,
                void (*script)(struct flock *f, uint64_t tag, void *ctx), void *ctx);
 
 void flock_crash(struct flock *f, size_t node);
-/* @lost: the boot number starts anew, as after the loss of the store. */
+/* @lost: the boot number falls below all that it ever had, as after the loss of the store. */
 void flock_restart(struct flock *f, size_t node, bool lost);
 void flock_move(struct flock *f, size_t node); /* it gets another address */
 void flock_leave(struct flock *f, size_t node);

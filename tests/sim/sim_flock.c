@@ -120,14 +120,13 @@ static void script(struct flock *f, uint64_t tag, void *ctx)
     simnet_script(f->net, mono_add(now, rng_range(rng, 1, 600)), tag);
 }
 
-/* The network heals; who crashed comes back, save some. Who lives under an old boot number always
- * does: only the author can tell its two lives apart. */
+/* The network heals; who crashed comes back, save some. */
 static void heal(struct flock *f, struct rng *rng)
 {
     simnet_heal(f->net);
     simnet_set_delay(f->net, SIMNET_WIFI);
     for (size_t i = 0; i < f->count; i++)
-        if (!f->nodes[i].revoked && (f->nodes[i].lost || rng_below(rng, 4) != 0))
+        if (!f->nodes[i].revoked && rng_below(rng, 4) != 0)
             flock_restart(f, i, false);
     /* Where both of a pair have moved meanwhile, nobody knows where to look. */
     for (size_t i = 0; i < f->count; i++)
