@@ -447,6 +447,13 @@ static int keep_welcome(struct agent *agent, const struct join_welcome *welcome,
     return rc;
 }
 
+/* Joins are beside the channel, but their refusals stand in the same counters. */
+static void count_refused(struct agent *agent, enum wire_reason reason)
+{
+    if (agent->channel != NULL)
+        channel_count(agent->channel, reason);
+}
+
 static void take_reply(struct agent *agent, const struct os_udp_datagram *datagram)
 {
     struct joining *joining = agent->joining;
@@ -456,8 +463,11 @@ static void take_reply(struct agent *agent, const struct os_udp_datagram *datagr
     struct err err;
     int rc;
 
-    if (joining == NULL || agent->stopping)
+    if (joining == NULL ||
+        agent->stopping) { /* to a request that was answered before, or to none */
+        count_refused(agent, WIRE_REPLAY);
         return;
+    }
     rc = join_reply_open(&joining->token, &agent->identity, agent->name, joining->nonce,
                          datagram->data, datagram->len, &welcome, &err);
     if (rc == ERR_AUTH)
@@ -602,6 +612,8 @@ static void welcome_done(struct worker_job *job)
         welcome(w, nonce, out, &len);
     else if (w->rc != ERR_AUTH)
         join_refusal_seal(w->token.secret, &w->request, w->err.text, nonce, out, &len);
+    else
+        count_refused(agent, WIRE_AUTHENTICATION);
     if (len > 0)
         (void)os_udp_send(agent->udp, &w->datagram.from, out, len);
     keys_wipe(w, sizeof *w);
@@ -612,8 +624,10 @@ static void take_request(struct agent *agent, const struct os_udp_datagram *data
 {
     struct welcoming *w;
 
-    if (!agent->coordinator || agent->node == NULL || agent->welcoming >= WELCOMES_MAX)
+    if (!agent->coordinator || agent->node == NULL || agent->welcoming >= WELCOMES_MAX) {
+        count_refused(agent, agent->coordinator ? WIRE_RATE : WIRE_UNKNOWN_SENDER);
         return;
+    }
     w = calloc(1, sizeof *w);
     if (w == NULL)
         return;
