@@ -60,7 +60,9 @@ struct agent {
     bool coordinator; /* holds the cluster key: admits nodes, authors the voter set */
     char name[NODE_NAME_MAX + 1];
     uint32_t boot;
-    node_id last_author; /* whose head was verified last, and its key */
+    bool new_identity;     /* made at this start: this node has never voted */
+    bool first_since_boot; /* no agent ran before in this boot of the machine */
+    node_id last_author;   /* whose head was verified last, and its key */
     uint8_t last_author_key[KEYS_PUBLIC];
 
     /* read from the store before its worker took it, and from what is kept beside it */

@@ -142,6 +142,27 @@ static void on_slow(uv_timer_t *timer)
 
 /* ---- the store ---- */
 
+/* An agent of this boot may have given votes that no record tells of any more; the first one knows
+ * that there are none (docs/vip.md, rule 8). The boot's id is stored before the first vote. A store
+ * that knows no id proves nothing, unless the node is new. */
+static int note_boot(struct agent *agent, struct store *store, struct err *err)
+{
+    struct store_meta meta;
+    char id[OS_BOOT_ID_TEXT] = "";
+    int rc = os_clock_boot_id(id, err);
+
+    if (rc != ERR_NONE)
+        return rc;
+    rc = store_meta_get(store, "boot/id", &meta, err);
+    if (rc == ERR_NOTFOUND)
+        agent->first_since_boot = agent->new_identity;
+    else if (rc == ERR_NONE)
+        agent->first_since_boot = strcmp((const char *)meta.value, id) != 0;
+    else
+        return rc;
+    return store_meta_set(store, "boot/id", id, strlen(id), err);
+}
+
 static int open_store(struct agent *agent, struct err *err)
 {
     struct store_opened opened;
@@ -158,6 +179,9 @@ static int open_store(struct agent *agent, struct err *err)
                      "Git and the peers",
                      opened.damage, opened.set_aside);
     rc = store_next_boot(store, (uint32_t)(os_clock_wall_ms() / 1000), &agent->boot, err);
+    if (rc != ERR_NONE)
+        goto err_after_open;
+    rc = note_boot(agent, store, err);
     if (rc != ERR_NONE)
         goto err_after_open;
     rc = store_peers(store, &agent->known, &agent->known_count, err);
@@ -444,15 +468,14 @@ static void open_handles(struct agent *agent)
 
 static int open_keys(struct agent *agent, struct err *err)
 {
-    bool created;
     char id[NODE_ID_TEXT];
     int rc = keys_start(err);
 
     if (rc == ERR_NONE)
         rc = keystore_open(agent->config->state_dir, &agent->keys, err);
     if (rc == ERR_NONE)
-        rc = keystore_identity(agent->keys, &agent->identity, &created, err);
-    if (rc == ERR_NONE && created) {
+        rc = keystore_identity(agent->keys, &agent->identity, &agent->new_identity, err);
+    if (rc == ERR_NONE && agent->new_identity) {
         node_id_format(agent->identity.id, id);
         agent_report(agent, EFFECT_INFO, "node", "made an identity for this node: %s", id);
     }
