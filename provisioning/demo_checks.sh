@@ -195,17 +195,26 @@ vip_is_owned() {
     [[ -n $(owner pi1) && $(owner pi1) == "$(owner pi2)" ]]
 }
 
+# On which Pis the address is set.
+vip_is_on() {
+    local pi
+    for pi in "${LAB_PIS[@]}"; do
+        [[ $(at "$pi" ip -o address show dev wlan0) == *" $vip/"* ]] && echo "$pi"
+    done | xargs
+}
+
+vip_is_on_owner() {
+    [[ $(vip_is_on) == "$(owner pi1)" ]]
+}
+
 check_vip() {
     local here
     await 10 "an owner of the address" vip_is_owned ||
         fail_with "pi1 says $(owner pi1), pi2 says $(owner pi2)" || return
     vip=$(value pi1 '.items[0].address' vip)
-    here=$(for pi in "${LAB_PIS[@]}"; do
-        # No pipe into grep -q: it stops reading early, and pipefail takes that for a failure.
-        [[ $(at "$pi" ip -o address show dev wlan0) == *" $vip/"* ]] && echo "$pi"
-    done) || true
-    [[ $here == "$(owner pi1)" ]] ||
-        fail_with "$vip is owned by $(owner pi1), and set on: $here" || return
+    await 3 "$vip on its owner" vip_is_on_owner ||
+        fail_with "$vip is owned by $(owner pi1), and set on: $(vip_is_on)" || return
+    here=$(vip_is_on)
     at client ping -c 3 -i 0.2 -W 1 "$vip" >/dev/null || fail_with "no ping from $vip" || return
     answers "$vip:5000" || fail_with "no answer from http://$vip:5000$API" || return
     note="$vip on $here"
@@ -376,7 +385,7 @@ check_power_cut() {
     dead_had=$(instances "$alive" "select(.node == \"$dead\").name" | grep -v batch-job | sort -u | xargs)
     watch_address mindful || fail_with "the capture does not start" || return
     since=$(now_ms)
-    lab_host_down "$prefix" "$dead"
+    cut_power "$dead"
     since_answered() { answered "$(lab_mac "$alive")" first "$since"; }
     await 10 "answers from $alive" since_answered || fail_with "$alive does not answer" || return
     await 5 "HTTP from $vip" answers "$vip:5000" ||
@@ -401,12 +410,29 @@ check_moved() {
     note="$dead_had"
 }
 
+# The longest time, in ms, without an answer from the address.
+longest_silence() {
+    awk -v vip="$vip" '
+        index($0, ": " vip " > ") {
+            if (last && $1 - last > longest) longest = $1 - last
+            last = $1
+        }
+        END { printf "%.0f\n", longest * 1000 }' "$dir/watch"
+}
+
 check_back() {
+    local silence
+    watch_address mindful || fail_with "the capture does not start" || return
     start_pi "$dead"
     await_agent "$dead" || fail_with "agentd of $dead does not start" || return
     await 40 "all to be healthy" healthy_everywhere ||
         fail_with "$(value "$dead" .headline status); $(value "$alive" .headline status)" || return
-    check_vip
+    sleep 1 # for what its first votes may break
+    stop_watching
+    check_vip || return
+    silence=$(longest_silence)
+    note+=", never silent for more than $silence ms meanwhile"
+    ((silence <= FAILOVER_MS)) || fail_with "$note"
 }
 
 check_removed() {
