@@ -25,6 +25,7 @@ static int read_file(const char *path, char **data, size_t *size, struct err *er
         if (ferror(file)) {
             rc = err_errno(err, ERR_IO, errno, "read %s", path);
             free(*data);
+            *data = NULL;
         }
     }
     fclose(file);
