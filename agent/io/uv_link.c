@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <uv.h>
 
 #include "proto/wire/stream.h"
@@ -232,11 +233,12 @@ void uv_link_answer(struct link_request *ticket, int code, uint8_t *data, size_t
     size_t reason_len = 0;
 
     free(ticket);
+    if (c != NULL)
+        c->ticket = NULL;
     if (c == NULL || c->closing) {
         free(data);
         return;
     }
-    c->ticket = NULL;
     if (code == ERR_NONE && size > LINK_ANSWER_MAX)
         code = ERR_LIMIT;
     if (code != ERR_NONE) {
@@ -529,14 +531,18 @@ int uv_link_create(uv_loop_t *loop, const struct uv_link_config *config, struct 
     struct uv_link *link = calloc(1, sizeof *link);
     int rc;
 
-    if (link == NULL)
+    if (link == NULL) {
+        close(config->fd);
         return err_set(err, ERR_NOMEM, "start the link to peers: %s", err_text(ERR_NOMEM));
+    }
     link->loop = loop;
     link->config = *config;
     uv_tcp_init(loop, &link->listener);
     link->listener.data = link;
     rc = uv_tcp_open(&link->listener, config->fd);
-    if (rc == 0)
+    if (rc != 0)
+        close(config->fd); /* the handle did not take it */
+    else
         rc = uv_listen((uv_stream_t *)&link->listener, LINK_CONNECTIONS_MAX, on_connection);
     *out = link; /* to be closed even if this failed: its handle belongs to the loop */
     if (rc != 0)

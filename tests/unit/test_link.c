@@ -490,6 +490,24 @@ static void closing_answers_what_was_asked(void **state)
     /* The server answers a peer that has gone, after its own end: tear_down. */
 }
 
+/* A worker's answer comes between the end of a connection and the loop's last word on it. */
+static void an_answer_to_a_closing_connection_is_dropped(void **state)
+{
+    struct world *w = *state;
+    struct uv_link *link = w->b.link;
+
+    w->b.hold = true;
+    ask(w, 10);
+    run_until(w, &w->b.served, 1);
+    uv_link_close(link, note_closed, w);
+    w->b.link = NULL;
+    uv_link_answer(w->b.ticket, ERR_NONE, malloc(10), 10, NULL);
+    w->b.ticket = NULL;
+    run_until(w, &w->closed, 1);
+    run_until(w, &w->done, 1);
+    assert_int_equal(w->code, ERR_UNREACHABLE);
+}
+
 static void closing_in_the_middle_of_an_answer_is_clean(void **state)
 {
     struct world *w = *state;
@@ -547,6 +565,7 @@ int main(void)
         TEST(a_host_that_takes_and_says_nothing_is_given_up),
         TEST(strangers_do_not_take_every_place),
         TEST(closing_answers_what_was_asked),
+        TEST(an_answer_to_a_closing_connection_is_dropped),
         TEST(closing_in_the_middle_of_an_answer_is_clean),
         TEST(nothing_is_asked_of_a_link_that_ends),
     };
