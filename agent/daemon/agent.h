@@ -80,7 +80,6 @@ struct agent {
     struct node *node; /* NULL until this node is in a flock */
     struct channel *channel;
     struct uv_vip *vip;
-    struct uv_instances_config instances_config;
     struct uv_instances *instances;
     struct uv_sync *sync;
     struct uv_link *link;

@@ -177,6 +177,13 @@ static void admit_known(struct agent *agent)
 
 static int open_executors(struct agent *agent, const struct node_saved *saved, struct err *err)
 {
+    const struct uv_instances_config instances = {.shim = agent->shim,
+                                                  .run_dir = agent->config->run_dir,
+                                                  .state_dir = agent->config->state_dir,
+                                                  .path = agent->config->workload_path,
+                                                  .node_name = agent->name,
+                                                  .address = agent->address,
+                                                  .user = agent->config->workload_user};
     struct post post = {.event = agent_post, .context = agent};
     struct addr resumed[LEASES_MAX];
     size_t count = 0;
@@ -186,18 +193,8 @@ static int open_executors(struct agent *agent, const struct node_saved *saved, s
         resumed[count++] = saved->addresses[i].address;
     rc = uv_vip_create(agent->loop, agent->config->interface, resumed, count, post, &agent->vip,
                        err);
-    if (rc == ERR_NONE) {
-        agent->instances_config =
-            (struct uv_instances_config){.shim = agent->shim,
-                                         .run_dir = agent->config->run_dir,
-                                         .state_dir = agent->config->state_dir,
-                                         .path = agent->config->workload_path,
-                                         .node_name = agent->name,
-                                         .address = agent->address,
-                                         .user = agent->config->workload_user};
-        rc = uv_instances_create(agent->loop, &agent->instances_config, post, &agent->instances,
-                                 err);
-    }
+    if (rc == ERR_NONE)
+        rc = uv_instances_create(agent->loop, &instances, post, &agent->instances, err);
     if (rc == ERR_NONE)
         rc = agent_peer_open(agent, err);
     return rc;

@@ -106,7 +106,8 @@ static void check_address(struct agent *agent)
     if (event.address.family == 0 || addr_equal(&event.address, &agent->address))
         return;
     agent->address = event.address;
-    agent->instances_config.address = event.address;
+    if (agent->instances != NULL)
+        uv_instances_address(agent->instances, &event.address);
     addr_format(&event.address, text);
     agent_report(agent, EFFECT_INFO, "node", "this node's address is %s now", text);
     agent_feed(agent, &event);

@@ -143,8 +143,10 @@ void instance_note_write(const struct value_port *ports, uint8_t port_count, cha
     for (uint8_t i = 0; i < port_count; i++) {
         int n = snprintf(note + used, size - used, "%s%s=%u", i > 0 ? "," : "", ports[i].name,
                          (unsigned)ports[i].port);
-        if (n < 0 || (size_t)n >= size - used)
+        if (n < 0 || (size_t)n >= size - used) {
+            note[used] = '\0'; /* half a number would be another port */
             return;
+        }
         used += (size_t)n;
     }
 }

@@ -43,7 +43,7 @@ struct uv_instances {
     char log_dir[PATH_SIZE];
     struct post post;
     struct run *runs;
-    size_t closing;
+    struct probe_ticket *probes; /* under way */
     void (*closed)(void *context);
     void *closed_context;
 };
@@ -80,6 +80,8 @@ static void run_closed(uv_handle_t *handle)
     }
 }
 
+/* Before the end is posted: the node may start the instance anew within that call, and it shall get
+ * its ports again. @run lives on until the loop has closed its handles. */
 static void close_run(struct run *run)
 {
     run->over = true;
@@ -156,8 +158,8 @@ static void post_failed(struct run *run, int errnum, const char *reason)
 {
     struct supervise_exit exit = {SUPERVISE_EXIT_FAILED, errnum};
 
-    post_instance(run, NODE_EXITED, NULL, exit, reason);
     close_run(run);
+    post_instance(run, NODE_EXITED, NULL, exit, reason);
 }
 
 static void on_sweep(uv_timer_t *timer)
@@ -170,8 +172,8 @@ static void on_sweep(uv_timer_t *timer)
         return;
     }
     os_shim_acknowledge(&run->owner->where, run->name, NULL);
-    post_instance(run, NODE_EXITED, NULL, lost, NULL);
     close_run(run);
+    post_instance(run, NODE_EXITED, NULL, lost, NULL);
 }
 
 /* The shim was killed: what it left of the workload must be gone before another may start. */
@@ -214,8 +216,8 @@ static void on_event(uv_poll_t *poll, int status, int events)
         case OS_SHIM_EXITED:
             take_status(run, &event.record);
             os_shim_acknowledge(&run->owner->where, run->name, run->shim);
-            post_instance(run, NODE_EXITED, &event.record, exit_of(&event.record), NULL);
             close_run(run);
+            post_instance(run, NODE_EXITED, &event.record, exit_of(&event.record), NULL);
             return;
         case OS_SHIM_LOST:
             begin_sweep(run);
@@ -334,8 +336,11 @@ static int start_shim(struct run *run, const struct effect_start *effect, struct
         spec->argv[n] = workload->command[n];
     instance_env_copy(env, spec->env, SHIM_ENV_MAX);
     rc = os_shim_start(&instances->where, spec, &run->shim, err);
-    if (rc == ERR_NONE)
-        rc = watch_shim(run, err);
+    if (rc != ERR_NONE)
+        goto out;
+    rc = watch_shim(run, err);
+    if (rc != ERR_NONE) /* nobody would hear how it ends */
+        (void)os_shim_stop(run->shim, 0, 0, NULL);
 
 out:
     instance_env_free(env);
@@ -390,14 +395,15 @@ void uv_instances_forget(struct uv_instances *instances, const struct effect_sto
 
 struct probe_ticket {
     struct uv_instances *instances;
+    struct uv_probe *probe;
     char name[INSTANCE_MAX];
     enum health_probe which;
     uint32_t ticket;
+    struct probe_ticket *next;
 };
 
-static void probe_done(void *context, bool success, const char *reason)
+static void post_probe(const struct probe_ticket *ticket, bool success, const char *reason)
 {
-    struct probe_ticket *ticket = context;
     struct node_event event = {.type = NODE_PROBE};
 
     event.probe.instance = ticket->name;
@@ -407,7 +413,35 @@ static void probe_done(void *context, bool success, const char *reason)
     event.probe.reason = reason;
     if (ticket->instances->closed == NULL)
         ticket->instances->post.event(ticket->instances->post.context, &event);
+}
+
+static void probe_done(void *context, bool success, const char *reason)
+{
+    struct probe_ticket *ticket = context;
+
+    for (struct probe_ticket **at = &ticket->instances->probes; *at != NULL; at = &(*at)->next)
+        if (*at == ticket) {
+            *at = ticket->next;
+            break;
+        }
+    post_probe(ticket, success, reason);
     free(ticket);
+}
+
+/* Who owns the instance's folder is its user (make_folder), also after a restart of the agent. */
+static bool find_owner(const struct uv_instances *instances, const char *name,
+                       struct uv_probe_spec *spec)
+{
+    char path[PATH_SIZE];
+    struct stat info;
+    int n = snprintf(path, sizeof path, "%s/instances/%s", instances->config.state_dir, name);
+
+    if (n < 0 || (size_t)n >= sizeof path || lstat(path, &info) != 0)
+        return false;
+    spec->set_ids = info.st_uid != 0;
+    spec->uid = info.st_uid;
+    spec->gid = info.st_gid;
+    return true;
 }
 
 void uv_instances_probe(struct uv_instances *instances, const struct effect_probe *effect)
@@ -420,23 +454,32 @@ void uv_instances_probe(struct uv_instances *instances, const struct effect_prob
                                  .env = env,
                                  .done = probe_done};
     struct probe_ticket *ticket = calloc(1, sizeof *ticket);
-    const struct passwd *user = NULL;
 
     if (ticket == NULL)
         return; /* counts as failed when its time is over (core/health.h) */
     snprintf(path, sizeof path, "PATH=%s", instances->config.path);
-    if (geteuid() == 0 && instances->config.user != NULL)
-        user = getpwnam(instances->config.user);
-    spec.set_ids = user != NULL;
-    spec.uid = user != NULL ? user->pw_uid : 0;
-    spec.gid = user != NULL ? user->pw_gid : 0;
     ticket->instances = instances;
     ticket->which = effect->which;
     ticket->ticket = effect->ticket;
     snprintf(ticket->name, sizeof ticket->name, "%s", effect->instance);
     spec.context = ticket;
-    if (uv_probe_start(instances->loop, &spec) != ERR_NONE)
+    if (effect->probe->kind == DESIRED_PROBE_EXEC && geteuid() == 0 &&
+        !find_owner(instances, ticket->name, &spec)) {
+        post_probe(ticket, false, "the instance's folder is gone, and with it whose it is");
         free(ticket);
+        return;
+    }
+    if (uv_probe_start(instances->loop, &spec, &ticket->probe) != ERR_NONE) {
+        free(ticket);
+        return;
+    }
+    ticket->next = instances->probes;
+    instances->probes = ticket;
+}
+
+void uv_instances_address(struct uv_instances *instances, const struct addr *address)
+{
+    instances->config.address = *address;
 }
 
 /* ---- start and end ---- */
@@ -455,8 +498,8 @@ static void found(void *context, enum os_shim_found kind, const struct shim_reco
     post_instance(run, NODE_FOUND, record, none, NULL);
     if (kind == OS_SHIM_FOUND_ENDED) {
         os_shim_acknowledge(&instances->where, run->name, NULL);
-        post_instance(run, NODE_EXITED, record, exit_of(record), NULL);
         close_run(run);
+        post_instance(run, NODE_EXITED, record, exit_of(record), NULL);
         return;
     }
     if (kind == OS_SHIM_FOUND_ALIVE &&
@@ -505,6 +548,8 @@ void uv_instances_close(struct uv_instances *instances, void (*closed)(void *con
     }
     instances->closed = closed;
     instances->closed_context = context;
+    while (instances->probes != NULL)
+        uv_probe_cancel(instances->probes->probe);
     if (instances->runs == NULL) {
         closed(context);
         free(instances);

@@ -38,11 +38,15 @@ void uv_instances_extend(struct uv_instances *instances, const struct effect_sto
 void uv_instances_forget(struct uv_instances *instances, const struct effect_stop *effect);
 
 /* EFFECT_PROBE: HTTP (GET, 200 to 399 is success, redirects are not followed), TCP or exec (run as
- * the workload's user); bounded in time; posts NODE_PROBE with a reason on failure. */
+ * the workload's user: the owner of the instance's folder); bounded in time; posts NODE_PROBE with
+ * a reason on failure. */
 void uv_instances_probe(struct uv_instances *instances, const struct effect_probe *effect);
 
-/* Closes every connection; the shims and their workloads live on. Calls @closed on the loop. NULL
- * is allowed. */
+/* The node's own address has changed: HOST of workloads that start from now on. */
+void uv_instances_address(struct uv_instances *instances, const struct addr *address);
+
+/* Closes every connection and ends the probes; the shims and their workloads live on. Posts nothing
+ * any more. Calls @closed on the loop. NULL is allowed. */
 void uv_instances_close(struct uv_instances *instances, void (*closed)(void *context),
                         void *context);
 

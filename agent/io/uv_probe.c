@@ -10,7 +10,7 @@
 #define REQUEST_MAX 2048
 #define STATUS_LINE_MAX 256 /* bytes of an answer that are looked at */
 
-struct probe {
+struct uv_probe {
     uv_tcp_t tcp;
     uv_process_t process;
     uv_timer_t timer;
@@ -29,13 +29,13 @@ struct probe {
 
 static void closed(uv_handle_t *handle)
 {
-    struct probe *probe = handle->data;
+    struct uv_probe *probe = handle->data;
 
     if (--probe->handles == 0)
         free(probe);
 }
 
-static void close_all(struct probe *probe)
+static void close_all(struct uv_probe *probe)
 {
     uv_handle_t *main_handle = probe->kind == DESIRED_PROBE_EXEC ? (uv_handle_t *)&probe->process
                                                                  : (uv_handle_t *)&probe->tcp;
@@ -46,7 +46,7 @@ static void close_all(struct probe *probe)
         uv_close(main_handle, closed);
 }
 
-static void finish(struct probe *probe, bool success, const char *reason)
+static void finish(struct uv_probe *probe, bool success, const char *reason)
 {
     if (probe->done)
         return;
@@ -57,18 +57,26 @@ static void finish(struct probe *probe, bool success, const char *reason)
         close_all(probe);
 }
 
-static void on_timeout(uv_timer_t *timer)
+static void give_up(struct uv_probe *probe, const char *reason)
 {
-    struct probe *probe = timer->data;
-
     if (probe->process_runs)
         (void)kill(-probe->process.pid, SIGKILL);
-    finish(probe, false, "no answer in time");
+    finish(probe, false, reason);
+}
+
+static void on_timeout(uv_timer_t *timer)
+{
+    give_up(timer->data, "no answer in time");
+}
+
+void uv_probe_cancel(struct uv_probe *probe)
+{
+    give_up(probe, "given up");
 }
 
 /* ---- HTTP and TCP ---- */
 
-static void judge_status(struct probe *probe)
+static void judge_status(struct uv_probe *probe)
 {
     char reason[PROBE_REASON_MAX];
     long status = 0;
@@ -89,7 +97,7 @@ static void judge_status(struct probe *probe)
 
 static void give_buffer(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer)
 {
-    struct probe *probe = handle->data;
+    struct uv_probe *probe = handle->data;
 
     (void)suggested;
     *buffer = uv_buf_init(probe->answer + probe->used,
@@ -98,7 +106,7 @@ static void give_buffer(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer)
 
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buffer)
 {
-    struct probe *probe = stream->data;
+    struct uv_probe *probe = stream->data;
 
     (void)buffer;
     if (n > 0)
@@ -109,7 +117,7 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buffer)
 
 static void on_connect(uv_connect_t *connect, int status)
 {
-    struct probe *probe = connect->data;
+    struct uv_probe *probe = connect->data;
     char reason[PROBE_REASON_MAX];
     uv_buf_t buffer;
 
@@ -132,7 +140,7 @@ static void on_connect(uv_connect_t *connect, int status)
         finish(probe, false, uv_strerror(status));
 }
 
-static int start_connect(struct probe *probe, const struct uv_probe_spec *spec)
+static int start_connect(struct uv_probe *probe, const struct uv_probe_spec *spec)
 {
     struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_port = htons(spec->target.port)};
     struct sockaddr_in in4 = {.sin_family = AF_INET, .sin_port = htons(spec->target.port)};
@@ -156,7 +164,7 @@ static int start_connect(struct probe *probe, const struct uv_probe_spec *spec)
 
 static void on_child_exit(uv_process_t *process, int64_t status, int signal)
 {
-    struct probe *probe = process->data;
+    struct uv_probe *probe = process->data;
     char reason[PROBE_REASON_MAX];
 
     probe->process_runs = false;
@@ -171,7 +179,7 @@ static void on_child_exit(uv_process_t *process, int64_t status, int signal)
     finish(probe, status == 0 && signal == 0, status == 0 && signal == 0 ? "" : reason);
 }
 
-static int start_exec(struct probe *probe, uv_loop_t *loop, const struct uv_probe_spec *spec)
+static int start_exec(struct uv_probe *probe, uv_loop_t *loop, const struct uv_probe_spec *spec)
 {
     uv_process_options_t options = {0};
     int rc;
@@ -195,14 +203,14 @@ static int start_exec(struct probe *probe, uv_loop_t *loop, const struct uv_prob
 /* Reports a start that failed, from the loop and not from within uv_probe_start. */
 static void on_failed_start(uv_timer_t *timer)
 {
-    struct probe *probe = timer->data;
+    struct uv_probe *probe = timer->data;
 
     finish(probe, false, probe->answer);
 }
 
-int uv_probe_start(uv_loop_t *loop, const struct uv_probe_spec *spec)
+int uv_probe_start(uv_loop_t *loop, const struct uv_probe_spec *spec, struct uv_probe **out)
 {
-    struct probe *probe = calloc(1, sizeof *probe);
+    struct uv_probe *probe = calloc(1, sizeof *probe);
     int rc;
 
     if (probe == NULL)
@@ -226,5 +234,6 @@ int uv_probe_start(uv_loop_t *loop, const struct uv_probe_spec *spec)
         uv_timer_start(&probe->timer, on_timeout,
                        spec->timeout_ms > 0 ? (uint64_t)spec->timeout_ms : 1, 0);
     }
+    *out = probe;
     return ERR_NONE;
 }

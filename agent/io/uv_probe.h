@@ -12,6 +12,7 @@
 #define PROBE_REASON_MAX 128
 
 struct uv_loop_s;
+struct uv_probe; /* one under way */
 
 struct uv_probe_spec { /* borrowed for the call */
     const struct desired_probe *probe;
@@ -27,7 +28,12 @@ struct uv_probe_spec { /* borrowed for the call */
     void *context; /* freed by the caller in done, if at all */
 };
 
-/* Starts it; done is called later, always. Returns ERR_NOMEM, and done is not called then. */
-int uv_probe_start(struct uv_loop_s *loop, const struct uv_probe_spec *spec);
+/* Starts it; done is called later, always, and *probe is of no more use from then on. Returns
+ * ERR_NOMEM, and done is not called then. */
+int uv_probe_start(struct uv_loop_s *loop, const struct uv_probe_spec *spec,
+                   struct uv_probe **probe);
+
+/* Ends it before its time; calls done, as a failure, at once. */
+void uv_probe_cancel(struct uv_probe *probe);
 
 #endif
