@@ -325,6 +325,8 @@ void node_work_probe(struct node *node, const struct node_event_probe *event)
         snprintf(instance->reason, sizeof instance->reason, "probe: %.140s", event->reason);
     health_result(&instance->health, node->now, event->which, event->ticket, event->success, &out);
     health_effects(node, instance, &out);
+    if (!event->success && !instance->health.ready) /* people see why it is not ready */
+        node_instance_publish(node, instance);
 }
 
 void node_instance_tick(struct node *node, struct instance *instance)
