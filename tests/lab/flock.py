@@ -268,7 +268,7 @@ class Flock:
         for path, text in files.items():
             file = self.desired / path
             if text is None:
-                file.unlink()
+                file.unlink(missing_ok=True)
             else:
                 file.parent.mkdir(parents=True, exist_ok=True)
                 file.write_text(text)
