@@ -158,13 +158,15 @@ check_commit() {
 # The capture holds the join, the gossip and the bundle that took the commit from pi1 to pi2. Words
 # that stand in it when it is readable: names in gossip, the bundle's first line, a pack's head.
 check_secret() {
-    local packets word
-    packets=$(tcpdump -r "$dir/gossip.pcap" -n 2>/dev/null | wc -l)
-    ((packets > 20)) || fail_with "the capture has $packets packets only" || return
+    local datagrams segments word
+    datagrams=$(tcpdump -r "$dir/gossip.pcap" -n udp 2>/dev/null | wc -l)
+    segments=$(tcpdump -r "$dir/gossip.pcap" -n "tcp and greater 200" 2>/dev/null | wc -l)
+    ((datagrams >= 5 && segments >= 2)) || # gossip, and a question and a bundle
+        fail_with "the capture misses something: $datagrams datagrams, $segments segments" || return
     for word in rest-api metrics-app "git bundle" "first state" covey.dev msgpack 10.77.0.210; do
         ! grep -aqF "$word" "$dir/gossip.pcap" || fail_with "\"$word\" stands in a packet" || return
     done
-    note="$packets packets"
+    note="$datagrams datagrams, $segments segments of TCP"
 }
 
 check_placement() {
