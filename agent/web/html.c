@@ -144,7 +144,8 @@ void html_time(struct html *html, int64_t now, int64_t at, const char *none)
         return;
     }
     relative(now - at, words);
-    html_put(html, "<time datetime=\"%s\" title=\"%s\">%s</time>", machine, people, words);
+    html_put(html, "<time datetime=\"%s\" title=\"%s\">%s</time>", machine, people,
+             now == 0 ? people : words);
 }
 
 void html_badge(struct html *html, const char *tone, const char *symbol, const char *word)

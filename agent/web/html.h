@@ -21,8 +21,8 @@ void html_raw(struct html *html, const char *markup);
 /* Markup with values: %s (escaped; NULL is nothing), %d, %u, %zu and %% are known. */
 void html_put(struct html *html, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* "5 min ago" or "in 40 s" seen from @now (Unix seconds), with the moment itself in the tooltip;
- * @none where @at is 0. app.js keeps the words of these elements fresh. */
+/* "5 min ago" or "in 40 s" seen from @now (Unix seconds; 0: the moment itself), with the moment in
+ * the tooltip; @none where @at is 0. app.js keeps the words of these elements fresh. */
 void html_time(struct html *html, int64_t now, int64_t at, const char *none);
 
 /* @symbol is an id of the page's sprite (without "i-"), @tone a class: never colour alone. */

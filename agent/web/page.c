@@ -70,9 +70,10 @@ static void head(struct html *html, const char *title, const char *cluster, cons
              title);
     html_raw(html, sprite);
     html_put(html,
-             "<header class=\"top\"><img src=\"/icon.svg\" alt=\"\" width=\"32\" height=\"32\">"
-             "<p class=\"brand\"><b>Covey</b>%s%s</p><p class=\"seen\">seen from <b>%s</b></p>",
-             cluster[0] != '\0' ? " " : "", cluster, self);
+             "<header class=\"top\"><img src=\"/icon.svg\" alt=\"\" width=\"40\" height=\"40\">"
+             "<div class=\"brand\"><p><b>Covey</b> %s</p><p class=\"seen\">seen from <b>%s</b></p>"
+             "</div>",
+             cluster, self);
 }
 
 static void foot(struct html *html)
@@ -128,7 +129,6 @@ static void outside(struct html *html, const char *self_name, const struct page_
                     size_t count)
 {
     const struct page_look look = {"busy", "busy", "Waiting"};
-    int64_t now = count > 0 ? events[0].time_ms / 1000 : 0;
 
     head(html, "Covey: no flock yet", "", self_name);
     html_raw(html, "</header>\n<main id=\"page\">");
@@ -140,7 +140,7 @@ static void outside(struct html *html, const char *self_name, const struct page_
         "<dt>Or join one</dt><dd><code>agentctl token create</code> on the node that founded "
         "it, then <code>agentctl join TOKEN</code> on %s</dd></dl></section>\n",
         self_name, self_name);
-    page_events(html, events, count, now);
+    page_events(html, events, count, 0);
     foot(html);
 }
 

@@ -29,6 +29,16 @@ static void put_commit(struct html *html, const char *commit)
     html_put(html, "<code title=\"%s\">%s</code>", commit, text);
 }
 
+static void put_commit_trouble(struct html *html, const struct value_commit *commit)
+{
+    if (commit->state != VALUE_COMMIT_FAILED && commit->state != VALUE_COMMIT_DIVERGED)
+        return;
+    html_raw(html, "<p class=\"reason\">");
+    html_badge(html, "bad", "bad",
+               commit->state == VALUE_COMMIT_FAILED ? "newest commit refused" : "diverged");
+    html_put(html, " %s</p>", commit->reason);
+}
+
 static void put_duration_ms(struct html *html, int64_t ms)
 {
     char text[32];
@@ -63,12 +73,7 @@ static void put_node_commit(struct html *html, const struct status_node *n)
 {
     html_raw(html, "<td role=\"cell\" data-label=\"Commit\">");
     put_commit(html, n->commit.commit);
-    if (n->commit.state == VALUE_COMMIT_FAILED || n->commit.state == VALUE_COMMIT_DIVERGED) {
-        html_raw(html, " ");
-        html_badge(html, "bad", "bad",
-                   n->commit.state == VALUE_COMMIT_FAILED ? "refused" : "diverged");
-        html_put(html, "<p class=\"reason\">%s</p>", n->commit.reason);
-    }
+    put_commit_trouble(html, &n->commit);
     html_raw(html, "</td>");
 }
 
@@ -91,10 +96,10 @@ static void put_node(struct html *html, const struct status *status, const struc
     if (n->rtt_ms >= 0)
         html_put(html, "%d ms", (int)n->rtt_ms);
     else
-        html_raw(html, n->self ? "<span class=\"quiet\">self</span>" : "unknown");
+        html_raw(html, n->self ? "<span class=\"quiet\">–</span>" : "–");
     html_raw(html, "</td><td role=\"cell\" data-label=\"Heard\" class=\"number\" data-calm>");
     if (n->self)
-        html_raw(html, "<span class=\"quiet\">self</span>");
+        html_raw(html, "–");
     else
         put_duration_ms(html, n->heard_ms);
     html_raw(html, "</td>");
@@ -179,7 +184,7 @@ void page_vips(struct html *html, const struct status *status)
     if (status->vip_count == 0)
         html_raw(html, "<p class=\"empty\">No virtual address is asked for.</p>");
     else
-        html_raw(html, "<ul class=\"plain\">\n");
+        html_raw(html, "<ul class=\"plain vips\">\n");
     for (size_t i = 0; i < status->vip_count; i++)
         put_vip(html, status, &status->vips[i]);
     html_raw(html, status->vip_count == 0 ? "</section>\n" : "</ul></section>\n");
@@ -229,7 +234,6 @@ void page_commit(struct html *html, const struct status *status)
     html_raw(html, " <span>applied ");
     html_time(html, status->now, self->commit.applied, "never");
     html_raw(html, "</span></p>");
-    if (self->commit.reason[0] != '\0')
-        html_put(html, "<p class=\"reason\">%s</p>", self->commit.reason);
+    put_commit_trouble(html, &self->commit);
     html_raw(html, "</section>\n");
 }

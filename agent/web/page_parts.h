@@ -25,6 +25,6 @@ void page_commit(struct html *html, const struct status *status);    /* page_flo
 void page_workloads(struct html *html, const struct status *status); /* page_work.c */
 void page_waiting(struct html *html, const struct status *status);   /* page_work.c */
 void page_events(struct html *html, const struct page_event *events, size_t count,
-                 int64_t now); /* page_work.c; @now in Unix seconds */
+                 int64_t now); /* page_work.c; @now in Unix seconds, 0: unknown */
 
 #endif

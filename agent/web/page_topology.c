@@ -7,12 +7,11 @@
 #include <stdio.h>
 #include <string.h>
 
-#define WIDTH 400
+#define PI 3.14159265358979
 #define RADIUS 22     /* of a node */
 #define NAME_ROOM 20  /* below a node, for its name */
-#define PILL_ROOM 24  /* further below, for each address */
-#define PILLS_MAX 3   /* addresses drawn at a node */
-#define NODES_MAX 13  /* drawn: this node and 12 peers */
+#define PILL_ROOM 24  /* further below, for the addresses that it owns */
+#define NODES_MAX 11  /* drawn: this node and 10 peers */
 #define NAME_SHOWN 14 /* characters */
 
 struct spot {
@@ -24,17 +23,9 @@ struct spot {
 struct drawing {
     struct spot spots[NODES_MAX];
     size_t count;
+    int width;
     int height;
 };
-
-static size_t owned(const struct status *status, node_id id)
-{
-    size_t count = 0;
-
-    for (size_t i = 0; i < status->vip_count; i++)
-        count += node_id_equal(status->vips[i].owner, id);
-    return count < PILLS_MAX ? count : PILLS_MAX;
-}
 
 static void choose(const struct status *status, struct drawing *drawing)
 {
@@ -48,29 +39,32 @@ static void choose(const struct status *status, struct drawing *drawing)
             drawing->spots[drawing->count++].node = &status->nodes[i];
 }
 
-static void arrange(const struct status *status, struct drawing *drawing)
+/* One or two nodes stand in a row; of more, the peers stand around this node, and none straight
+ * below it, where its name is. */
+static void arrange(struct drawing *drawing)
 {
-    size_t n = drawing->count;
-    int top = RADIUS + 8;
-    int ring = n < 3 ? 0 : 56 + 8 * (int)n; /* vertical radius */
+    size_t peers = drawing->count - 1;
+    int reach = peers < 3 ? 0 : 96 + 5 * (int)peers; /* vertical radius of the ring */
+    int top = RADIUS + 6;
     int lowest = 0;
 
-    for (size_t i = 0; i < n; i++) {
+    drawing->width = peers < 2 ? 300 : 400;
+    for (size_t i = 0; i < drawing->count; i++) {
         struct spot *spot = &drawing->spots[i];
-        double turn = 2.0 * 3.14159265358979 * (double)i / (double)n;
-        int bottom;
-        if (n < 3) {
-            spot->x = n == 1 ? WIDTH / 2 : (i == 0 ? 80 : WIDTH - 80);
-            spot->y = top;
-        } else {
-            spot->x = WIDTH / 2 + (int)lround(142.0 * sin(turn));
-            spot->y = top + ring - (int)lround(ring * cos(turn));
+        double turn =
+            i == 0 ? 0 : ((double)(i - 1) + (peers % 2 == 0 ? 0.5 : 0)) * 2.0 * PI / (double)peers;
+        spot->x = drawing->width / 2;
+        spot->y = top + reach;
+        if (peers == 1)
+            spot->x = i == 0 ? 70 : drawing->width - 70;
+        else if (i > 0) {
+            spot->x += (int)lround(145.0 * sin(turn));
+            spot->y -= (int)lround(reach * cos(turn));
         }
-        bottom = spot->y + RADIUS + NAME_ROOM + PILL_ROOM * (int)owned(status, spot->node->id);
-        if (bottom > lowest)
-            lowest = bottom;
+        if (spot->y > lowest)
+            lowest = spot->y;
     }
-    drawing->height = lowest + 6;
+    drawing->height = lowest + RADIUS + NAME_ROOM + PILL_ROOM + 4;
 }
 
 static void put_edge(struct html *html, const struct spot *from, const struct spot *to)
@@ -79,8 +73,8 @@ static void put_edge(struct html *html, const struct spot *from, const struct sp
     struct page_look look = page_look_node(n->state);
     char label[24] = "";
     int width;
-    int x = from->x + (to->x - from->x) * 11 / 20;
-    int y = from->y + (to->y - from->y) * 11 / 20;
+    int x = from->x + (to->x - from->x) * 3 / 5;
+    int y = from->y + (to->y - from->y) * 3 / 5;
 
     if (n->state == STATUS_LEFT)
         return;
@@ -99,32 +93,36 @@ static void put_edge(struct html *html, const struct spot *from, const struct sp
              x - width / 2, y - 9, width, x, y + 4, label);
 }
 
-static void put_pills(struct html *html, const struct status *status, const struct spot *spot)
+/* The address that @spot owns, or how many. */
+static void put_pill(struct html *html, const struct status *status, const struct spot *spot)
 {
+    const struct status_vip *vip = NULL;
     char label[ADDR_TEXT];
     int y = spot->y + RADIUS + NAME_ROOM;
-    size_t drawn = 0;
+    size_t owned = 0;
+    int width;
 
-    for (size_t i = 0; i < status->vip_count && drawn < PILLS_MAX; i++) {
-        const struct status_vip *v = &status->vips[i];
-        int width;
-        if (!node_id_equal(v->owner, spot->node->id))
-            continue;
-        if (v->address.family == 4)
-            addr_format_ip(&v->address, label);
-        else
-            snprintf(label, sizeof label, "%.18s", v->name);
-        width = 20 + 7 * (int)strlen(label);
-        html_put(html,
-                 "<g class=\"pill\"><title>%s</title><rect x=\"%d\" y=\"%d\" width=\"%d\" "
-                 "height=\"20\" rx=\"10\"/><text x=\"%d\" y=\"%d\">%s</text></g>",
-                 v->name, spot->x - width / 2, y, width, spot->x, y + 14, label);
-        y += PILL_ROOM;
-        drawn++;
-    }
+    for (size_t i = 0; i < status->vip_count; i++)
+        if (node_id_equal(status->vips[i].owner, spot->node->id)) {
+            vip = &status->vips[i];
+            owned++;
+        }
+    if (vip == NULL)
+        return;
+    if (owned > 1)
+        snprintf(label, sizeof label, "%zu addresses", owned);
+    else if (vip->address.family == 4)
+        addr_format_ip(&vip->address, label);
+    else
+        snprintf(label, sizeof label, "%.14s", vip->name);
+    width = 20 + 7 * (int)strlen(label);
+    html_put(html,
+             "<g class=\"pill\"><rect x=\"%d\" y=\"%d\" width=\"%d\" height=\"20\" rx=\"10\"/>"
+             "<text x=\"%d\" y=\"%d\">%s</text></g>",
+             spot->x - width / 2, y, width, spot->x, y + 14, label);
 }
 
-static void put_spot(struct html *html, const struct status *status, const struct spot *spot)
+static void put_spot(struct html *html, const struct spot *spot)
 {
     const struct status_node *n = spot->node;
     struct page_look look = page_look_node(n->state);
@@ -140,7 +138,6 @@ static void put_spot(struct html *html, const struct status *status, const struc
              "<text x=\"%d\" y=\"%d\">%s</text></g>",
              look.tone, n->self ? " self" : "", n->name, look.word, spot->x, spot->y, RADIUS,
              look.symbol, spot->x - 10, spot->y - 10, spot->x, spot->y + RADIUS + 15, name);
-    put_pills(html, status, spot);
 }
 
 void page_topology(struct html *html, const struct status *status)
@@ -148,16 +145,20 @@ void page_topology(struct html *html, const struct status *status)
     struct drawing drawing;
 
     choose(status, &drawing);
-    arrange(status, &drawing);
+    if (drawing.count == 0)
+        return;
+    arrange(&drawing);
     html_put(html,
              "<section class=\"card map\" aria-labelledby=\"flock\"><h2 id=\"flock\">Flock</h2>"
              "<svg viewBox=\"0 0 %d %d\" role=\"img\" aria-label=\"%zu nodes, as %s sees them; the "
              "tables say the same in words\">",
-             WIDTH, drawing.height, status->node_count, status->self_name);
+             drawing.width, drawing.height, status->node_count, status->self_name);
     for (size_t i = 1; i < drawing.count; i++)
         put_edge(html, &drawing.spots[0], &drawing.spots[i]);
     for (size_t i = 0; i < drawing.count; i++)
-        put_spot(html, status, &drawing.spots[i]);
+        put_spot(html, &drawing.spots[i]);
+    for (size_t i = 0; i < drawing.count; i++)
+        put_pill(html, status, &drawing.spots[i]);
     html_raw(html, "</svg>");
     if (status->node_count > drawing.count)
         html_put(html, "<p class=\"quiet\">%zu more nodes stand in the table.</p>",

@@ -37,9 +37,10 @@ static void put_port(struct html *html, const struct status_node *node,
         html_ip(html, &node->addr);
         html_put(html, "%s:%u/\">", node->addr.family == 6 ? "]" : "", (unsigned)port->port);
     }
+    html_raw(html, link ? "" : "<span>");
     html_put(html, "<span class=\"quiet\">%s</span> <span class=\"mono\">%u</span>", port->name,
              (unsigned)port->port);
-    html_raw(html, link ? "</a> " : " ");
+    html_raw(html, link ? "</a> " : "</span> ");
 }
 
 static void put_instance(struct html *html, const struct status *status,
@@ -97,11 +98,11 @@ static void put_readiness(struct html *html, const struct status *status,
 static void put_app(struct html *html, const struct status *status, const struct status_app *a)
 {
     html_put(html,
-             "<article class=\"card app\" data-key=\"app-%s\" aria-labelledby=\"app-%s\">"
+             "<article class=\"app\" data-key=\"app-%s\" aria-labelledby=\"app-%s\">"
              "<header><h3 id=\"app-%s\">%s</h3>",
              a->name, a->name, a->name, a->name);
     put_readiness(html, status, a);
-    html_put(html, "<p class=\"quiet source\">%s · app %s · <code>%s</code></p></header>", a->kind,
+    html_put(html, "<p class=\"quiet source\">%s · app %s<code>%s</code></p></header>", a->kind,
              a->app, a->file);
     if (a->count == 0) {
         html_put(html, "<p class=\"empty\">%s</p></article>\n",
@@ -125,10 +126,12 @@ static void put_app(struct html *html, const struct status *status, const struct
 
 void page_workloads(struct html *html, const struct status *status)
 {
-    html_raw(html, "<section aria-labelledby=\"workloads\"><h2 id=\"workloads\">Workloads</h2>"
-                   "<div class=\"apps\">\n");
+    html_raw(
+        html,
+        "<section class=\"card\" aria-labelledby=\"workloads\"><h2 id=\"workloads\">Workloads</h2>"
+        "<div class=\"apps\">\n");
     if (status->app_count == 0)
-        html_raw(html, "<p class=\"card empty\">Nothing to run yet. A workload is a file below "
+        html_raw(html, "<p class=\"empty\">Nothing to run yet. A workload is a file below "
                        "<code>apps/</code> in the repository.</p>");
     for (size_t i = 0; i < status->app_count; i++)
         put_app(html, status, &status->apps[i]);
