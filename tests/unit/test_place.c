@@ -19,7 +19,7 @@ static const struct desired_map fast = {fast_pairs, 1};
 
 static void make_nodes(size_t count)
 {
-    static char names[NODES][8];
+    static char names[NODES][24];
 
     for (size_t i = 0; i < count; i++) {
         snprintf(names[i], sizeof names[i], "pi%zu", i + 1);
