@@ -314,7 +314,7 @@ check_agent_killed() {
 
 # The client asks for the address all the time and forgets the answer: each one tells who gives it.
 watch_address() {
-    helper lab_in "$prefix" client tcpdump -i wlan0 -n -e -tt -l "arp or icmp[icmptype] == icmp-echoreply" \
+    helper lab_in "$prefix" client tcpdump -i wlan0 -n -e -tt -l --immediate-mode "arp or icmp[icmptype] == icmp-echoreply" \
         >"$dir/watch" 2>"$dir/watch.err"
     watchers=("${helpers[-1]}")
     await 5 "the capture" grep -q listening "$dir/watch.err" || return

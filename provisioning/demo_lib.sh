@@ -100,5 +100,5 @@ git_push() {
 
 # Everything that the Pis say to each other, for the check that nobody can read it.
 capture_gossip() {
-    lab_in "$prefix" ap tcpdump -i port-pi1 -U -w "$dir/gossip.pcap" "port 8801" >/dev/null 2>&1
+    lab_in "$prefix" ap tcpdump -i port-pi1 -U --immediate-mode -w "$dir/gossip.pcap" "port 8801" >/dev/null 2>&1
 }
