@@ -1,7 +1,8 @@
 /* The daemon: one object that holds the node's machine and everything that carries out its effects.
  *
  *   agent_start.c   configuration and keys to a running agent, and back to nothing
- *   agent_flock.c   entering a flock: init, join, what is known of the peers
+ *   agent_flock.c   from keys to a node: its machine, its executors, the peers it knows
+ *   agent_join.c    entering a flock: init, join, taking newcomers in
  *   agent_net.c     datagrams to messages and back; the one timer
  *   agent_events.c  events into the node, effects out of it
  *   agent_store.c   what is written to the store, on its worker
@@ -43,7 +44,7 @@ struct agent_event { /* one line of the journal, as people see it */
     char text[EFFECT_TEXT_MAX];
 };
 
-struct joining; /* agent_flock.c */
+struct joining; /* agent_join.c */
 
 struct agent {
     uv_loop_t *loop;
@@ -87,6 +88,8 @@ struct agent {
     struct uv_http *page;
     struct joining *joining;
     unsigned welcoming; /* newcomers that are being admitted */
+    mono_t welcomed_at; /* when the present second of answers to newcomers began */
+    unsigned welcomed;  /* answers in it */
 
     int udp;
     uv_poll_t udp_poll;
@@ -127,6 +130,9 @@ void agent_end(struct agent *agent, int exit_status);
 
 /* agent_flock.c */
 int agent_enter(struct agent *agent, struct err *err); /* keys are complete: make the node */
+void agent_admit(struct agent *agent, const struct value_head *head); /* of a signed admission */
+
+/* agent_join.c */
 int agent_found(struct agent *agent, struct err *err); /* agentctl init */
 /* agentctl join: @done is called once if ERR_NONE is returned. */
 int agent_join(struct agent *agent, const char *token,
