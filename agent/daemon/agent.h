@@ -1,6 +1,7 @@
 /* The daemon: one object that holds the node's machine and everything that carries out its effects.
  *
- *   agent_start.c   configuration and keys to a running agent, and back to nothing
+ *   agent_start.c   configuration and keys to a running agent
+ *   agent_end.c     and back to nothing
  *   agent_flock.c   from keys to a node: its machine, its executors, the peers it knows
  *   agent_join.c    entering a flock: init, join, taking newcomers in
  *   agent_net.c     datagrams to messages and back; the one timer
@@ -123,10 +124,14 @@ struct agent {
 
 /* agent_start.c: runs until a signal or a fatal error; returns the exit status. */
 int agent_run(struct config *config);
+
+/* agent_end.c */
 /* Ends the agent in order; the workloads live on. */
 void agent_stop(struct agent *agent, int exit_status);
 /* As agent_stop, but without a good-bye: leases are kept, for the next life to resume. */
 void agent_end(struct agent *agent, int exit_status);
+void agent_close(struct agent *agent); /* what was opened so far; the loop ends some time later */
+void agent_free(struct agent *agent);  /* after the loop */
 
 /* agent_flock.c */
 int agent_enter(struct agent *agent, struct err *err); /* keys are complete: make the node */

@@ -1,4 +1,4 @@
-/* From a configuration to a running agent, and back to nothing. */
+/* From a configuration to a running agent. */
 #include <errno.h>
 #include <grp.h>
 #include <net/if.h>
@@ -17,12 +17,7 @@
 #include "agent/io/os_wifi.h"
 
 #define SLOW_MS 5000  /* the interface's address, the radio's power save, a failed sync */
-#define LEAVE_MS 400  /* good-byes are repeated for so long */
 #define GROUP "covey" /* may use the control socket */
-
-struct signals {
-    uv_signal_t handle[2];
-};
 
 /* ---- folders and programs ---- */
 
@@ -330,124 +325,13 @@ static int open_page(struct agent *agent, struct err *err)
     return rc == ERR_NONE ? uv_http_create(agent->loop, &config, &agent->page, err) : rc;
 }
 
-/* ---- the end ---- */
-
-static void part_closed(void *context)
-{
-    (void)context; /* the loop ends with the last of them */
-}
-
-static void close_servers(void *context)
-{
-    struct agent *agent = context;
-
-    uv_http_close(agent->control, part_closed, NULL);
-    uv_http_close(agent->page, part_closed, NULL);
-    agent->control = NULL;
-    agent->page = NULL;
-}
-
-static void stop_store(void *context)
-{
-    struct agent *agent = context;
-    struct worker *store = agent->store;
-
-    agent_store_flush(agent);
-    agent->store = NULL;
-    if (store != NULL)
-        worker_stop(store, close_servers, agent);
-    else
-        close_servers(agent);
-}
-
-static void stop_workers(struct agent *agent)
-{
-    struct worker *git = agent->git;
-
-    agent->git = NULL;
-    if (git != NULL)
-        worker_stop(git, stop_store, agent);
-    else
-        stop_store(agent);
-}
-
-/* The workers end before the servers, git's first: what it has read is stored yet, and every
- * request that waits for one of them is answered while there is somebody to answer by. */
-static void close_all(struct agent *agent)
-{
-    agent->stopping = true;
-    agent->closed = true;
-    agent_join_end(agent);
-    uv_sync_close(agent->sync);
-    uv_link_close(agent->link, part_closed, NULL);
-    uv_vip_close(agent->vip, !agent->released, part_closed, NULL);
-    uv_instances_close(agent->instances, part_closed, NULL);
-    agent->link = NULL;
-    agent->vip = NULL;
-    agent->instances = NULL;
-    agent_net_close(agent);
-    uv_close((uv_handle_t *)&agent->slow, NULL);
-    uv_close((uv_handle_t *)&agent->batch_timer, NULL);
-    uv_close((uv_handle_t *)&agent->changed_timer, NULL);
-    for (int i = 0; i < 2; i++)
-        uv_close((uv_handle_t *)&agent->signals[i], NULL);
-    uv_close((uv_handle_t *)&agent->leave_timer, NULL);
-    stop_workers(agent);
-}
-
-static void on_left(uv_timer_t *timer)
-{
-    close_all(timer->data);
-}
-
-void agent_stop(struct agent *agent, int exit_status)
-{
-    struct node_event leave = {.type = NODE_LEAVE};
-
-    if (agent->stopping)
-        return;
-    os_notify("STOPPING=1");
-    agent->exit_status = exit_status;
-    agent->released = agent->node != NULL;
-    agent_feed(agent, &leave);
-    agent->stopping = true;
-    uv_timer_start(&agent->leave_timer, on_left, agent->node != NULL ? LEAVE_MS : 0, 0);
-}
-
-void agent_end(struct agent *agent, int exit_status)
-{
-    if (agent->stopping)
-        return;
-    agent->exit_status = exit_status;
-    agent->stopping = true;
-    uv_timer_start(&agent->leave_timer, on_left, 0, 0);
-}
+/* ---- the start ---- */
 
 static void on_signal(uv_signal_t *handle, int number)
 {
     (void)number;
     agent_stop(handle->data, 0);
 }
-
-static void free_agent(struct agent *agent)
-{
-    while (agent->queue_first != NULL)
-        agent_drop_event(agent);
-    node_free(agent->node);
-    channel_destroy(agent->channel);
-    uv_sync_free(agent->sync);
-    os_saved_close(agent->saved);
-    keystore_close(agent->keys);
-    kept_close(agent->kept);
-    keys_wipe(&agent->identity, sizeof agent->identity);
-    keys_wipe(&agent->cluster, sizeof agent->cluster);
-    keys_wipe(&agent->epochs, sizeof agent->epochs);
-    free(agent->known);
-    free(agent->batch);
-    free(agent);
-}
-
-/* ---- the start ---- */
 
 static void open_handles(struct agent *agent)
 {
@@ -565,13 +449,13 @@ int agent_run(struct config *config)
     if (open_all(agent, &err) != ERR_NONE) {
         fprintf(stderr, "agentd: %s\n", err.text);
         agent->exit_status = 1;
-        close_all(agent); /* what was opened so far */
+        agent_close(agent); /* what was opened so far */
     } else {
         os_notify("READY=1");
         fprintf(stderr, "agentd %s runs as %s\n", COVEY_VERSION, agent->name);
     }
     uv_run(agent->loop, UV_RUN_DEFAULT);
     status = agent->exit_status;
-    free_agent(agent);
+    agent_free(agent);
     return status;
 }
