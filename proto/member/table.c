@@ -38,13 +38,14 @@ uint16_t table_slot(const struct membership *m, const struct member *p)
 
 static size_t free_slot(struct membership *m)
 {
+    size_t slot = 0;
+
     if (m->count == m->slots_used)
         return m->slots_used++;
-    for (size_t i = 0; i < m->slots_used; i++)
-        if (node_id_none(m->slots[i].id))
-            return i;
-    assert(!"a slot is free when fewer are taken than were used");
-    return 0;
+    while (!node_id_none(m->slots[slot].id))
+        slot++;
+    assert(slot < m->slots_used); /* fewer are taken than were used */
+    return slot;
 }
 
 struct member *table_insert(struct membership *m, node_id id)
