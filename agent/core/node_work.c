@@ -221,6 +221,7 @@ void node_work_update(struct node *node)
         return;
     if (node->place_dirty) {
         node->place_dirty = false;
+        node->work_dirty = true;
         node_place_all(node);
         node_vip_ranks(node);
     }

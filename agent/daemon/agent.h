@@ -34,8 +34,9 @@
 #include "proto/wire/channel.h"
 #include "proto/wire/keys.h"
 
-#define AGENT_SYNCS_MAX 16   /* requests that wait for one look at the branch */
-#define AGENT_EVENTS_MAX 200 /* kept in memory for the page and the command line */
+#define AGENT_SYNCS_MAX 16            /* requests that wait for one look at the branch */
+#define AGENT_DRAIN_META "node/drain" /* in the store: bool */
+#define AGENT_EVENTS_MAX 200          /* kept in memory for the page and the command line */
 
 struct agent_event { /* one line of the journal, as people see it */
     int64_t time_ms;
@@ -71,6 +72,7 @@ struct agent {
     struct store_peer *known;
     size_t known_count;
     struct voters_state known_voters;
+    bool known_drain;
 
     struct worker *store;
     struct worker *git;
@@ -180,6 +182,7 @@ void agent_report(struct agent *agent, enum effect_severity severity, const char
 void agent_store_peer(struct agent *agent, const struct effect_peer *peer);
 void agent_store_voters(struct agent *agent, const struct voters_state *voters);
 void agent_store_boot(struct agent *agent, uint32_t at_least);
+void agent_store_drain(struct agent *agent, bool drain); /* a drained node stays so at a restart */
 void agent_store_event(struct agent *agent, const struct agent_event *event);
 void agent_store_flush(struct agent *agent);
 

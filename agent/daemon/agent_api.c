@@ -421,6 +421,7 @@ static void post_drain(struct agent *agent, struct http_request *request)
     json_decref(body);
     event.drain = drain != 0;
     agent_feed(agent, &event);
+    agent_store_drain(agent, event.drain);
     reply_message(request, "Drain",
                   drain != 0 ? "this node gives its addresses and workloads to the others"
                              : "this node takes part again");

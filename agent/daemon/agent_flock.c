@@ -262,6 +262,8 @@ int agent_enter(struct agent *agent, struct err *err)
         return rc;
     }
     agent_feed(agent, &first); /* what resuming a lease has asked for */
+    if (agent->known_drain)
+        agent_feed(agent, &(struct node_event){.type = NODE_DRAIN, .drain = true});
     rc = uv_instances_scan(agent->instances, err);
     if (rc != ERR_NONE)
         agent_report(agent, EFFECT_ERROR, "node", "the workloads of before cannot be found: %s",

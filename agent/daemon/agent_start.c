@@ -162,6 +162,7 @@ static int note_boot(struct agent *agent, struct store *store, struct err *err)
 static int open_store(struct agent *agent, struct err *err)
 {
     struct store_opened opened;
+    struct store_meta meta;
     struct store *store;
     struct store_event *events = NULL;
     size_t count = 0;
@@ -183,6 +184,9 @@ static int open_store(struct agent *agent, struct err *err)
     rc = store_peers(store, &agent->known, &agent->known_count, err);
     if (rc != ERR_NONE)
         goto err_after_open;
+    if (store_meta_get(store, AGENT_DRAIN_META, &meta, NULL) == ERR_NONE &&
+        meta.size == sizeof agent->known_drain)
+        memcpy(&agent->known_drain, meta.value, sizeof agent->known_drain);
     if (store_events_newest(store, AGENT_EVENTS_MAX / 2, &events, &count, NULL) == ERR_NONE)
         agent_load_events(agent, events, count);
     free(events);

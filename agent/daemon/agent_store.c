@@ -21,7 +21,7 @@ static void check_damage(struct agent *agent, int rc)
 
 /* ---- peers, voters, boot numbers ---- */
 
-enum write_kind { WRITE_PEER, WRITE_VOTERS, WRITE_BOOT };
+enum write_kind { WRITE_PEER, WRITE_VOTERS, WRITE_BOOT, WRITE_DRAIN };
 
 struct write_job {
     struct worker_job job; /* first */
@@ -30,6 +30,7 @@ struct write_job {
     struct store_peer peer;
     struct voters_state voters;
     uint32_t boot;
+    bool drain;
     int rc;
     struct err err;
 };
@@ -65,6 +66,10 @@ static void run_write(struct worker_job *job, struct store *store)
         break;
     case WRITE_BOOT:
         write->rc = store_raise_boot(store, write->boot, &write->err);
+        break;
+    case WRITE_DRAIN:
+        write->rc = store_meta_set(store, AGENT_DRAIN_META, &write->drain, sizeof write->drain,
+                                   &write->err);
         break;
     }
 }
@@ -142,6 +147,15 @@ void agent_store_boot(struct agent *agent, uint32_t at_least)
 
     if (write != NULL)
         write->boot = at_least;
+    submit(agent, write);
+}
+
+void agent_store_drain(struct agent *agent, bool drain)
+{
+    struct write_job *write = new_write(agent, WRITE_DRAIN);
+
+    if (write != NULL)
+        write->drain = drain;
     submit(agent, write);
 }
 

@@ -21,7 +21,8 @@ static void print_members(const struct context *context, const json_t *document)
         table_cell(table, TABLE_PLAIN, "%s%s", member_string(node, "name"),
                    json_is_true(json_object_get(node, "self")) ? " *" : "");
         table_cell(table, TABLE_PLAIN, "%s", member_string(node, "id"));
-        table_cell(table, state_color(state), "%s", state);
+        table_cell(table, state_color(state), "%s%s", state,
+                   json_is_true(json_object_get(node, "draining")) ? ", draining" : "");
         table_cell(table, TABLE_PLAIN, "%s", member_string(node, "address"));
         if (json_is_integer(heard))
             table_cell(table, TABLE_PLAIN, "%.1f s ago",
