@@ -88,8 +88,9 @@ class Leave(flock.FlockTest):
         self.assertEqual(other.ctl("status").status, 3)
         self.assertIn(f"{pi.name} is dead", other.headline())
         pi.start()
+        # Who was away gets work again when it has been there for half a minute.
         eventually(lambda: len(pi.processes() + other.processes()) == 3,
-                   lambda: pi.processes() + other.processes())
+                   lambda: pi.processes() + other.processes(), seconds=60)
         self.flock.settle()
 
 
