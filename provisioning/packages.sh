@@ -17,7 +17,7 @@ packages_of() {
         ;;
     run) echo git nftables iproute2 ;;
     demo) packages_of run && echo util-linux procps curl jq iputils-ping iputils-arping tcpdump ;;
-    test) packages_of demo && echo libcmocka-dev python3-jsonschema python3-yaml ;;
+    test) packages_of demo && packages_of picture && echo libcmocka-dev python3-jsonschema python3-yaml ;;
     bench) packages_of build && packages_of demo && echo python3 serf ;;
     fuzz) echo clang "libclang-rt-19-dev|libclang-rt-14-dev" ;;
     picture) echo chromium ;;

@@ -269,7 +269,7 @@ static void judge(struct status *status)
         const struct status_vip *v = &status->vips[i];
         if (v->owner.v != 0)
             continue;
-        snprintf(text, sizeof text, "the address %s is held by nobody", v->name);
+        snprintf(text, sizeof text, "The address %s is held by nobody", v->name);
         say(status, STATUS_FAILED, text);
     }
     for (size_t i = 0; i < status->app_count; i++) {
@@ -281,7 +281,7 @@ static void judge(struct status *status)
         say(status, a->ready == 0 ? STATUS_FAILED : STATUS_DEGRADED, text);
     }
     if (!status->agreed)
-        say(status, STATUS_DEGRADED, "the nodes do not apply the same commit yet");
+        say(status, STATUS_DEGRADED, "The nodes do not apply the same commit yet");
     if (status->health != STATUS_OK)
         return;
     if (status->node_count == 1 && status->app_count == 0)

@@ -560,12 +560,11 @@ static void get_stream(struct agent *agent, struct http_request *request)
 
 static void get_asset(struct http_request *request, const struct page_asset *asset)
 {
-    const char *const headers[] = {"ETag", asset->etag, NULL};
     const char *known = http_header(request, "If-None-Match");
     char *copy;
 
     if (known != NULL && strcmp(known, asset->etag) == 0) {
-        uv_http_reply(request, 304, asset->type, NULL, 0, headers);
+        uv_http_reply(request, 304, asset->type, NULL, 0, asset->headers);
         return;
     }
     copy = malloc(asset->size + 1);
@@ -574,7 +573,7 @@ static void get_asset(struct http_request *request, const struct page_asset *ass
         return;
     }
     memcpy(copy, asset->data, asset->size);
-    uv_http_reply(request, 200, asset->type, copy, asset->size, headers);
+    uv_http_reply(request, 200, asset->type, copy, asset->size, asset->headers);
 }
 
 void agent_api_page(void *context, struct http_request *request)

@@ -73,8 +73,8 @@ static void put_edge(struct html *html, const struct spot *from, const struct sp
     struct page_look look = page_look_node(n->state);
     char label[24] = "";
     int width;
-    int x = from->x + (to->x - from->x) * 3 / 5;
-    int y = from->y + (to->y - from->y) * 3 / 5;
+    int x = from->x + (to->x - from->x) * 11 / 20;
+    int y = from->y + (to->y - from->y) * 11 / 20;
 
     if (n->state == STATUS_LEFT)
         return;

@@ -3,6 +3,8 @@
 #include <string.h>
 #include <time.h>
 
+#define UTF8_MAX 4 /* bytes of a character */
+
 const char *status_health_name(enum status_health health)
 {
     static const char *const names[] = {
@@ -29,13 +31,18 @@ json_t *status_json_list(const char *kind, json_t *items)
                                      "items", items);
 }
 
-/* Text that came from elsewhere is valid UTF-8 (the codecs see to it); if it is not, it is left out
- * rather than the document. */
+/* JSON is UTF-8. A text that was cut within a character ends before it; one that is not UTF-8 at
+ * all is left out, rather than the document. */
 static json_t *text(const char *value)
 {
-    json_t *string = json_string(value != NULL ? value : "");
+    size_t len = value != NULL ? strlen(value) : 0;
 
-    return string != NULL ? string : json_string("");
+    for (size_t cut = 0; cut < UTF8_MAX && cut <= len; cut++) {
+        json_t *string = json_stringn(value != NULL ? value : "", len - cut);
+        if (string != NULL)
+            return string;
+    }
+    return json_string("");
 }
 
 static json_t *optional_int(int64_t value, bool present)

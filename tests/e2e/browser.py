@@ -23,6 +23,10 @@ class Gone(Exception):
     """The browser ended, or did not answer within the bound."""
 
 
+class Refused(Exception):
+    """The browser refused a call."""
+
+
 class Browser:
     """One browser process with a profile of its own."""
 
@@ -76,7 +80,7 @@ class Browser:
                 raise Gone(f"{method} was not answered within {bound} s")
             if answer.get("id") == self.number:
                 if "error" in answer:
-                    raise Gone(f"{method}: {answer['error']}")
+                    raise Refused(f"{method}: {answer['error']}")
                 return answer["result"]
             self.events.append(answer)
 
@@ -145,13 +149,20 @@ class Page:
             raise AssertionError(f"{expression}: {result['exceptionDetails']}")
         return result["result"].get("value")
 
+    def holds(self, condition):
+        """Whether the JavaScript expression is true; a page that is being left holds nothing."""
+        try:
+            return self.evaluate(f"(async () => Boolean(await ({condition})))()")
+        except Refused:
+            return False
+
     def until(self, condition, what, bound=20):
-        """Waits for @condition (a function, or JavaScript) and returns its value."""
+        """Waits for @condition: a function, or a JavaScript expression."""
         end = time.monotonic() + bound
         while True:
-            value = self.evaluate(condition) if isinstance(condition, str) else condition()
+            value = self.holds(condition) if isinstance(condition, str) else condition()
             if value:
-                return value
+                return
             if time.monotonic() > end:
                 raise AssertionError(f"waited {bound} s for {what}")
             message = self.browser.receive(0.05)
@@ -179,5 +190,4 @@ class Page:
             file.write(base64.b64decode(data))
 
     def close(self):
-        self.browser.send("Target.closeTarget", {"targetId": self.target})
         self.browser.send("Target.disposeBrowserContext", {"browserContextId": self.context})

@@ -1,7 +1,7 @@
-/* page_server [SCENARIO]: serves the status page of a flock made by hand
- * (tests/lib/status_fixture.h) on a free port of 127.0.0.1, as agentd serves its own, and prints
- * the port. Beside the page: POST /scenario?name=NAME changes the flock and says so to the streams,
- * POST /quit ends. GET /streams says how many streams are open. */
+/* page_server [SCENARIO [PORT]]: serves the status page of a flock made by hand
+ * (tests/lib/status_fixture.h) on 127.0.0.1, as agentd serves its own, and prints the port (a free
+ * one unless it is said). Beside the page: POST /scenario?name=NAME changes the flock and says so
+ * to the streams, POST /quit ends, GET /streams says how many streams are open. */
 #include <arpa/inet.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -116,13 +116,16 @@ static void handle(void *context, struct http_request *request)
     }
 }
 
-static int listen_somewhere(void)
+static int listen_on(uint16_t port)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    struct sockaddr_in address = {
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr = {htonl(INADDR_LOOPBACK)}};
     socklen_t size = sizeof address;
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int on = 1;
 
-    if (fd < 0 || bind(fd, (struct sockaddr *)&address, size) != 0 || listen(fd, 64) != 0 ||
+    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0 ||
+        bind(fd, (struct sockaddr *)&address, size) != 0 || listen(fd, 64) != 0 ||
         getsockname(fd, (struct sockaddr *)&address, &size) != 0) {
         perror("page_server: listen");
         exit(1);
@@ -142,7 +145,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "page_server: there is no scenario %s\n", argv[1]);
         return 2;
     }
-    config.fd = listen_somewhere();
+    config.fd = listen_on(argc > 2 ? (uint16_t)strtoul(argv[2], NULL, 10) : 0);
     uv_loop_init(&s.loop);
     if (uv_http_create(&s.loop, &config, &s.http, &err) != ERR_NONE) {
         fprintf(stderr, "page_server: %s\n", err.text);

@@ -181,7 +181,7 @@ static void degraded(struct status_fixture *f)
                                              .name = "grafana"};
     f->status.foreign = f->foreign;
     f->status.foreign_count = 1;
-    snprintf(f->status.headline, sizeof f->status.headline, "the address spare is held by nobody");
+    snprintf(f->status.headline, sizeof f->status.headline, "The address spare is held by nobody");
     add_event(f, 12, "error", "metrics-app.0", "ended by signal 11 after 3 s");
     add_event(f, 118, "warning", "front", "10.77.0.210 is held by pi1 (epoch 3); pi2 had it");
     add_event(f, 121, "error", "pi2", "is dead: it answers nobody");
@@ -239,6 +239,7 @@ static void hostile(struct status_fixture *f)
     snprintf(f->nodes[1].commit.reason, sizeof f->nodes[1].commit.reason, "%s", EVIL);
     f->nodes[1].commit.state = VALUE_COMMIT_DIVERGED;
     f->nodes[1].version = EVIL;
+    snprintf(f->nodes[0].commit.reason, sizeof f->nodes[0].commit.reason, "cut within \xe2\x82");
     f->vips[0].name = f->vips[0].app = EVIL;
     snprintf(f->vips[0].reason, sizeof f->vips[0].reason, "%s\xff\xc3", EVIL);
     f->apps[0].schedule = f->apps[0].file = f->apps[0].app = EVIL;

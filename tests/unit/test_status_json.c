@@ -1,0 +1,113 @@
+/* The JSON of the API against golden files: what scripts read must not change by accident.
+ * COVEY_GOLDEN=write build/debug/bin/test_status_json writes them anew: look at the difference. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/web/status_json.h"
+#include "tests/lib/status_fixture.h"
+
+#define GOLDEN_MAX 65536
+
+static void write_golden(const char *path, const char *text)
+{
+    FILE *file = fopen(path, "w");
+
+    assert_non_null(file);
+    assert_true(fprintf(file, "%s\n", text) > 0);
+    assert_int_equal(fclose(file), 0);
+}
+
+/* Steals @document. */
+static void expect_golden(json_t *document, const char *name)
+{
+    static char golden[GOLDEN_MAX];
+    char path[512];
+    char *text;
+    FILE *file;
+    size_t size;
+
+    assert_non_null(document);
+    text = json_dumps(document, JSON_INDENT(2));
+    json_decref(document);
+    assert_non_null(text);
+    snprintf(path, sizeof path, "%s/%s.json", GOLDEN, name);
+    if (getenv("COVEY_GOLDEN") != NULL)
+        write_golden(path, text);
+    file = fopen(path, "r");
+    if (file == NULL)
+        fail_msg("%s is missing", path);
+    size = fread(golden, 1, sizeof golden - 1, file);
+    fclose(file);
+    assert_true(size > 0);
+    golden[size - 1] = '\0'; /* its last newline */
+    assert_string_equal(text, golden);
+    free(text);
+}
+
+static void whole_status(void **state)
+{
+    static const char *const names[] = {"healthy", "degraded", "empty", "hostile"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        struct status_fixture f;
+        char file[32];
+        assert_true(status_fixture(names[i], &f));
+        snprintf(file, sizeof file, "status-%s", names[i]);
+        expect_golden(status_json(&f.status), file);
+    }
+}
+
+static void lists(void **state)
+{
+    struct status_fixture f;
+
+    (void)state;
+    assert_true(status_fixture("crowd", &f));
+    f.status.node_count = 10;
+    expect_golden(status_json_list("NodeList", status_json_nodes(&f.status)), "nodes");
+    expect_golden(status_json_list("VirtualIPList", status_json_vips(&f.status)), "vips");
+    assert_true(status_fixture("degraded", &f));
+    expect_golden(status_json_list("WorkloadList", status_json_apps(&f.status)), "apps");
+    assert_null(status_json_list("NodeList", NULL));
+}
+
+static void expect_time(int64_t seconds, const char *text)
+{
+    json_t *value = status_json_time(seconds);
+
+    if (text == NULL)
+        assert_true(json_is_null(value));
+    else
+        assert_string_equal(json_string_value(value), text);
+    json_decref(value);
+}
+
+static void times(void **state)
+{
+    (void)state;
+    expect_time(0, NULL);
+    expect_time(1, "1970-01-01T00:00:01Z");
+    expect_time(STATUS_FIXTURE_NOW, "2026-11-22T17:02:42Z");
+    if (sizeof(time_t) > 4)
+        expect_time(INT64_C(4102444800), "2100-01-01T00:00:00Z");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(whole_status),
+        cmocka_unit_test(lists),
+        cmocka_unit_test(times),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
