@@ -28,6 +28,12 @@ find_package(Threads REQUIRED)
 
 # Debian 12 calls msgpack's pkg-config file "msgpack", Debian 13 "msgpack-c".
 pkg_search_module(MSGPACK REQUIRED IMPORTED_TARGET msgpack-c msgpack)
+# Debian 13's file names its headers by a path that is relative to nothing; they lie in the
+# compiler's own.
+get_target_property(msgpack_headers PkgConfig::MSGPACK INTERFACE_INCLUDE_DIRECTORIES)
+list(FILTER msgpack_headers INCLUDE REGEX "^/")
+set_target_properties(PkgConfig::MSGPACK PROPERTIES INTERFACE_INCLUDE_DIRECTORIES
+                                                   "${msgpack_headers}")
 foreach(dependency IN ITEMS libuv libsodium sqlite3 yaml-0.1 jansson libmnl libmicrohttpd)
   string(REGEX REPLACE "^lib|-.*" "" name ${dependency})
   string(TOUPPER ${name} upper)
