@@ -60,7 +60,7 @@ class Serf:
             self.processes[name] = flock.lab.start(
                 name,
                 *("serf", "agent", "-node", name, "-bind", here),
-                *("-encrypt", key, "-retry-join", f"{first}:{SERF_PORT}"),
+                *("-encrypt", key, "-retry-join", f"{first}:{SERF_PORT}", "-retry-interval=1s"),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
             )
@@ -242,15 +242,21 @@ def one_push(flock, number):
 
 def measure_push(report, flock, count):
     say(f"{count} pushes, each of which restarts both replicas of {WORKLOAD}")
+    before = {pi.name: flocks.written_bytes(pi.process.pid) for pi in flock.pis.values()}
     times = []
     for number in range(count):
         times.append(one_push(flock, number))
         await_true(15, "the flock to be healthy", flock.healthy)
+    time.sleep(SETTLE_S)
+    written = max(
+        flocks.written_bytes(pi.process.pid) - before[pi.name] for pi in flock.pis.values()
+    )
     pushing, applying, running = zip(*times)
-    report.add("git push itself, median", median(pushing), "s", note=f"n = {count}")
-    report.add("accepted -> applied on both, median", median(applying), "s")
-    report.add("accepted -> both replicas run it, median", median(running), "s", 1)
+    report.add("git push itself, median", median(pushing), "s", samples=pushing)
+    report.add("accepted -> applied on both, median", median(applying), "s", samples=applying)
+    report.add("accepted -> both replicas run it, median", median(running), "s", 1, samples=running)
     report.add("accepted -> both replicas run it, p99", quantile(running, 0.99), "s")
+    report.add("written to flash by a push", written / count / 1024, "KiB")
 
 
 # ---- failover ----
@@ -325,7 +331,7 @@ def measure_failover(report, flock, count, quick):
         await_true(60, "the flock to be healthy", flock.healthy)
         time.sleep(SILENCE_S)
     for what, times in (("agentd killed", agent), ("Pi cut off", machine)):
-        report.add(f"{what}: no answers, median", median(times), "s", note=f"n = {count}")
+        report.add(f"{what}: no answers, median", median(times), "s", samples=times)
         report.add(f"{what}: no answers, longest", max(times), "s", 4)
 
 

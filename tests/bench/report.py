@@ -46,12 +46,14 @@ class Report:
             "time": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
             "machine": machine(),
             "revision": revision(root),
+            "load": os.getloadavg()[0],  # of what else runs: numbers of a busy machine are worse
         }
         self.rows = []
         self.notes = []
 
-    def add(self, what, value, unit, goal=None, peer=None, note=None):
-        """A goal is the most that @value may be. @peer: the same, measured beside it."""
+    def add(self, what, value, unit, goal=None, peer=None, samples=None):
+        """A goal is the most that @value may be. @peer: the same, measured beside it. @samples:
+        what @value was computed from."""
         self.rows.append(
             {
                 "what": what,
@@ -61,7 +63,7 @@ class Report:
                 "ratio": value / peer if peer else None,
                 "goal": goal,
                 "met": None if goal is None else value <= goal,
-                "note": note,
+                "samples": samples,
             }
         )
 
@@ -79,7 +81,7 @@ class Report:
         lines = [head] + [self.line(row) for row in self.rows]
         widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
         print(f"\n{self.head['benchmark']}: {self.head['machine']}; revision", end=" ")
-        print(f"{self.head['revision']}, {self.head['time']}\n")
+        print(f"{self.head['revision']}, {self.head['time']}, load {self.head['load']:.1f} before\n")
         for line in lines:
             cells = [line[0].ljust(widths[0])]
             cells += [line[i].rjust(widths[i]) for i in range(1, 5)]
@@ -102,5 +104,5 @@ class Report:
             number(row["ratio"]),
             "-" if row["goal"] is None else f"<= {number(row['goal'])}",
             {None: "", True: "ok", False: "MISSED"}[row["met"]],
-            row["note"] or "",
+            f"n = {len(row['samples'])}" if row["samples"] else "",
         ]
