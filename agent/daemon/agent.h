@@ -52,7 +52,8 @@ struct agent {
     uv_loop_t *loop;
     struct config *config;
     struct addr address; /* where peers reach this agent */
-    int fd_page;         /* listening socket of the status page that was passed in; −1: none */
+    bool power_save_told;
+    int fd_page; /* listening socket of the status page that was passed in; −1: none */
 
     struct keystore *keys;
     struct kept *kept;
@@ -175,6 +176,7 @@ void agent_post(void *agent, const struct node_event *event); /* struct post's f
 void agent_feed(struct agent *agent, const struct node_event *event);
 void agent_drop_event(struct agent *agent);
 void agent_load_events(struct agent *agent, const struct store_event *events, size_t count);
+/* The same report again, within a minute, is left out. */
 void agent_report(struct agent *agent, enum effect_severity severity, const char *subject,
                   const char *format, ...) __attribute__((format(printf, 4, 5)));
 

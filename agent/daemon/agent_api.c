@@ -35,9 +35,9 @@ static json_t *events_json(const struct agent *agent, uint64_t since, uint64_t l
     uint64_t first =
         agent->event_count > AGENT_EVENTS_MAX ? agent->event_count - AGENT_EVENTS_MAX : 0;
 
-    if (first < since)
+    if (first < since && since <= agent->event_count) /* else: a number of an earlier life */
         first = since;
-    if (agent->event_count - first > limit && first < agent->event_count)
+    if (agent->event_count - first > limit)
         first = agent->event_count - limit;
     for (uint64_t n = first; n < agent->event_count; n++)
         json_array_append_new(items, event_json(&agent->events[n % AGENT_EVENTS_MAX]));
@@ -283,7 +283,7 @@ static void token_done(struct worker_job *job)
     free(t);
 }
 
-static int make_token(struct agent *agent, struct token_job *t, long ttl_s, long uses)
+static int make_token(struct agent *agent, struct token_job *t, json_int_t ttl_s, json_int_t uses)
 {
     struct token token = {.addr_count = 1};
     int rc;
@@ -329,7 +329,7 @@ static void post_tokens(struct agent *agent, struct http_request *request)
     if (json_unpack(body, "{s?I, s?I}", "ttlSeconds", &ttl_s, "uses", &uses) != 0)
         t->rc = err_set(&t->err, ERR_INVALID, "expected {\"ttlSeconds\": 3600, \"uses\": 1}");
     else
-        t->rc = make_token(agent, t, (long)ttl_s, (long)uses);
+        t->rc = make_token(agent, t, ttl_s, uses);
     json_decref(body);
     t->request = request;
     t->job.run = run_token;

@@ -10,6 +10,8 @@
 #include "agent/io/os_clock.h"
 
 #define MEMBERS_TOLD_MAX 64
+#define REPEAT_MS 60000      /* a report is not repeated within this time, */
+#define REPEATS_LOOKED_AT 16 /* nor if it is among the newest so many */
 
 struct queued_event {
     struct queued_event *next;
@@ -21,29 +23,65 @@ struct queued_event {
 
 /* ---- the journal ---- */
 
-void agent_report(struct agent *agent, enum effect_severity severity, const char *subject,
-                  const char *format, ...)
+/* Words of peers and of git come here too: one line, and nothing that steers a terminal. */
+static void copy_line(char *to, size_t size, const char *from)
+{
+    snprintf(to, size, "%s", from);
+    for (char *c = to; *c != '\0'; c++)
+        if ((unsigned char)*c < ' ' || *c == 0x7f)
+            *c = ' ';
+}
+
+static void note(struct agent *agent, enum effect_severity severity, const char *subject,
+                 const char *text)
 {
     static const char *const words[] = {
         [EFFECT_INFO] = "info", [EFFECT_WARNING] = "warning", [EFFECT_ERROR] = "error"};
     /* What journald reads as the priority of a line (sd-daemon(3)). */
     static const int priorities[] = {[EFFECT_INFO] = 6, [EFFECT_WARNING] = 4, [EFFECT_ERROR] = 3};
     struct agent_event *event = &agent->events[agent->event_count % AGENT_EVENTS_MAX];
-    va_list args;
 
     event->time_ms = os_clock_wall_ms();
     event->number = ++agent->event_count;
     event->severity = severity;
-    snprintf(event->subject, sizeof event->subject, "%s", subject);
-    va_start(args, format);
-    vsnprintf(event->text, sizeof event->text, format, args);
-    va_end(args);
+    copy_line(event->subject, sizeof event->subject, subject);
+    copy_line(event->text, sizeof event->text, text);
     if (getenv("JOURNAL_STREAM") != NULL)
         fprintf(stderr, "<%d>%s: %s\n", priorities[severity], event->subject, event->text);
     else
         fprintf(stderr, "%-7s %s: %s\n", words[severity], event->subject, event->text);
     agent_store_event(agent, event);
     agent_api_changed(agent);
+}
+
+/* What goes on failing would fill the journal, and wear out the flash that it lies on. */
+static bool was_said(const struct agent *agent, const char *subject, const char *text)
+{
+    int64_t now = os_clock_wall_ms();
+
+    for (uint64_t back = 1; back <= REPEATS_LOOKED_AT && back <= agent->event_count; back++) {
+        const struct agent_event *event =
+            &agent->events[(agent->event_count - back) % AGENT_EVENTS_MAX];
+        if (event->time_ms <= now && now - event->time_ms < REPEAT_MS &&
+            strcmp(event->subject, subject) == 0 && strcmp(event->text, text) == 0)
+            return true;
+    }
+    return false;
+}
+
+void agent_report(struct agent *agent, enum effect_severity severity, const char *subject,
+                  const char *format, ...)
+{
+    char whole[EFFECT_TEXT_MAX];
+    char text[EFFECT_TEXT_MAX];
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(whole, sizeof whole, format, args);
+    va_end(args);
+    copy_line(text, sizeof text, whole);
+    if (!was_said(agent, subject, text))
+        note(agent, severity, subject, text);
 }
 
 /* What the journal holds of earlier lives. */
@@ -159,8 +197,7 @@ static void carry_out(struct agent *agent, const struct effect *effect)
         agent_store_boot(agent, effect->boot);
         break;
     case EFFECT_EVENT:
-        agent_report(agent, effect->event->severity, effect->event->subject, "%s",
-                     effect->event->text);
+        note(agent, effect->event->severity, effect->event->subject, effect->event->text);
         break;
     }
 }

@@ -115,9 +115,14 @@ static void receive(struct agent *agent)
 
 static void readable(uv_poll_t *poll, int status, int events)
 {
+    struct agent *agent = poll->data;
+
     (void)events;
-    if (status == 0)
-        receive(poll->data);
+    if (status != 0)
+        return;
+    receive(agent);
+    if (agent->node != NULL) /* a datagram may have moved the channel's deadline alone */
+        agent_net_arm(agent);
 }
 
 static void on_timer(uv_timer_t *timer)
@@ -163,12 +168,18 @@ int agent_net_open(struct agent *agent, struct err *err)
 
     if (rc != ERR_NONE)
         return rc;
+    rc = uv_poll_init(agent->loop, &agent->udp_poll, agent->udp);
+    if (rc != 0) {
+        close(agent->udp);
+        agent->udp = -1;
+        return err_set(err, ERR_IO, "watch the socket of gossip: %s", uv_strerror(rc));
+    }
     uv_timer_init(agent->loop, &agent->timer);
     agent->timer.data = agent;
-    uv_poll_init(agent->loop, &agent->udp_poll, agent->udp);
     agent->udp_poll.data = agent;
-    uv_poll_start(&agent->udp_poll, UV_READABLE, readable);
-    return ERR_NONE;
+    rc = uv_poll_start(&agent->udp_poll, UV_READABLE, readable);
+    return rc == 0 ? ERR_NONE
+                   : err_set(err, ERR_IO, "watch the socket of gossip: %s", uv_strerror(rc));
 }
 
 static void udp_closed(uv_handle_t *handle)

@@ -116,9 +116,11 @@ static void power_save_off(struct agent *agent)
 
     if (index == 0 || os_wifi_power_save_get(index, &on, NULL) != ERR_NONE || !on)
         return;
-    if (os_wifi_power_save_set(index, false, NULL) == ERR_NONE)
-        agent_report(agent, EFFECT_INFO, "node", "the power save of %s is switched off",
-                     agent->config->interface);
+    if (os_wifi_power_save_set(index, false, NULL) != ERR_NONE || agent->power_save_told)
+        return;
+    agent->power_save_told = true; /* once: some drivers switch it on again and again */
+    agent_report(agent, EFFECT_INFO, "node", "the power save of %s is switched off",
+                 agent->config->interface);
 }
 
 static void on_slow(uv_timer_t *timer)

@@ -74,17 +74,24 @@ static void run_write(struct worker_job *job, struct store *store)
     }
 }
 
+/* Not stored, not adopted: the node tries again, some time later. */
+static void answer_voters(struct agent *agent, const struct voters_state *stored)
+{
+    struct node_event event = {.type = NODE_VOTERS};
+
+    if (stored != NULL)
+        event.voters = *stored;
+    agent_feed(agent, &event);
+}
+
 static void write_done(struct worker_job *job)
 {
     struct write_job *write = (struct write_job *)job;
-    struct node_event event = {.type = NODE_VOTERS, .voters = write->voters};
 
     if (write->rc != ERR_NONE)
         agent_report(write->agent, EFFECT_ERROR, "store", "%s", write->err.text);
-    if (write->rc != ERR_NONE) /* not stored, not adopted: the node tries again */
-        memset(&event.voters, 0, sizeof event.voters);
     if (write->kind == WRITE_VOTERS)
-        agent_feed(write->agent, &event);
+        answer_voters(write->agent, write->rc == ERR_NONE ? &write->voters : NULL);
     check_damage(write->agent, write->rc);
     free(write);
 }
@@ -102,15 +109,18 @@ static struct write_job *new_write(struct agent *agent, enum write_kind kind)
     return write;
 }
 
-static void submit(struct agent *agent, struct write_job *write)
+/* Takes @write, also on failure. */
+static int submit(struct agent *agent, struct write_job *write)
 {
     struct err err;
+    int rc = write == NULL ? err_set(&err, ERR_NOMEM, "%s", err_text(ERR_NOMEM))
+                           : worker_submit(agent->store, &write->job, &err);
 
-    if (write != NULL && worker_submit(agent->store, &write->job, &err) == ERR_NONE)
-        return;
-    agent_report(agent, EFFECT_ERROR, "store", "not stored: %s",
-                 write != NULL ? err.text : err_text(ERR_NOMEM));
+    if (rc == ERR_NONE)
+        return rc;
+    agent_report(agent, EFFECT_ERROR, "store", "not stored: %s", err.text);
     free(write);
+    return rc;
 }
 
 void agent_store_peer(struct agent *agent, const struct effect_peer *peer)
@@ -138,7 +148,8 @@ void agent_store_voters(struct agent *agent, const struct voters_state *voters)
 
     if (write != NULL)
         write->voters = *voters;
-    submit(agent, write);
+    if (submit(agent, write) != ERR_NONE)
+        answer_voters(agent, NULL);
 }
 
 void agent_store_boot(struct agent *agent, uint32_t at_least)
