@@ -318,6 +318,7 @@ static void post_tokens(struct agent *agent, struct http_request *request)
 {
     json_t *body = json_loadb(request->body, request->size, 0, NULL);
     struct token_job *t = calloc(1, sizeof *t);
+    struct err err;
     json_int_t ttl_s = 3600;
     json_int_t uses = 1;
 
@@ -334,10 +335,14 @@ static void post_tokens(struct agent *agent, struct http_request *request)
     t->request = request;
     t->job.run = run_token;
     t->job.done = token_done;
-    if (t->rc == ERR_NONE)
-        t->rc = worker_submit(agent->store, &t->job, &t->err);
-    if (t->rc != ERR_NONE)
-        token_done(&t->job);
+    /* Once it is submitted, it is the worker's to write to. */
+    if (t->rc == ERR_NONE && worker_submit(agent->store, &t->job, &err) == ERR_NONE)
+        return;
+    if (t->rc == ERR_NONE) {
+        t->rc = err.code;
+        t->err = err;
+    }
+    token_done(&t->job);
 }
 
 static void join_done(void *context, int code, const char *text)
