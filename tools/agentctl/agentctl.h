@@ -45,10 +45,10 @@ int cmd_validate(const struct context *context, int argc, char **argv);
 int cmd_hook(const struct context *context, int argc, char **argv);
 int cmd_version(const struct context *context, int argc, char **argv);
 
-/* client.c: one request to the agent. On success *answer is the body's JSON, NULL for another type
- * of content, whose bytes are then in *text (malloc, may be NULL if not wanted). A refusal by the
- * agent becomes an error with its words. Errors: ERR_UNREACHABLE, ERR_TIMEOUT, ERR_DENIED, and what
- * the agent says. */
+/* client.c: one request to the agent. On success *answer is the body's JSON, or, where text is
+ * wanted instead, *text its bytes (malloc); both may be NULL. A refusal by the agent becomes an
+ * error with its words. Errors: ERR_UNREACHABLE, ERR_TIMEOUT, ERR_DENIED, and what the agent says.
+ */
 int client_request(const struct context *context, const char *method, const char *path,
                    const json_t *body, json_t **answer, char **text, struct err *err);
 

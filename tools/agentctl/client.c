@@ -105,31 +105,12 @@ static int receive_all(int fd, char **data, size_t *size, struct err *err)
     return err_set(err, ERR_LIMIT, "the agent's answer is too large");
 }
 
-/* Chunked transfer coding (RFC 9112, section 7.1), decoded in place. False: malformed. */
-static bool join_chunks(char *body, size_t *size)
+/* Whether as many bytes came as the head said (RFC 9112, section 6.3). */
+static bool is_whole(const char *head, size_t size)
 {
-    char *from = body;
-    char *to = body;
-    const char *end = body + *size;
+    const char *length = strcasestr(head, "\r\ncontent-length:");
 
-    while (from < end) {
-        char *line_end = strstr(from, "\r\n");
-        unsigned long length;
-        if (line_end == NULL)
-            return false;
-        length = strtoul(from, NULL, 16);
-        from = line_end + 2;
-        if (length == 0)
-            break;
-        if (length > (size_t)(end - from))
-            return false;
-        memmove(to, from, length);
-        to += length;
-        from += length + 2;
-    }
-    *to = '\0';
-    *size = (size_t)(to - body);
-    return true;
+    return length == NULL || strtoull(strchr(length, ':') + 1, NULL, 10) == size;
 }
 
 static int code_of_status(long status)
@@ -160,6 +141,8 @@ static int understand(char *data, size_t size, json_t **answer, char **text, str
     long status;
     bool is_json;
 
+    if (size == 0)
+        return err_set(err, ERR_UNREACHABLE, "the agent ended before it had answered");
     if (strncmp(data, "HTTP/1.1 ", 9) != 0 || body == NULL)
         return err_set(err, ERR_IO, "what answers at the socket is no agent");
     *body = '\0';
@@ -167,13 +150,18 @@ static int understand(char *data, size_t size, json_t **answer, char **text, str
     size -= (size_t)(body - data);
     status = strtol(data + 9, NULL, 10);
     is_json = strcasestr(data, "content-type: application/json") != NULL;
-    if (strcasestr(data, "transfer-encoding: chunked") != NULL && !join_chunks(body, &size))
-        return err_set(err, ERR_IO, "the agent's answer was cut off");
+    if (!is_whole(data, size))
+        return err_set(err, ERR_UNREACHABLE, "the agent's answer was cut off");
     if (status < 200 || status > 299) {
         size_t len = strcspn(body, "\n");
+        if (len == 0)
+            return err_set(err, code_of_status(status), "the agent answered with status %ld",
+                           status);
         return err_set(err, code_of_status(status), "%.*s", (int)len, body);
     }
-    if (is_json && answer != NULL) {
+    if (!is_json && answer != NULL)
+        return err_set(err, ERR_IO, "the agent's answer is no JSON");
+    if (answer != NULL) {
         *answer = json_loadb(body, size, 0, &json_error);
         if (*answer == NULL)
             return err_set(err, ERR_IO, "the agent's answer is no JSON: %s", json_error.text);

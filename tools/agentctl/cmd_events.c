@@ -28,15 +28,12 @@ static void print_event(const struct context *context, const json_t *event)
 /* Prints what is newer than *number and moves it on. */
 static int print_newer(const struct context *context, long long *number, long limit)
 {
-    const struct timespec pause = {.tv_nsec = FOLLOW_MS * 1000000L};
     json_t *document = NULL;
     const json_t *event;
     struct err err;
     char path[96];
     size_t i;
 
-    if (*number > 0)
-        nanosleep(&pause, NULL);
     snprintf(path, sizeof path, "/v1/events?since=%lld&limit=%ld", *number, limit);
     if (client_request(context, "GET", path, NULL, &document, NULL, &err) != ERR_NONE)
         return fail(&err);
@@ -47,8 +44,7 @@ static int print_newer(const struct context *context, long long *number, long li
             print_json(event);
         else
             print_event(context, event);
-        if (n > *number)
-            *number = n;
+        *number = n; /* they begin anew with each start of the agent */
     }
     json_decref(document);
     fflush(stdout);
@@ -57,6 +53,7 @@ static int print_newer(const struct context *context, long long *number, long li
 
 int cmd_events(const struct context *context, int argc, char **argv)
 {
+    const struct timespec pause = {.tv_nsec = FOLLOW_MS * 1000000L};
     bool follow = false;
     long limit = 50;
     long long number = 0;
@@ -76,7 +73,9 @@ int cmd_events(const struct context *context, int argc, char **argv)
         return show(context, path, NULL);
     }
     status = print_newer(context, &number, limit);
-    while (follow && status == 0)
+    while (follow && status == 0) {
+        nanosleep(&pause, NULL);
         status = print_newer(context, &number, 200);
+    }
     return status;
 }

@@ -34,11 +34,11 @@ int cmd_init(const struct context *context, int argc, char **argv)
 }
 
 /* "30s", "10m", "24h", "7d" or seconds; 0 if it is none of them. */
-static long duration(const char *text)
+static json_int_t duration(const char *text)
 {
     char *end;
-    long value = strtol(text, &end, 10);
-    long unit = 1;
+    json_int_t value = strtoll(text, &end, 10);
+    json_int_t unit = 1;
 
     if (end == text || value <= 0 || value > 1000000)
         return 0;
@@ -55,7 +55,7 @@ static long duration(const char *text)
 
 int cmd_token(const struct context *context, int argc, char **argv)
 {
-    long ttl = 3600;
+    json_int_t ttl = 3600;
     long uses = 1;
     json_t *body;
     int status;
@@ -72,7 +72,7 @@ int cmd_token(const struct context *context, int argc, char **argv)
     }
     if (ttl <= 0 || uses < 1 || uses > 1000)
         return usage("token", "--ttl wants a time like 1h, --uses a number from 1 to 1000");
-    body = json_pack("{s:I, s:I}", "ttlSeconds", (json_int_t)ttl, "uses", (json_int_t)uses);
+    body = json_pack("{s:I, s:I}", "ttlSeconds", ttl, "uses", (json_int_t)uses);
     status = post(context, "/v1/tokens", body, "token");
     json_decref(body);
     return status;

@@ -101,12 +101,14 @@ static int pre_receive(void)
 
 static int post_receive(const struct context *context)
 {
+    json_t *document = NULL;
     struct err err;
 
-    if (client_request(context, "POST", "/v1/sync", NULL, NULL, NULL, &err) != ERR_NONE)
+    if (client_request(context, "POST", "/v1/sync", NULL, &document, NULL, &err) != ERR_NONE)
         fprintf(stderr, "covey: accepted, but not applied yet: %s\n", err.text);
     else
-        fprintf(stderr, "covey: applied here; agentctl sync --wait follows it on all nodes\n");
+        fprintf(stderr, "covey: accepted here; %s\n", member_string(document, "message"));
+    json_decref(document);
     return 0;
 }
 

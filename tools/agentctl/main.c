@@ -227,5 +227,10 @@ int main(int argc, char **argv)
     command = find_command(argv[0]);
     if (command == NULL)
         return unknown(argv[0]);
-    return command->run(&context, argc - 1, argv + 1);
+    status = command->run(&context, argc - 1, argv + 1);
+    if (fflush(stdout) != 0 || ferror(stdout)) {
+        fprintf(stderr, "agentctl: the output cannot be written\n");
+        return 1;
+    }
+    return status;
 }
