@@ -8,7 +8,9 @@ set(CMAKE_RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
 add_compile_options(
   -Wall -Wextra -Werror -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes
   -Wvla -Wformat=2 -fno-common -fstack-protector-strong)
-add_compile_definitions(_GNU_SOURCE COVEY_VERSION="${PROJECT_VERSION}")
+# 32-bit Pis too count time beyond 2038; no library here has a time or an offset in its interface.
+add_compile_definitions(_GNU_SOURCE _FILE_OFFSET_BITS=64 _TIME_BITS=64
+                        COVEY_VERSION="${PROJECT_VERSION}")
 if(CMAKE_BUILD_TYPE STREQUAL "RelWithDebInfo")
   # Assertions stay in: they guard invariants of a daemon that holds addresses.
   string(REPLACE "-DNDEBUG" "" CMAKE_C_FLAGS_RELWITHDEBINFO "${CMAKE_C_FLAGS_RELWITHDEBINFO}")

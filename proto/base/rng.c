@@ -50,6 +50,11 @@ uint64_t rng_below(struct rng *r, uint64_t bound)
     return x % bound;
 }
 
+size_t rng_index(struct rng *r, size_t count)
+{
+    return (size_t)rng_below(r, count);
+}
+
 int64_t rng_range(struct rng *r, int64_t low, int64_t high)
 {
     assert(low <= high);

@@ -198,7 +198,7 @@ void gossip_tell_gone(struct membership *m, const struct member *to)
 {
     struct membership_send *s = NULL;
     struct msg_update u;
-    size_t start = m->count == 0 ? 0 : rng_below(&m->rng, m->count);
+    size_t start = m->count == 0 ? 0 : rng_index(&m->rng, m->count);
 
     for (size_t i = 0; i < m->count && m->gone > 0; i++) {
         const struct member *p = &m->slots[m->order[(start + i) % m->count]];

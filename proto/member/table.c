@@ -210,7 +210,7 @@ size_t table_pick(struct membership *m, const struct member *except, size_t max,
         if (usable)
             picked[n++] = p;
     }
-    start = rng_below(&m->rng, m->count);
+    start = rng_index(&m->rng, m->count);
     for (size_t i = 0; i < m->count && n < max; i++) {
         struct member *p = &m->slots[m->order[(start + i) % m->count]];
         bool usable = p->state == MEMBER_ALIVE && p->doubt == NO_DOUBT && p != except;

@@ -68,7 +68,7 @@ static void draw_round(struct membership *m)
         if (member_present(&m->slots[m->order[i]]))
             m->shuffle[n++] = m->order[i];
     for (size_t i = n; i > 1; i--) {
-        size_t k = rng_below(&m->rng, i);
+        size_t k = rng_index(&m->rng, i);
         uint16_t swap = m->shuffle[i - 1];
         m->shuffle[i - 1] = m->shuffle[k];
         m->shuffle[k] = swap;

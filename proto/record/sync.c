@@ -268,7 +268,7 @@ void sync_hot(struct records *r, node_id author, uint64_t from)
 
 static size_t pick_peers(struct records *r, size_t max, struct author **picked)
 {
-    size_t start = rng_below(&r->rng, r->count);
+    size_t start = rng_index(&r->rng, r->count);
     size_t n = 0;
 
     for (size_t tries = 0; tries < 8 * max && n < max; tries++) {

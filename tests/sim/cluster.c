@@ -275,7 +275,7 @@ bool cluster_run(struct cluster *c, int64_t ms)
 
     while (c->broken[0] == '\0' && simnet_next(c->net, until, &event)) {
         if (event.kind == SIMNET_SCRIPT)
-            run_task(c, event.tag);
+            run_task(c, (size_t)event.tag);
         else if (event.kind == SIMNET_DELIVER && event.node == c->options.nodes)
             gateway_answers(c, &event);
         else if (event.kind == SIMNET_DELIVER)

@@ -351,7 +351,7 @@ static void plan_pause(struct machine *m)
     m->pause_at = SIZE_MAX;
     if (m->out.count == 0 || !world_chance(c, c->chances.pause))
         return;
-    m->pause_at = rng_below(c->rng, m->out.count + 1);
+    m->pause_at = rng_index(c->rng, m->out.count + 1);
     m->pause_ms = world_range(c, 1, longest[rng_below(c->rng, 4)]);
 }
 

@@ -52,7 +52,7 @@ static void network_fault(struct cluster *c, struct rng *rng)
         simnet_set_bursts(net, 10000);
         break;
     case 4:
-        cluster_cut(c, rng_below(rng, n + 1), rng_below(rng, n + 1), true);
+        cluster_cut(c, rng_index(rng, n + 1), rng_index(rng, n + 1), true);
         break;
     case 5:
     case 6:
@@ -82,7 +82,7 @@ static void machine_fault(struct cluster *c, struct rng *rng, size_t node)
 
 static void one_fault(struct cluster *c, struct rng *rng, unsigned kinds, unsigned *revision)
 {
-    size_t node = rng_below(rng, cluster_count(c));
+    size_t node = rng_index(rng, cluster_count(c));
     unsigned kind = 1u << rng_below(rng, 7);
     struct cluster_spec spec;
 

@@ -449,10 +449,10 @@ void flock_write(struct flock *f, size_t node)
 {
     struct flock_node *n = &f->nodes[node];
     struct rng *rng = simnet_rng(f->net);
-    size_t k = rng_below(rng, FLOCK_KEYS);
+    size_t k = rng_index(rng, FLOCK_KEYS);
     char key[16];
     uint8_t value[RECORD_VALUE_MAX];
-    size_t len = sizeof(uint32_t) + rng_below(rng, rng_below(rng, 8) == 0 ? 700 : 60);
+    size_t len = sizeof(uint32_t) + rng_index(rng, rng_index(rng, 8) == 0 ? 700 : 60);
 
     if (!simnet_up(f->net, node))
         return;

@@ -67,7 +67,7 @@ static void detect(size_t nodes, uint64_t seed, uint32_t ring_max, double loss,
     struct flock *f = warm_flock(nodes, seed, ring_max, loss, delay);
 
     for (int n = 0; n < crashes; n++) {
-        size_t victim = rng_below(simnet_rng(f->net), nodes);
+        size_t victim = rng_index(simnet_rng(f->net), nodes);
         mono_t last = MONO_ZERO;
         run_for(f, rng_range(simnet_rng(f->net), 0, 3000));
         mono_t crashed = simnet_now(f->net);
@@ -177,7 +177,7 @@ static void report_update(uint64_t seed)
             run_for(f, 30000);
             for (int n = 0; n < 100; n++) {
                 mono_t start = simnet_now(f->net);
-                flock_write(f, rng_below(simnet_rng(f->net), sizes[i]));
+                flock_write(f, rng_index(simnet_rng(f->net), sizes[i]));
                 while (!flock_records_equal(f))
                     run_for(f, 5);
                 s->ms[s->count++] = mono_diff(simnet_now(f->net), start);

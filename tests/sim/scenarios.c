@@ -30,7 +30,7 @@ static bool begin(struct cluster *c)
     struct cluster_spec spec = spec_default(c);
 
     cluster_run(c, rng_range(cluster_rng(c), 500, 8000));
-    cluster_push(c, rng_below(cluster_rng(c), cluster_count(c)), &spec);
+    cluster_push(c, rng_index(cluster_rng(c), cluster_count(c)), &spec);
     return cluster_settle(c, BEGIN_MS);
 }
 
@@ -77,7 +77,7 @@ static bool measure_applied(struct scenario_run *run, unsigned revision)
     int64_t began = cluster_now(c);
 
     spec.revision = revision;
-    cluster_push(c, rng_below(cluster_rng(c), cluster_count(c)), &spec);
+    cluster_push(c, rng_index(cluster_rng(c), cluster_count(c)), &spec);
     while (cluster_run(c, LOOK_MS) && !cluster_applied(c)) {
         if (cluster_now(c) - began > 30000)
             cluster_break(c, "a commit is not applied everywhere after 30 s");
@@ -166,7 +166,7 @@ static void play_restart_storm(struct scenario_run *run)
     starts = cluster_starts(c);
     end = cluster_now(c) + (int64_t)(run->hours * HOUR_MS);
     while (cluster_now(c) < end && cluster_run(c, rng_range(rng, 10, 3000)))
-        cluster_kill(c, rng_below(rng, cluster_count(c)), rng_range(rng, 10, 2500));
+        cluster_kill(c, rng_index(rng, cluster_count(c)), rng_range(rng, 10, 2500));
     faults_end(c);
     if (cluster_settle(c, SETTLE_MS) && cluster_starts(c) != starts)
         cluster_break(c, "restarts of agents have restarted %llu workloads",
@@ -219,7 +219,7 @@ static void play_drain(struct scenario_run *run)
         return;
     end = cluster_now(c) + (int64_t)(run->hours * HOUR_MS);
     while (cluster_now(c) < end) {
-        size_t node = rng_below(rng, cluster_count(c));
+        size_t node = rng_index(rng, cluster_count(c));
         int64_t drained = cluster_now(c);
         cluster_drain(c, node, true);
         while (cluster_now(c) - drained < 90000 && cluster_run(c, LOOK_MS))
@@ -255,7 +255,7 @@ static void play_join(struct scenario_run *run)
             return;
         cluster_admit(c, i);
         if (rng_below(rng, 3) == 0)
-            cluster_kill(c, rng_below(rng, i + 1), rng_range(rng, 10, 3000));
+            cluster_kill(c, rng_index(rng, i + 1), rng_range(rng, 10, 3000));
         if (rng_below(rng, 2) == 0 && !cluster_settle(c, SETTLE_MS))
             return;
     }

@@ -38,8 +38,8 @@ static size_t running(const struct flock *f)
 
 static void network_fault(struct flock *f, struct rng *rng)
 {
-    size_t a = rng_below(rng, f->count);
-    size_t b = rng_below(rng, f->count);
+    size_t a = rng_index(rng, f->count);
+    size_t b = rng_index(rng, f->count);
 
     switch (rng_below(rng, 7)) {
     case 0:
@@ -69,7 +69,7 @@ static void network_fault(struct flock *f, struct rng *rng)
 
 static void node_fault(struct flock *f, struct rng *rng)
 {
-    size_t a = rng_below(rng, f->count);
+    size_t a = rng_index(rng, f->count);
 
     switch (rng_below(rng, 8)) {
     case 0:
@@ -116,7 +116,7 @@ static void script(struct flock *f, uint64_t tag, void *ctx)
         return;
     }
     for (size_t i = 0; i < busy; i++)
-        flock_write(f, rng_below(rng, f->count));
+        flock_write(f, rng_index(rng, f->count));
     simnet_script(f->net, mono_add(now, rng_range(rng, 1, 600)), tag);
 }
 
