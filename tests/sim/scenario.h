@@ -6,12 +6,14 @@
 #include "tests/sim/cluster.h"
 
 enum measure {
-    MEASURE_APPLIED,   /* ms from a push to its commit applied on every node */
-    MEASURE_VIP_POWER, /* ms from the owner's power cut to the address answering elsewhere */
-    MEASURE_VIP_AGENT, /* ms from kill -9 of its agent, likewise */
-    MEASURE_READY,     /* ms from a power cut to all replicas ready elsewhere */
-    MEASURE_GOSSIP,    /* bytes per second and node, idle, lease messages not counted */
-    MEASURE_LEASE,     /* lease messages alone, likewise */
+    MEASURE_APPLIED,     /* ms from a push to its commit applied on every node */
+    MEASURE_VIP_POWER,   /* ms from the owner's power cut to the address answering elsewhere */
+    MEASURE_VIP_AGENT,   /* ms from kill -9 of its agent, likewise */
+    MEASURE_READY,       /* ms from a power cut to all replicas ready elsewhere */
+    MEASURE_GOSSIP_BARE, /* bytes per second and node that has nothing to do */
+    MEASURE_LEASE_BARE,
+    MEASURE_GOSSIP, /* likewise with an address that is held, lease messages not counted */
+    MEASURE_LEASE,  /* lease messages alone, likewise */
     MEASURES
 };
 

@@ -13,6 +13,8 @@ const char *const measure_names[MEASURES] = {
     [MEASURE_VIP_POWER] = "power_cut_to_address_ms",
     [MEASURE_VIP_AGENT] = "agent_killed_to_address_ms",
     [MEASURE_READY] = "power_cut_to_ready_ms",
+    [MEASURE_GOSSIP_BARE] = "bare_gossip_bytes_per_s",
+    [MEASURE_LEASE_BARE] = "bare_lease_bytes_per_s",
     [MEASURE_GOSSIP] = "idle_gossip_bytes_per_s",
     [MEASURE_LEASE] = "idle_lease_bytes_per_s",
 };
@@ -86,16 +88,16 @@ static bool measure_applied(struct scenario_run *run, unsigned revision)
     return cluster_settle(c, BEGIN_MS);
 }
 
-static void measure_idle(struct scenario_run *run, int64_t ms)
+static void measure_idle(struct scenario_run *run, int64_t ms, enum measure gossip,
+                         enum measure lease)
 {
     struct cluster *c = run->cluster;
     struct cluster_stats before = *cluster_stats(c);
     int64_t per = ms / 1000 * (int64_t)cluster_count(c);
 
     cluster_run(c, ms);
-    sample(run, MEASURE_GOSSIP,
-           (int64_t)(cluster_stats(c)->gossip_bytes - before.gossip_bytes) / per);
-    sample(run, MEASURE_LEASE, (int64_t)(cluster_stats(c)->lease_bytes - before.lease_bytes) / per);
+    sample(run, gossip, (int64_t)(cluster_stats(c)->gossip_bytes - before.gossip_bytes) / per);
+    sample(run, lease, (int64_t)(cluster_stats(c)->lease_bytes - before.lease_bytes) / per);
 }
 
 /* The owner of the first address dies; @power: the whole machine. */
@@ -136,15 +138,22 @@ static void play_failover(struct scenario_run *run)
 
     if (!begin(c))
         return;
-    measure_idle(run, 60000);
     if (measure_applied(run, 7) && measure_death(run, rng_below(cluster_rng(c), 2) == 0))
         stays(c, 60000);
 }
 
+/* With nothing to do; and then with one address and one workload. */
 static void play_idle(struct scenario_run *run)
 {
-    if (cluster_settle(run->cluster, BEGIN_MS))
-        measure_idle(run, 300000);
+    struct cluster *c = run->cluster;
+    struct cluster_spec spec = {.revision = 1, .replicas = 1, .hold_down_s = 5};
+
+    if (!cluster_settle(c, BEGIN_MS))
+        return;
+    measure_idle(run, 300000, MEASURE_GOSSIP_BARE, MEASURE_LEASE_BARE);
+    cluster_push(c, 0, &spec);
+    if (cluster_settle(c, BEGIN_MS))
+        measure_idle(run, 300000, MEASURE_GOSSIP, MEASURE_LEASE);
 }
 
 /* ---- the agent may die at any time ---- */
