@@ -130,11 +130,19 @@ static void keep_peer(struct node *node, node_id id, const struct value_head *he
         node_effect(node, EFFECT_KEEP_PEER)->peer = (struct effect_peer){.id = id, .head = copy};
 }
 
+static bool same_head(const struct value_head *a, const struct value_head *b)
+{
+    return memcmp(a->public_key, b->public_key, sizeof a->public_key) == 0 &&
+           strcmp(a->name, b->name) == 0 && a->role == b->role && a->serial == b->serial &&
+           memcmp(a->admission, b->admission, sizeof a->admission) == 0 &&
+           addr_equal(&a->addr, &b->addr) && strcmp(a->version, b->version) == 0;
+}
+
 static void take_head(struct node *node, struct peer *peer, const struct value_head *head)
 {
     struct membership_event admit = {
         .type = MEMBERSHIP_ADMIT, .from = peer->id, .addr = head->addr};
-    bool same = memcmp(&peer->head, head, sizeof *head) == 0;
+    bool same = same_head(&peer->head, head);
 
     peer->head = *head;
     if (peer->self || same)
