@@ -360,6 +360,7 @@ void cluster_power_cut(struct cluster *c, size_t node, int64_t off_ms)
     world_trace(c, "pi%zu loses power", node + 1);
     agent_end(m);
     m->powered = false;
+    m->off_at = world_now(c);
     m->saved_valid = false;
     m->agent_ran = false;
     memset(m->processes, 0, sizeof m->processes);

@@ -51,8 +51,10 @@ void agent_begin(struct machine *m)
                                  .adopted = m->voters.current};
     struct err err;
 
-    if (!m->powered)
+    if (!m->powered) {
         m->born = world_now(c) - world_range(c, 2000, 5000);
+        m->born = m->born < m->off_at ? m->off_at : m->born;
+    }
     m->powered = true;
     config.now = world_local(m);
     config.first_since_boot = !m->agent_ran;

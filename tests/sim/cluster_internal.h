@@ -94,6 +94,7 @@ struct machine {
 
     /* Kernel and shims. */
     bool powered;
+    int64_t off_at; /* true time when it lost power */
     struct fence fences[VIPS_MAX];
     struct process processes[PROCESSES_MAX];
     uint64_t done_jobs[TICKS_MAX]; /* generations of cron runs that ended well */
