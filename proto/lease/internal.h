@@ -163,6 +163,9 @@ mono_t solo_deadline(const struct leases *l);
 void solo_gateway(struct leases *l, mono_t now, mono_t sent);
 void solo_paused(struct leases *l, mono_t now);
 void solo_heartbeat(struct leases *l, mono_t now);
+/* A sign of life of one who has not heard of our set yet: who was its peer in a set of two may have
+ * left that set, and must not be silent for it while it lives. */
+void solo_answer_laggard(struct leases *l, node_id from, const struct msg_lease *m);
 /* A message goes to @to, which may be the peer: it serves as a sign of life. */
 void solo_spoke(struct leases *l, mono_t now, node_id to, bool answer);
 /* The peer says that it holds @c on the gateway's word: true if we have to give way (rule 17). */

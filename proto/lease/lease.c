@@ -138,6 +138,7 @@ static void on_message(struct leases *l, mono_t now, node_id from, const struct 
     switch (msg->type) {
     case MSG_LEASE_REQUEST:
         vote_request(l, now, from, m);
+        solo_answer_laggard(l, from, m);
         break;
     case MSG_LEASE_REPLY:
         claim_reply(l, now, from, m);

@@ -136,6 +136,16 @@ void solo_heartbeat(struct leases *l, mono_t now)
         send->to[send->to_count++] = solo_peer(l);
 }
 
+void solo_answer_laggard(struct leases *l, node_id from, const struct msg_lease *m)
+{
+    struct lease_send *send;
+
+    if (m->item_count > 0 || m->set >= l->set.number)
+        return;
+    if (lease_send_begin(l, MSG_LEASE_REQUEST, &send) != NULL)
+        send->to[send->to_count++] = from;
+}
+
 bool solo_conflict(const struct leases *l, const struct claim *c, node_id from, uint64_t session)
 {
     if (c->state != LEASE_HELD || !c->solo || !solo_set(l) || !node_id_equal(from, solo_peer(l)))

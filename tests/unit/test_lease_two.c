@@ -208,6 +208,24 @@ static void a_solo_candidate_shows_each_heartbeat_that_it_lives(void **state)
     assert_null(sent(MSG_LEASE_REPLY, one)); /* a bare frame is not answered */
 }
 
+/* One who was left behind in a set of two may not take its peer, now in a set of three, for dead.
+ */
+static void a_laggard_hears_that_its_former_peer_lives(void **state)
+{
+    static const struct voter_set grown = {.number = 2, .count = 3, .voters = {{1}, {2}, {3}}};
+    struct leases_event adopt = {.type = LEASES_VOTERS, .voters = &grown};
+    (void)state;
+
+    make(two, 2, true, START);
+    step(START, adopt);
+    message(START + 100, two, MSG_LEASE_REQUEST,
+            (struct msg_lease){.set = 1, .lease_ms = T, .fence_ms = F});
+    assert_non_null(sent(MSG_LEASE_REQUEST, two));
+    message(START + 200, two, MSG_LEASE_REQUEST,
+            (struct msg_lease){.set = 2, .lease_ms = T, .fence_ms = F});
+    assert_null(sent(MSG_LEASE_REQUEST, two));
+}
+
 /* Requests that come a little late each time: no frame besides the answers. */
 static void an_answer_shows_that_it_lives(void **state)
 {
@@ -384,6 +402,7 @@ int main(void)
         TEST(rule_16_after_a_pause_silence_starts_anew),
         TEST(rule_17_of_two_solo_holders_the_lower_one_gives_way),
         TEST(a_solo_candidate_shows_each_heartbeat_that_it_lives),
+        TEST(a_laggard_hears_that_its_former_peer_lives),
         TEST(an_answer_shows_that_it_lives),
         TEST(a_set_of_one_holds_by_itself),
         TEST(a_lease_grows_at_once_and_shrinks_after_ten_calm_minutes),
