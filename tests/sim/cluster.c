@@ -293,6 +293,7 @@ void cluster_cut(struct cluster *c, size_t from, size_t to, bool cut)
     if (from == to)
         return;
     world_trace(c, "link %zu to %zu %s", from + 1, to + 1, cut ? "cut" : "whole");
+    c->disturbed |= cut;
     c->cuts[from * (c->options.nodes + 1) + to] = cut;
     simnet_cut(c->net, from, to, cut);
 }
@@ -319,6 +320,7 @@ void cluster_heal(struct cluster *c)
     simnet_set_delay(c->net, SIMNET_WIFI);
     memset(c->cuts, 0, (c->options.nodes + 1) * (c->options.nodes + 1) * sizeof *c->cuts);
     c->chances = (struct cluster_chances){0};
+    c->disturbed = false;
     for (size_t i = 0; i < c->options.nodes; i++) {
         c->machines[i].persist_fails = false;
         for (size_t k = 0; k < PROCESSES_MAX; k++) /* what no liveness probe watches stays sick */
@@ -329,6 +331,11 @@ void cluster_heal(struct cluster *c)
 void cluster_set_chances(struct cluster *c, const struct cluster_chances *chances)
 {
     c->chances = *chances;
+}
+
+void cluster_disturb(struct cluster *c)
+{
+    c->disturbed = true;
 }
 
 bool world_linked(const struct cluster *c, size_t a, size_t b)

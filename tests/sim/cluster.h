@@ -69,6 +69,7 @@ size_t cluster_count(const struct cluster *c);
 
 /* The network. The gateway is node cluster_count(). */
 struct simnet *cluster_net(struct cluster *c);
+void cluster_disturb(struct cluster *c); /* something is wrong with it, until cluster_heal */
 void cluster_cut(struct cluster *c, size_t from, size_t to, bool cut);
 /* Nodes on different sides (bits of @sides) do not hear each other; a side hears the gateway if its
  * bit of @gateway (1: side 0, 2: side 1) is set. */

@@ -219,7 +219,7 @@ static bool check_workload(struct cluster *c, const struct desired_workload *w,
             if (p->state == PROCESS_NONE || !belongs(p->name, w->name) || m->node == NULL)
                 continue;
             count[i]++;
-            if (!process_healthy(m, p))
+            if (!process_healthy(m, p) || p->stopping)
                 return no(why, "pi%zu: %s is not ready", i + 1, p->name);
             if (!eligible(c, m, w))
                 return no(why, "pi%zu runs %s and should not", i + 1, p->name);

@@ -28,6 +28,7 @@ struct process {
     bool singleton, cron;
     bool orphan; /* was starting when the agent that asked for it ended */
     bool stop_wanted;
+    bool stopping;
     bool sick;
     int64_t deadline;   /* of a singleton's shim, by the machine's clock */
     int64_t healthy_at; /* true time from which its probes succeed */
@@ -42,6 +43,7 @@ struct fence {             /* in the kernel */
     int64_t granted_until; /* true time: end of the latest lease that was no solo lease */
     bool solo;
     bool claimed; /* the solo lease behind it followed a silence of P */
+    uint32_t set; /* number of the voter set under which it was opened */
 };
 
 struct commit {
@@ -164,6 +166,7 @@ struct cluster {
     int tip;                 /* the newest commit of the line that everybody follows */
     struct desired *desired; /* of the tip */
     struct cluster_chances chances;
+    bool disturbed; /* something is wrong with the network */
     struct task *tasks;
     size_t task_room, task_free;
     uint64_t serials;

@@ -38,6 +38,7 @@ static void network_fault(struct cluster *c, struct rng *rng)
     size_t n = cluster_count(c);
     struct simnet *net = cluster_net(c);
 
+    cluster_disturb(c);
     switch (rng_below(rng, 8)) {
     case 0:
         simnet_set_loss(net, 0.05 * (double)rng_below(rng, 9));
