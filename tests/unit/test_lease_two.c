@@ -218,12 +218,12 @@ static void a_laggard_hears_that_its_former_peer_lives(void **state)
 
     make(two, 2, true, START);
     step(START, adopt);
-    message(START + 100, two, MSG_LEASE_REQUEST,
+    message(START + 100, one, MSG_LEASE_REQUEST,
             (struct msg_lease){.set = 1, .lease_ms = T, .fence_ms = F});
-    assert_non_null(sent(MSG_LEASE_REQUEST, two));
-    message(START + 200, two, MSG_LEASE_REQUEST,
+    assert_non_null(sent(MSG_LEASE_REQUEST, one));
+    message(START + 200, one, MSG_LEASE_REQUEST,
             (struct msg_lease){.set = 2, .lease_ms = T, .fence_ms = F});
-    assert_null(sent(MSG_LEASE_REQUEST, two));
+    assert_null(sent(MSG_LEASE_REQUEST, one));
 }
 
 /* Requests that come a little late each time: no frame besides the answers. */
