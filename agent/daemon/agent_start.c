@@ -393,11 +393,34 @@ static int find_name(struct agent *agent, struct err *err)
     return ERR_NONE;
 }
 
+/* Found out at the start and not only at the first address that is to be set. */
+static int check_interface(const struct agent *agent, struct err *err)
+{
+    const char *wanted = agent->config->interface;
+    struct if_nameindex *list;
+    char names[256] = "";
+    size_t used = 0;
+
+    if (if_nametoindex(wanted) != 0)
+        return ERR_NONE;
+    list = if_nameindex();
+    for (size_t i = 0; list != NULL && list[i].if_index != 0; i++)
+        if (used + strlen(list[i].if_name) + 2 < sizeof names)
+            used += (size_t)snprintf(names + used, sizeof names - used, " %s", list[i].if_name);
+    if (list != NULL)
+        if_freenameindex(list);
+    return err_set(err, ERR_NOTFOUND,
+                   "interface: this machine has no network interface %s; expected one of:%s",
+                   wanted, names);
+}
+
 /* In this order, because each needs what stands before it. */
 static int open_all(struct agent *agent, struct err *err)
 {
     int rc = find_name(agent, err);
 
+    if (rc == ERR_NONE)
+        rc = check_interface(agent, err);
     if (rc == ERR_NONE)
         rc = make_folder(agent->config->state_dir, 0711, err);
     if (rc == ERR_NONE)
