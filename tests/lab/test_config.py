@@ -98,14 +98,17 @@ class Config(flock.FlockTest):
             self.fails(self.check(), 1, f":{PORT}", "in use")
 
     def test_port_of_the_link_is_taken(self):
-        """It is opened when there is a flock: to found one fails, and succeeds when it is free."""
+        """It is opened when there is a flock: to found one says so, and goes on at the next start."""
         self.pi1.start()
         with self.stranger(socket.SOCK_STREAM, PORT):
             result = self.pi1.ctl("init")
             self.assertEqual(result.status, 6, result.stderr)
             self.assertIn(f":{PORT}", result.stderr)
             self.assertIn("in use", result.stderr)
-        self.flock.must(self.pi1, "init")
+            self.assertIn("restart agentd", self.pi1.ctl("init").stderr)
+        self.pi1.kill()
+        self.pi1.start()
+        self.assertEqual([m["name"] for m in self.pi1.items("members")], ["pi1"])
         self.pi1.kill()
         with self.stranger(socket.SOCK_STREAM, PORT):
             self.fails(self.check(), 1, f":{PORT}", "in use")
