@@ -23,7 +23,7 @@ foreach(file IN LISTS FILES)
          "static const char *const headers_${count}[] = {\n"
          "    \"ETag\", \"\\\"${hash}\\\"\", \"Cache-Control\", \"no-cache\", NULL};\n")
   string(APPEND table "    {\"/${name}\", \"${types_${extension}}\", data_${count}, ${size}, "
-         "headers_${count}[1], headers_${count}},\n")
+         "\"\\\"${hash}\\\"\", headers_${count}},\n")
   math(EXPR count "${count} + 1")
 endforeach()
 file(WRITE "${OUT}" "${text}\n${table}};\n\nconst size_t page_asset_count = ${count};\n")

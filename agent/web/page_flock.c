@@ -146,8 +146,6 @@ static void put_owner(struct html *html, const struct status_vip *v)
 
 static void put_vip(struct html *html, const struct status *status, const struct status_vip *v)
 {
-    char epoch[24];
-
     html_put(html, "<li class=\"vip\" data-key=\"vip-%s\"><h3>%s", v->name, v->name);
     if (v->app != NULL && v->app[0] != '\0')
         html_put(html, " <span class=\"quiet\">app %s</span>", v->app);
@@ -163,13 +161,6 @@ static void put_vip(struct html *html, const struct status *status, const struct
         html_put(html, " <span>%s ", v->owner.v != 0 ? "since" : "lost");
         html_time(html, status->now, v->since, "");
         html_raw(html, "</span>");
-    }
-    if (v->epoch != 0) {
-        snprintf(epoch, sizeof epoch, "%" PRIu64, v->epoch);
-        html_put(html,
-                 " <span class=\"quiet\" title=\"how often the address was given to a node\">"
-                 "epoch %s</span>",
-                 epoch);
     }
     html_raw(html, "</p>");
     if (v->reason[0] != '\0')

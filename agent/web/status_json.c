@@ -101,6 +101,17 @@ json_t *status_json_nodes(const struct status *status)
     return items;
 }
 
+/* 64 bits: a number of JSON would lose the lower ones in many readers. */
+static json_t *epoch(uint64_t value)
+{
+    char digits[NODE_ID_TEXT];
+
+    if (value == 0)
+        return json_null();
+    node_id_format((node_id){value}, digits);
+    return json_string(digits);
+}
+
 json_t *status_json_vips(const struct status *status)
 {
     json_t *items = json_array();
@@ -108,10 +119,10 @@ json_t *status_json_vips(const struct status *status)
     for (size_t i = 0; items != NULL && i < status->vip_count; i++) {
         const struct status_vip *v = &status->vips[i];
         json_array_append_new(
-            items, json_pack("{s:o, s:o, s:o, s:o, s:b, s:I, s:o, s:o, s:o}", "name", text(v->name),
+            items, json_pack("{s:o, s:o, s:o, s:o, s:b, s:o, s:o, s:o, s:o}", "name", text(v->name),
                              "app", text(v->app), "address", address(&v->address, false), "owner",
                              v->owner.v == 0 ? json_null() : text(v->owner_name), "here",
-                             (int)v->here, "epoch", (json_int_t)v->epoch, "leaseLeftMs",
+                             (int)v->here, "epoch", epoch(v->epoch), "leaseLeftMs",
                              optional_int(v->left_ms, v->left_ms >= 0), "since",
                              status_json_time(v->since), "reason", text(v->reason)));
     }

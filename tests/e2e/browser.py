@@ -182,10 +182,9 @@ class Page:
         """The addresses of all requests."""
         return [m["request"]["url"] for m in self.messages("Network.requestWillBeSent")]
 
-    def picture(self, path, full=True):
-        """Writes a PNG of the page."""
-        data = self.send("Page.captureScreenshot", {
-            "format": "png", "captureBeyondViewport": full})["data"]
+    def picture(self, path):
+        """Writes a PNG of what is in view."""
+        data = self.send("Page.captureScreenshot", {"format": "png"})["data"]
         with open(path, "wb") as file:
             file.write(base64.b64decode(data))
 

@@ -64,8 +64,7 @@ static void print_vips(const struct context *context, const json_t *document)
         table_cell(table, TABLE_PLAIN, "%s", member_string(vip, "address"));
         table_cell(table, owner[0] != '\0' ? TABLE_GOOD : TABLE_BAD, "%s",
                    owner[0] != '\0' ? owner : "nobody");
-        table_cell(table, TABLE_PLAIN, "%llx",
-                   (unsigned long long)json_integer_value(json_object_get(vip, "epoch")));
+        table_cell(table, TABLE_PLAIN, "%s", member_string(vip, "epoch"));
         if (json_is_integer(left))
             table_cell(table, TABLE_PLAIN, "%lld ms", (long long)json_integer_value(left));
         else
