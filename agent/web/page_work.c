@@ -17,7 +17,7 @@ static struct page_look look_instance(const struct status_instance *i)
         [VALUE_FAILED] = {"bad", "bad", "failed"},
         [VALUE_COMPLETED] = {"ok", "ok", "completed"},
     };
-    if (!i->node_alive)
+    if (!i->node_alive && i->value.state != VALUE_COMPLETED)
         return (struct page_look){"bad", "bad", "lost with its node"};
     if (i->value.state < VALUE_WAITING || i->value.state > VALUE_COMPLETED)
         return (struct page_look){"idle", "idle", "unknown"};
