@@ -135,7 +135,6 @@ static void reply_message(struct http_request *request, const char *kind, const 
 }
 
 /* ---- reading ---- */
-
 static long query_number(const struct http_request *request, const char *name, long otherwise)
 {
     const char *text = http_query(request, name);
@@ -234,7 +233,6 @@ static void get_logs(struct agent *agent, struct http_request *request)
 }
 
 /* ---- changing ---- */
-
 static void post_init(struct agent *agent, struct http_request *request)
 {
     char text[160];
