@@ -27,7 +27,7 @@ int node_create(const struct node_config *config, struct node **out, struct err 
     if (rc != ERR_NONE)
         goto err_after_node;
     node->config.saved = config->saved;
-    rc = node_vip_create(node, err);
+    rc = node_lease_create(node, err);
     node->config.saved = NULL;
     if (rc != ERR_NONE)
         goto err_after_node;
@@ -44,7 +44,7 @@ void node_free(struct node *node)
     if (node == NULL)
         return;
     node_work_free(node);
-    node_vip_free(node);
+    node_lease_free(node);
     node_peers_free(node);
     node_effects_reset(node);
     desired_free(node->desired);
@@ -71,16 +71,16 @@ static void take_message(struct node *node, const struct node_event_message *eve
 {
     node_peers_message(node, event);
     if (event->restarted)
-        node_vip_restarted(node, event->from);
+        node_lease_restarted(node, event->from);
     switch (event->msg->type) {
     case MSG_LEASE_REQUEST:
     case MSG_LEASE_REPLY:
     case MSG_LEASE_RELEASE:
     case MSG_LEASE_TRANSFER:
-        node_vip_message(node, event);
+        node_lease_message(node, event);
         break;
     default:
-        node_vip_heard(node, event->from);
+        node_lease_heard(node, event->from);
         break;
     }
 }
@@ -96,8 +96,8 @@ static void dispatch(struct node *node, const struct node_event *event)
     case NODE_HEARD:
         node_peers_heard(node, &event->message);
         if (event->message.restarted)
-            node_vip_restarted(node, event->message.from);
-        node_vip_heard(node, event->message.from);
+            node_lease_restarted(node, event->message.from);
+        node_lease_heard(node, event->message.from);
         break;
     case NODE_ADMIT:
         node_peers_admit(node, &event->peer);
@@ -115,13 +115,13 @@ static void dispatch(struct node *node, const struct node_event *event)
         node_commit_result(node, &event->commit);
         break;
     case NODE_VOTERS:
-        node_vip_voters_stored(node, &event->voters);
+        node_voters_stored(node, &event->voters);
         break;
     case NODE_GATEWAY:
-        node_vip_gateway(node, event->gateway.sent);
+        node_lease_gateway(node, event->gateway.sent);
         break;
     case NODE_FENCE:
-        node_vip_fence(node, &event->fence);
+        node_lease_fence(node, &event->fence);
         break;
     case NODE_CONFLICT:
         node_vip_conflict(node, &event->conflict);
@@ -163,12 +163,14 @@ int node_step(struct node *node, mono_t now, const struct node_event *event, str
     /* Timers after the event: an answer that has come counts before its absence is judged. */
     if (event->type == NODE_TIMER) {
         node_peers_tick(node);
+        node_lease_tick(node);
         node_vip_tick(node);
+        node_voters_tick(node);
         node_commit_tick(node);
         node_work_tick(node);
     }
     node_work_update(node);
-    node_vip_settle(node);
+    node_lease_settle(node);
     node_peers_settle(node);
     out->effects = node->effects;
     out->count = node->effect_count;
@@ -180,7 +182,9 @@ mono_t node_deadline(const struct node *node)
     mono_t next = membership_deadline(node->members);
 
     next = mono_min(next, records_deadline(node->records));
+    next = mono_min(next, node_lease_deadline(node));
     next = mono_min(next, node_vip_deadline(node));
+    next = mono_min(next, node_voters_deadline(node));
     next = mono_min(next, node_commit_deadline(node));
     return mono_min(next, node_work_deadline(node));
 }

@@ -203,25 +203,42 @@ int node_env_render(struct node *node, struct instance *instance, uint64_t runni
 
 bool node_workload_ready(const struct node *node, const char *workload);
 
-/* virtual addresses and leases: node_vip.c */
-int node_vip_create(struct node *node, struct err *err);
+/* the lease machine: node_lease.c */
+int node_lease_create(struct node *node, struct err *err);
+void node_lease_run(struct node *node,
+                    const struct leases_event *event); /* its step, its effects */
+void node_lease_restarted(struct node *node, node_id from);
+void node_lease_message(struct node *node, const struct node_event_message *event);
+void node_lease_heard(struct node *node, node_id from);
+void node_lease_gateway(struct node *node, mono_t sent);
+void node_lease_fence(struct node *node, const struct node_event_fence *event);
+void node_lease_want_singleton(struct node *node, uint64_t lease, uint32_t rank);
+void node_lease_unwant(struct node *node, uint64_t lease);
+/* A lease that was taken up again, of a singleton that left the desired state while no agent ran.
+ */
+void node_lease_drop_singletons(struct node *node);
+void node_lease_settle(struct node *node); /* singletons whose processes have ended are closed */
+void node_lease_tick(struct node *node);
+mono_t node_lease_deadline(const struct node *node);
+void node_lease_free(struct node *node);
+
+/* virtual addresses: node_vip.c */
 void node_vip_desired(struct node *node);
-void node_vip_restarted(struct node *node, node_id from);
-void node_vip_message(struct node *node, const struct node_event_message *event);
-void node_vip_heard(struct node *node, node_id from);
-void node_vip_gateway(struct node *node, mono_t sent);
-void node_vip_fence(struct node *node, const struct node_event_fence *event);
 void node_vip_conflict(struct node *node, const struct node_event_conflict *event);
-void node_vip_voters_seen(struct node *node); /* a "voters" or "adopted" record changed */
-void node_vip_voters_stored(struct node *node, const struct voters_state *stored);
 void node_vip_ranks(struct node *node); /* after members or the desired state changed */
 void node_vip_drain(struct node *node, bool on);
 void node_vip_leave(struct node *node);
-void node_vip_want_singleton(struct node *node, uint64_t lease, uint32_t rank);
-void node_vip_unwant(struct node *node, uint64_t lease);
-void node_vip_settle(struct node *node); /* singletons whose processes have ended are closed */
 void node_vip_tick(struct node *node);
 mono_t node_vip_deadline(const struct node *node);
-void node_vip_free(struct node *node);
+struct held_vip *node_vip_find(struct node *node, uint64_t lease);            /* NULL: none */
+struct held_vip *node_vip_add(struct node *node, const struct addr *address); /* NULL: no memory */
+void node_vip_key(const struct held_vip *vip, char key[RECORD_KEY_MAX]);      /* of its record */
+
+/* the voter set: node_voters.c */
+void node_voters_create(struct node *node);
+void node_voters_seen(struct node *node); /* a "voters" or "adopted" record changed */
+void node_voters_stored(struct node *node, const struct voters_state *stored);
+void node_voters_tick(struct node *node);
+mono_t node_voters_deadline(const struct node *node);
 
 #endif

@@ -177,7 +177,7 @@ static void take_record(struct node *node, const struct record_view *record)
         peer->commit = commit;
         node_commit_seen(node, peer);
     } else if (strcmp(record->key, "voters") == 0 || strcmp(record->key, "adopted") == 0) {
-        node_vip_voters_seen(node);
+        node_voters_seen(node);
     } else if (strncmp(record->key, "instance/", strlen("instance/")) == 0) {
         node->work_dirty = true;
     }
@@ -484,7 +484,7 @@ void node_peers_admit(struct node *node, const struct node_event_peer *event)
     peer = add_peer(node, event->id);
     if (peer != NULL && event->head.serial >= peer->head.serial)
         take_head(node, peer, &event->head);
-    node_vip_voters_seen(node);
+    node_voters_seen(node);
 }
 
 void node_peers_revoke(struct node *node, node_id id)
@@ -495,7 +495,7 @@ void node_peers_revoke(struct node *node, node_id id)
     run_members(node, &members);
     run_records(node, &records);
     forget_peer(node, id);
-    node_vip_voters_seen(node);
+    node_voters_seen(node);
 }
 
 void node_peers_address(struct node *node, const struct addr *addr)

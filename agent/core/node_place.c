@@ -111,11 +111,11 @@ static void place_singleton(struct node *node, const struct desired_workload *w,
         if (!node_id_equal(nodes[i].id, node->config.self) || !place_eligible(w, &nodes[i]))
             continue;
         if (!nodes[i].usable) {
-            node_vip_unwant(node, id);
+            node_lease_unwant(node, id);
             continue;
         }
         place_here(node, w, 0);
-        node_vip_want_singleton(node, id, place_rank(id, nodes, count, i));
+        node_lease_want_singleton(node, id, place_rank(id, nodes, count, i));
     }
 }
 

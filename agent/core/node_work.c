@@ -67,7 +67,7 @@ static void remove_instance(struct node *node, size_t index)
     snprintf(key, sizeof key, "instance/%.100s", instance->name);
     node_unpublish(node, key);
     if (instance->lease != 0)
-        node_vip_unwant(node, instance->lease);
+        node_lease_unwant(node, instance->lease);
     node_effect(node, EFFECT_FORGET)->stop.instance = instance->name;
     node_keep(node, instance->env_text);
     node_keep(node, instance->env);
