@@ -34,6 +34,7 @@ static void begin_session(struct leases *l, struct claim *c)
     c->first_sequence = l->sequence + 1;
     c->solo_end = MONO_ZERO;
     c->refusals = 0;
+    c->agreed = 0;
     for (int i = 0; i < MSG_VOTERS_MAX; i++)
         c->grants[i] = MONO_ZERO;
 }
@@ -152,10 +153,18 @@ void claim_evaluate(struct leases *l, mono_t now, struct claim *c)
     lease_op(l, c, LEASE_OPEN);
 }
 
-const struct round *claim_round_at(const struct leases *l, uint32_t sequence)
+void claim_granted(struct leases *l, mono_t now, struct claim *c, int voter, const struct round *r)
 {
-    const struct round *r = &l->rounds[sequence % ROUNDS_MAX];
-    return r->sequence == sequence && r->term != 0 ? r : NULL;
+    /* Rule 6: only for the session that asks now, and only if that request carried it. */
+    if (!claim_active(c) || (int32_t)(r->sequence - c->first_sequence) < 0)
+        return;
+    /* Rule 1: from the time when that request was sent, for the length that it asked for. */
+    c->grants[voter] = mono_max(c->grants[voter], mono_add(r->sent, r->term));
+    c->refused[voter] = NODE_NONE;
+    c->refusals &= (uint8_t) ~(1u << voter);
+    if ((int32_t)(r->sequence - l->listed_from[voter]) >= 0)
+        c->agreed |= (uint8_t)(1u << voter);
+    claim_evaluate(l, now, c);
 }
 
 void claim_answered(struct leases *l, mono_t now, int voter, const struct round *r,
@@ -163,107 +172,26 @@ void claim_answered(struct leases *l, mono_t now, int voter, const struct round 
 {
     struct claim *c = lease_claim(l, item->lease);
 
-    /* Rule 6: only for the session that asks now, and only if that request carried it. */
-    if (c == NULL || !claim_active(c) || item->session != c->session ||
-        (int32_t)(r->sequence - c->first_sequence) < 0)
+    if (c == NULL || !claim_active(c) || item->session != c->session)
         return;
     if (item->verdict == MSG_GRANT) {
-        /* Rule 1: from the time when that request was sent, for the length that it asked for. */
-        c->grants[voter] = mono_max(c->grants[voter], mono_add(r->sent, r->term));
-        c->refused[voter] = NODE_NONE;
-        c->refusals &= (uint8_t) ~(1u << voter);
-        claim_evaluate(l, now, c);
-    } else if (item->verdict == MSG_REFUSE) {
+        claim_granted(l, now, c, voter, r);
+    } else if (item->verdict == MSG_REFUSE && (int32_t)(r->sequence - c->first_sequence) >= 0) {
         c->refused[voter] = item->to;
         c->refusals |= (uint8_t)(1u << voter);
+        c->agreed &= (uint8_t) ~(1u << voter);
         if (l->self_index < 0 && item->left <= LEASE_SILENCE_BOOT)
             c->free_at = mono_max(c->free_at, mono_add(now, item->left));
     }
 }
 
-static bool hopeless(const struct leases *l, const struct claim *c)
+bool claim_hopeless(const struct leases *l, const struct claim *c)
 {
     unsigned refused = 0;
 
     for (int i = 0; i < l->set.count; i++)
         refused += c->refusals >> i & 1;
     return refused > l->set.count - voter_set_majority(&l->set);
-}
-
-void claim_reply(struct leases *l, mono_t now, node_id from, const struct msg_lease *m)
-{
-    int voter = lease_voter_index(l, from);
-    const struct round *r = claim_round_at(l, m->sequence);
-
-    if (voter < 0 || r == NULL || mono_before(now, r->sent))
-        return;
-    timing_answered(l, now, voter, r);
-    for (int i = 0; i < m->item_count; i++) {
-        struct claim *c = lease_claim(l, m->items[i].lease);
-        claim_answered(l, now, voter, r, &m->items[i]);
-        if (c != NULL && c->state == LEASE_CAMPAIGN && mono_reached(now, c->invited_until) &&
-            hopeless(l, c))
-            claim_yield(l, now, c);
-    }
-}
-
-static const struct round *begin_round(struct leases *l, mono_t now)
-{
-    struct round *r;
-
-    l->sequence++;
-    r = &l->rounds[l->sequence % ROUNDS_MAX];
-    *r = (struct round){.sequence = l->sequence, .term = l->term, .sent = now};
-    return r;
-}
-
-/* Rule 3: our own vote is given as every other one, from the time of sending. */
-static void vote_for_self(struct leases *l, mono_t now, struct claim *c)
-{
-    if (l->self_index < 0 || !vote_give(l, now, c->id, c->session, l->self, l->term + l->fence))
-        return;
-    c->grants[l->self_index] = mono_max(c->grants[l->self_index], mono_add(now, l->term));
-}
-
-/* One request for all claims to all voters. */
-void claim_round(struct leases *l, mono_t now)
-{
-    uint32_t h = timing_heartbeat(l->term);
-    struct msg_lease *m = NULL;
-    struct lease_send *send;
-
-    if (mono_diff(now, l->last_round) > 3 * (int64_t)h)
-        timing_stream_starts(l, now);
-    l->round_now = false;
-    l->last_round = now;
-    l->next_round = mono_add(now, h);
-    for (int i = 0; i < LEASES_MAX; i++) {
-        struct claim *c = &l->claims[i];
-        if (!claim_active(c))
-            continue;
-        if (m == NULL || m->item_count == MSG_LEASE_ITEMS_MAX) {
-            const struct round *r = begin_round(l, now);
-            m = lease_send_begin(l, MSG_LEASE_REQUEST, &send);
-            if (m == NULL)
-                break;
-            m->sequence = r->sequence;
-            lease_send_to_voters(l, send);
-        }
-        vote_for_self(l, now, c);
-        m->items[m->item_count++] = (struct msg_lease_item){
-            .lease = c->id,
-            .session = c->session,
-            .verdict = c->state == LEASE_HELD && c->solo ? MSG_SOLO : MSG_ASK,
-        };
-        claim_evaluate(l, now, c); /* a set of one */
-    }
-    l->probing = solo_probe_due(l, now);
-    if (l->probing) {
-        l->out->probe = true;
-        l->out->probe_sent = now;
-    }
-    if (solo_set(l))
-        solo_spoke(l, now, solo_peer(l), false);
 }
 
 void claim_send_releases(struct leases *l, mono_t now)
@@ -297,6 +225,7 @@ void claim_remap(struct leases *l, const struct voter_set *old)
         struct claim *c = &l->claims[i];
         struct claim before = *c;
         c->refusals = 0;
+        c->agreed = 0;
         for (int v = 0; v < MSG_VOTERS_MAX; v++) {
             c->grants[v] = MONO_ZERO;
             c->refused[v] = NODE_NONE;

@@ -87,7 +87,7 @@ static void invited(struct leases *l, mono_t now, struct claim *c)
 
 void handover_transfer(struct leases *l, mono_t now, node_id from, const struct msg_lease *m)
 {
-    const struct round *r = claim_round_at(l, m->sequence);
+    const struct round *r = round_at(l, m->sequence);
     int voter = lease_voter_index(l, from);
 
     for (int i = 0; i < m->item_count; i++) {

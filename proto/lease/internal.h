@@ -2,7 +2,8 @@
  *
  *   lease.c   creation, the step, what is due and when
  *   vote.c    the voter: promises, answers to requests (rules 2, 6, 8, 11)
- *   claim.c   the candidate: campaign, grants, lease end, release (rules 1, 3, 4, 6, 7, 10)
+ *   claim.c   the candidate: campaign, grants, lease end, release (rules 1, 4, 6, 7, 10)
+ *   round.c   the requests to all voters and their answers (rule 3)
  *   handover.c  the hand-over (rule 13)
  *   solo.c    two voters and a gateway (rules 15, 16, 17)
  *   timing.c  lengths of lease, heartbeat and back-off
@@ -29,6 +30,7 @@ struct claim {
     uint8_t fails;         /* campaigns without success in a row, saturating */
     uint8_t open_failures; /* in a row */
     uint8_t refusals;      /* bit per voter: refused in this campaign */
+    uint8_t agreed;        /* bit per voter: it has granted the session; a digest renews it */
     uint8_t release_left;  /* how often the release is still to be sent */
     uint64_t id;
     uint64_t session; /* of this campaign and holding; 0 when idle */
@@ -58,7 +60,9 @@ struct round { /* a request that was sent to all voters */
     uint32_t sequence;
     uint32_t term;
     mono_t sent;
+    uint64_t renewed[MSG_VOTERS_MAX]; /* bit per claim: a digest stood for it */
 };
+_Static_assert(LEASES_MAX <= 64, "a claim is a bit of struct round");
 
 struct leases {
     node_id self;
@@ -86,6 +90,7 @@ struct leases {
     mono_t last_round;
     mono_t next_round;
     struct round rounds[ROUNDS_MAX];
+    uint32_t listed_from[MSG_VOTERS_MAX]; /* round since when the voter is told everything anew */
 
     /* Solo (set of two): silence of the peer. */
     mono_t heard;       /* last sign of life of the peer, or since when we listen */
@@ -137,12 +142,19 @@ void claim_lose(struct leases *l, mono_t now, struct claim *c, enum lease_reason
 void claim_closed(struct leases *l, mono_t now, struct claim *c);
 void claim_answered(struct leases *l, mono_t now, int voter, const struct round *r,
                     const struct msg_lease_item *item);
-void claim_reply(struct leases *l, mono_t now, node_id from, const struct msg_lease *m);
-void claim_round(struct leases *l, mono_t now);
+void claim_granted(struct leases *l, mono_t now, struct claim *c, int voter, const struct round *r);
+bool claim_hopeless(const struct leases *l, const struct claim *c); /* refused by too many */
 void claim_send_releases(struct leases *l, mono_t now);
 void claim_remap(struct leases *l, const struct voter_set *old);
-const struct round *claim_round_at(const struct leases *l, uint32_t sequence);
 bool claim_active(const struct claim *c); /* CAMPAIGN or HELD */
+
+/* round.c */
+void round_begin(struct leases *l, mono_t now); /* one request for all claims to all voters */
+void round_reply(struct leases *l, mono_t now, node_id from, const struct msg_lease *m);
+const struct round *round_at(const struct leases *l, uint32_t sequence); /* NULL: too old */
+void round_forget(struct leases *l);                                     /* the set has changed */
+/* One more lease of a digest, which starts at 0 and does not depend on the order. */
+uint64_t round_digest(uint64_t digest, uint64_t lease, uint64_t session);
 
 /* handover.c */
 int handover_start(struct leases *l, mono_t now, uint64_t lease, node_id to);

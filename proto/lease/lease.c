@@ -84,6 +84,8 @@ struct msg_lease *lease_send_begin(struct leases *l, enum msg_type type, struct 
     m->set = l->set.number;
     m->lease_ms = (uint16_t)l->term;
     m->fence_ms = (uint16_t)l->fence;
+    m->digest = 0;
+    m->renewed = 0;
     m->item_count = 0;
     return m;
 }
@@ -141,7 +143,7 @@ static void on_message(struct leases *l, mono_t now, node_id from, const struct 
         solo_answer_laggard(l, from, m);
         break;
     case MSG_LEASE_REPLY:
-        claim_reply(l, now, from, m);
+        round_reply(l, now, from, m);
         break;
     case MSG_LEASE_RELEASE:
         vote_release(l, now, from, m);
@@ -232,6 +234,7 @@ static int on_voters(struct leases *l, mono_t now, const struct voter_set *set)
     l->peer_fence = 0;
     timing_stream_starts(l, now);
     claim_remap(l, &old);
+    round_forget(l);
     l->round_now = true;
     l->out->persist = true;
     return ERR_NONE;
@@ -334,7 +337,7 @@ static void work(struct leases *l, mono_t now)
             claim_due(l, now, &l->claims[i]);
     claim_send_releases(l, now);
     if (round_wanted(l, now)) {
-        claim_round(l, now);
+        round_begin(l, now);
         handover_invite(l);
     }
     solo_heartbeat(l, now);

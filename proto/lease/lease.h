@@ -21,7 +21,7 @@
 
 #define LEASES_MAX 64           /* leases that one agent can want at a time */
 #define LEASES_PROMISES_MAX 128 /* leases of the whole flock with a live promise */
-#define LEASES_SENDS_MAX 12     /* messages out of one step */
+#define LEASES_SENDS_MAX 24     /* messages out of one step */
 
 #define LEASE_TERM_MAX 4000  /* Tmax: longest lease, milliseconds */
 #define LEASE_FENCE_MAX 1100 /* Fmax: latest that any fence may be, milliseconds */

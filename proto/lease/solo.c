@@ -140,7 +140,7 @@ void solo_answer_laggard(struct leases *l, node_id from, const struct msg_lease 
 {
     struct lease_send *send;
 
-    if (m->item_count > 0 || m->set >= l->set.number)
+    if (m->item_count > 0 || m->digest != 0 || m->set >= l->set.number)
         return;
     if (lease_send_begin(l, MSG_LEASE_REQUEST, &send) != NULL)
         send->to[send->to_count++] = from;

@@ -72,16 +72,20 @@ void vote_release(struct leases *l, mono_t now, node_id from, const struct msg_l
         vote_free(l, now, m->items[i].lease, m->items[i].session, from);
 }
 
+static bool fits(const struct leases *l, const struct msg_lease *m)
+{
+    return m->set == l->set.number && m->lease_ms > 0 && m->lease_ms <= LEASE_TERM_MAX &&
+           m->fence_ms > 0 && m->fence_ms <= LEASE_FENCE_MAX;
+}
+
 static void answer(struct leases *l, mono_t now, node_id from, const struct msg_lease *m,
                    const struct msg_lease_item *asked, struct msg_lease_item *item)
 {
-    bool fits = m->set == l->set.number && m->lease_ms > 0 && m->lease_ms <= LEASE_TERM_MAX &&
-                m->fence_ms > 0 && m->fence_ms <= LEASE_FENCE_MAX;
     const struct lease_promise *p;
 
     *item = (struct msg_lease_item){.lease = asked->lease, .session = asked->session};
-    if (fits && vote_give(l, now, asked->lease, asked->session, from,
-                          (uint32_t)m->lease_ms + m->fence_ms)) {
+    if (fits(l, m) && vote_give(l, now, asked->lease, asked->session, from,
+                                (uint32_t)m->lease_ms + m->fence_ms)) {
         item->verdict = MSG_GRANT;
         return;
     }
@@ -93,12 +97,52 @@ static void answer(struct leases *l, mono_t now, node_id from, const struct msg_
     }
 }
 
+/* Rule 2 for all that is promised to @from, if that is what it means. */
+static uint8_t renew(struct leases *l, mono_t now, node_id from, const struct msg_lease *m)
+{
+    uint64_t digest = 0;
+
+    for (int i = 0; i < LEASES_PROMISES_MAX; i++) {
+        const struct lease_promise *p = &l->promises[i];
+        if (node_id_equal(p->to, from) && mono_before(now, p->until))
+            digest = round_digest(digest, p->lease, p->session);
+    }
+    if (!fits(l, m) || digest != m->digest || l->self_index < 0 ||
+        mono_before(now, l->silent_until))
+        return MSG_REFUSE;
+    for (int i = 0; i < LEASES_PROMISES_MAX; i++) {
+        const struct lease_promise p = l->promises[i];
+        if (node_id_equal(p.to, from) && mono_before(now, p.until))
+            vote_give(l, now, p.lease, p.session, from, (uint32_t)m->lease_ms + m->fence_ms);
+    }
+    return MSG_GRANT;
+}
+
+static struct msg_lease *begin_reply(struct leases *l, mono_t now, node_id from, uint32_t sequence)
+{
+    struct lease_send *send;
+    struct msg_lease *reply = lease_send_begin(l, MSG_LEASE_REPLY, &send);
+
+    if (reply == NULL)
+        return NULL;
+    reply->sequence = sequence;
+    send->to[send->to_count++] = from;
+    solo_spoke(l, now, from, true);
+    return reply;
+}
+
 void vote_request(struct leases *l, mono_t now, node_id from, const struct msg_lease *m)
 {
     struct msg_lease *reply = NULL;
-    struct lease_send *send;
-    int bytes = REPLY_BYTES_MAX;
+    int bytes = 0;
 
+    if (m->digest != 0) {
+        uint8_t verdict = renew(l, now, from, m);
+        reply = begin_reply(l, now, from, m->sequence);
+        if (reply == NULL)
+            return;
+        reply->renewed = verdict;
+    }
     for (int i = 0; i < m->item_count; i++) {
         const struct msg_lease_item *asked = &m->items[i];
         struct claim *c = lease_claim(l, asked->lease);
@@ -111,13 +155,10 @@ void vote_request(struct leases *l, mono_t now, node_id from, const struct msg_l
             handover_requested(l, now, c, from, m, asked);
         answer(l, now, from, m, asked, &item);
         size = item.verdict == MSG_GRANT ? GRANT_BYTES : REFUSE_BYTES;
-        if (bytes + size > REPLY_BYTES_MAX) {
-            reply = lease_send_begin(l, MSG_LEASE_REPLY, &send);
+        if (reply == NULL || bytes + size > REPLY_BYTES_MAX) {
+            reply = begin_reply(l, now, from, m->sequence);
             if (reply == NULL)
                 return;
-            reply->sequence = m->sequence;
-            send->to[send->to_count++] = from;
-            solo_spoke(l, now, from, true);
             bytes = 0;
         }
         bytes += size;

@@ -56,6 +56,8 @@ static bool lease_valid(const struct msg_lease *l)
 {
     if (l->item_count > MSG_LEASE_ITEMS_MAX)
         return false;
+    if (l->renewed != 0 && l->renewed != MSG_GRANT && l->renewed != MSG_REFUSE)
+        return false;
     for (size_t i = 0; i < l->item_count; i++)
         if (l->items[i].verdict > MSG_VERDICT_MAX)
             return false;
@@ -351,11 +353,21 @@ static void unpack_lease_item(struct unpack *u, struct msg_lease_item *item)
         unpack_fail(u, WIRE_BODY_FIELDS);
 }
 
+/* The seventh element: 0 is left out. */
+static uint64_t lease_extra(uint8_t type, const struct msg_lease *l)
+{
+    if (type == MSG_LEASE_REQUEST)
+        return l->digest;
+    return type == MSG_LEASE_REPLY ? l->renewed : 0;
+}
+
 static int pack_lease(struct pack *p, uint8_t type, const struct msg_lease *l)
 {
+    uint64_t extra = lease_extra(type, l);
+
     if (!lease_valid(l))
         return ERR_INVALID;
-    pack_array(p, 6);
+    pack_array(p, extra != 0 ? 7 : 6);
     pack_uint(p, type);
     pack_uint(p, l->sequence);
     pack_uint(p, l->set);
@@ -364,13 +376,19 @@ static int pack_lease(struct pack *p, uint8_t type, const struct msg_lease *l)
     pack_array(p, l->item_count);
     for (size_t i = 0; i < l->item_count; i++)
         pack_lease_item(p, &l->items[i]);
+    if (extra != 0)
+        pack_uint(p, extra);
     return ERR_NONE;
 }
 
-static void unpack_lease(struct unpack *u, size_t fields, struct msg_lease *l)
+static void unpack_lease(struct unpack *u, uint8_t type, size_t fields, struct msg_lease *l)
 {
-    if (fields != 6)
+    bool extends = fields == 7 && (type == MSG_LEASE_REQUEST || type == MSG_LEASE_REPLY);
+
+    if (fields != 6 && !extends)
         unpack_fail(u, WIRE_BODY_FIELDS);
+    l->digest = 0;
+    l->renewed = 0;
     l->sequence = (uint32_t)unpack_uint(u, 0, UINT32_MAX);
     l->set = (uint32_t)unpack_uint(u, 0, UINT32_MAX);
     l->lease_ms = (uint16_t)unpack_uint(u, 0, UINT16_MAX);
@@ -378,6 +396,10 @@ static void unpack_lease(struct unpack *u, size_t fields, struct msg_lease *l)
     l->item_count = (uint8_t)unpack_array(u, MSG_LEASE_ITEMS_MAX);
     for (size_t i = 0; i < l->item_count && u->reason == WIRE_OK; i++)
         unpack_lease_item(u, &l->items[i]);
+    if (extends && type == MSG_LEASE_REQUEST)
+        l->digest = unpack_uint(u, 1, UINT64_MAX);
+    else if (extends)
+        l->renewed = (uint8_t)unpack_uint(u, MSG_GRANT, MSG_REFUSE);
 }
 
 static int pack_message(struct pack *p, const struct msg *m)
@@ -456,7 +478,7 @@ enum wire_reason codec_decode(const uint8_t *body, size_t len, struct msg *m)
     case MSG_LEASE_REPLY:
     case MSG_LEASE_RELEASE:
     case MSG_LEASE_TRANSFER:
-        unpack_lease(&u, fields, &m->lease);
+        unpack_lease(&u, m->type, fields, &m->lease);
         break;
     default:
         return WIRE_BODY_TYPE;

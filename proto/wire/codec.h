@@ -9,7 +9,8 @@
  *   GOSSIP    [5, [update...]]
  *   DIGEST    [6, reply, first, last, [[author, version]...]]
  *   DELTA     [7, author, from, to, [[version, floor, key, value, signature]...]]
- *   LEASE_*   [type, sequence, set, lease_ms, fence_ms, [item...]]
+ *   LEASE_*   [type, sequence, set, lease_ms, fence_ms, [item...]], and behind it, where it is not
+ *             0, the digest of a request or the verdict on it of a reply
  *
  *   update    [kind, subject, author or 0 for the subject itself, incarnation, address, signature]
  *   item      [lease, session], [lease, session, verdict] if it is not 0, and

@@ -111,11 +111,17 @@ struct msg_lease_item {
 };
 
 struct msg_lease {
-    uint32_t sequence;  /* of the request; a reply or transfer echoes it */
-    uint32_t set;       /* number of the voter set that the sender has adopted */
-    uint16_t lease_ms;  /* T of the request */
-    uint16_t fence_ms;  /* F of the request */
-    uint8_t item_count; /* 0, in a request, is a bare sign of life that wants no reply */
+    uint32_t sequence; /* of the request; a reply or transfer echoes it */
+    uint32_t set;      /* number of the voter set that the sender has adopted */
+    uint16_t lease_ms; /* T of the request */
+    uint16_t fence_ms; /* F of the request */
+    /* REQUEST: "renew all that you have promised me", named by a digest over it; 0: nothing. */
+    uint64_t digest;
+    /* REPLY: to such a digest, MSG_GRANT, or MSG_REFUSE where the promises are others: the list
+     * itself has to be sent. 0: the request had none. */
+    uint8_t renewed;
+    uint8_t item_count; /* 0, in a request without digest, is a bare sign of life that wants no
+                         * reply */
     struct msg_lease_item items[MSG_LEASE_ITEMS_MAX];
 };
 

@@ -48,6 +48,7 @@ struct cluster_spec {
     bool probed;         /* rest-api has probes */
     bool ledger;         /* there is a singleton */
     bool strict_vip;     /* there is a second address, of mode strict */
+    unsigned vips;       /* and so many more, of mode solo, out of the pool */
     const char *cron;    /* schedule of a job; NULL: none */
     const char *overlap; /* its concurrencyPolicy */
     unsigned hold_down_s;

@@ -16,7 +16,7 @@ static void write_cluster(const struct cluster *c, const struct cluster_spec *sp
 {
     size_t n = (size_t)snprintf(text, size,
                                 "apiVersion: covey.dev/v1\nkind: Cluster\nmetadata: {name: sim}\n"
-                                "spec:\n  pool: 10.77.0.210-10.77.0.213\n  holdDownSeconds: %u\n"
+                                "spec:\n  pool: 10.77.0.210-10.77.0.230\n  holdDownSeconds: %u\n"
                                 "  nodes:\n",
                                 spec->hold_down_s);
 
@@ -75,13 +75,20 @@ static size_t write_others(const struct cluster_spec *spec, char *text, size_t s
 
 static void write_vips(const struct cluster_spec *spec, char *text, size_t size)
 {
-    snprintf(text, size,
-             "apiVersion: covey.dev/v1\nkind: VirtualIP\nmetadata: {name: front}\n"
-             "spec: {mode: solo, address: 10.77.0.210}\n%s",
-             spec->strict_vip ? "---\napiVersion: covey.dev/v1\nkind: VirtualIP\n"
-                                "metadata: {name: back}\n"
-                                "spec: {mode: strict, address: 10.77.0.211}\n"
-                              : "");
+    size_t n =
+        (size_t)snprintf(text, size,
+                         "apiVersion: covey.dev/v1\nkind: VirtualIP\nmetadata: {name: front}\n"
+                         "spec: {mode: solo, address: 10.77.0.210}\n%s",
+                         spec->strict_vip ? "---\napiVersion: covey.dev/v1\nkind: VirtualIP\n"
+                                            "metadata: {name: back}\n"
+                                            "spec: {mode: strict, address: 10.77.0.211}\n"
+                                          : "");
+
+    for (unsigned i = 0; i < spec->vips && n < size; i++)
+        n += (size_t)snprintf(text + n, size - n,
+                              "---\napiVersion: covey.dev/v1\nkind: VirtualIP\n"
+                              "metadata: {name: pooled-%02u}\nspec: {mode: solo}\n",
+                              i);
 }
 
 struct desired *git_desired(struct cluster *c, int commit)

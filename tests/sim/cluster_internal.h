@@ -10,7 +10,7 @@
 
 #define PROCESSES_MAX 64
 #define COMMITS_MAX 128
-#define VIPS_MAX 4
+#define VIPS_MAX 21
 #define SYNC_WAITING_MAX 8 /* as in agent/io/uv_sync.h */
 #define TICKS_MAX 64
 #define FOREVER INT64_MAX

@@ -12,8 +12,9 @@ enum measure {
     MEASURE_READY,       /* ms from a power cut to all replicas ready elsewhere */
     MEASURE_GOSSIP_BARE, /* bytes per second and node that has nothing to do */
     MEASURE_LEASE_BARE,
-    MEASURE_GOSSIP, /* likewise with an address that is held, lease messages not counted */
-    MEASURE_LEASE,  /* lease messages alone, likewise */
+    MEASURE_GOSSIP,     /* likewise with an address that is held, lease messages not counted */
+    MEASURE_LEASE,      /* lease messages alone, likewise */
+    MEASURE_LEASE_MANY, /* likewise, with 21 addresses */
     MEASURES
 };
 

@@ -17,6 +17,7 @@ const char *const measure_names[MEASURES] = {
     [MEASURE_LEASE_BARE] = "bare_lease_bytes_per_s",
     [MEASURE_GOSSIP] = "idle_gossip_bytes_per_s",
     [MEASURE_LEASE] = "idle_lease_bytes_per_s",
+    [MEASURE_LEASE_MANY] = "idle_lease_21_bytes_per_s",
 };
 
 static void sample(struct scenario_run *run, enum measure measure, int64_t value)
@@ -142,7 +143,7 @@ static void play_failover(struct scenario_run *run)
         stays(c, 60000);
 }
 
-/* With nothing to do; and then with one address and one workload. */
+/* With nothing to do; then with one address and one workload; then with 21 addresses. */
 static void play_idle(struct scenario_run *run)
 {
     struct cluster *c = run->cluster;
@@ -152,8 +153,13 @@ static void play_idle(struct scenario_run *run)
         return;
     measure_idle(run, 300000, MEASURE_GOSSIP_BARE, MEASURE_LEASE_BARE);
     cluster_push(c, 0, &spec);
+    if (!cluster_settle(c, BEGIN_MS))
+        return;
+    measure_idle(run, 300000, MEASURE_GOSSIP, MEASURE_LEASE);
+    spec.vips = 20;
+    cluster_push(c, 0, &spec);
     if (cluster_settle(c, BEGIN_MS))
-        measure_idle(run, 300000, MEASURE_GOSSIP, MEASURE_LEASE);
+        measure_idle(run, 300000, MEASURE_GOSSIP, MEASURE_LEASE_MANY);
 }
 
 /* ---- the agent may die at any time ---- */

@@ -139,7 +139,7 @@ void want(int64_t now, int mode)
                   .type = LEASES_CLOSED, .lease = LEASE, .number = op(LEASE_CLOSE)->number});
 }
 
-/* The request that has just been sent to all voters. */
+/* The request that has just been sent to the voters: that to the first of them. */
 struct msg_lease requested(void)
 {
     const struct msg_lease *m = NULL;
@@ -151,7 +151,10 @@ struct msg_lease requested(void)
 
 void reply(int64_t now, node_id from, struct msg_lease request, int verdict)
 {
-    request.items[0].verdict = (uint8_t)verdict;
+    if (request.digest != 0)
+        request.renewed = (uint8_t)verdict;
+    for (int i = 0; i < request.item_count; i++)
+        request.items[i].verdict = (uint8_t)verdict;
     message(now, from, MSG_LEASE_REPLY, request);
 }
 

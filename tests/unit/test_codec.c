@@ -75,6 +75,10 @@ static struct msg sample(uint8_t type)
     default:
         m.lease = (struct msg_lease){
             .sequence = 3, .set = 1, .lease_ms = 500, .fence_ms = 50, .item_count = 4};
+        if (m.type == MSG_LEASE_REQUEST)
+            m.lease.digest = UINT64_MAX;
+        if (m.type == MSG_LEASE_REPLY)
+            m.lease.renewed = MSG_REFUSE;
         m.lease.items[0] = (struct msg_lease_item){.lease = UINT64_MAX, .session = 1};
         m.lease.items[1] = (struct msg_lease_item){.lease = 2, .session = 1, .verdict = MSG_GRANT};
         m.lease.items[2] = (struct msg_lease_item){
@@ -141,6 +145,8 @@ static void check_equal(const struct msg *a, const struct msg *b)
         assert_int_equal(a->lease.set, b->lease.set);
         assert_int_equal(a->lease.lease_ms, b->lease.lease_ms);
         assert_int_equal(a->lease.fence_ms, b->lease.fence_ms);
+        assert_true(a->lease.digest == b->lease.digest);
+        assert_int_equal(a->lease.renewed, b->lease.renewed);
         assert_int_equal(a->lease.item_count, b->lease.item_count);
         for (size_t i = 0; i < a->lease.item_count; i++) {
             const struct msg_lease_item *x = &a->lease.items[i], *y = &b->lease.items[i];
@@ -264,6 +270,11 @@ static void test_refusals(void **state)
     assert_int_equal(DECODE("\x95\x06\xc2\x01\x09\x91\x93\x03\x01\x01"), WIRE_BODY_FIELDS);
     assert_int_equal(DECODE("\x96\x08\x01\x01\x01\x01\x91\x93\x01\x01\x00"), WIRE_BODY_FIELDS);
     assert_int_equal(DECODE("\x96\x08\x01\x01\x01\x01\x91\x93\x01\x01\x06"), WIRE_BODY_VALUE);
+    assert_int_equal(DECODE("\x97\x08\x01\x01\x01\x01\x90\x07"), WIRE_OK); /* a digest */
+    assert_int_equal(DECODE("\x97\x08\x01\x01\x01\x01\x90\x00"), WIRE_BODY_VALUE);
+    assert_int_equal(DECODE("\x97\x09\x01\x01\x01\x01\x90\x02"), WIRE_OK); /* its verdict */
+    assert_int_equal(DECODE("\x97\x09\x01\x01\x01\x01\x90\x03"), WIRE_BODY_VALUE);
+    assert_int_equal(DECODE("\x97\x0a\x01\x01\x01\x01\x90\x01"), WIRE_BODY_FIELDS);
     assert_int_equal(DECODE("\x95\x07\x00\x01\x02\x90"), WIRE_BODY_VALUE); /* no author */
     assert_int_equal(DECODE("\x95\x07\x01\x03\x02\x90"), WIRE_BODY_VALUE); /* from > to */
 }

@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "proto/lease/internal.h"
 #include "tests/unit/lease_script.h"
 
 /* ---- two nodes ---- */
@@ -358,12 +359,124 @@ static void many_leases_share_their_messages(void **state)
         assert_int_equal(step(START, ev), ERR_NONE);
     assert_int_equal(step(START, ev), ERR_FULL);
     run_until(START + LEASE_SILENCE_BOOT); /* no close was acknowledged */
-    assert_int_equal(out.send_count, 2);
-    for (int i = 0; i < out.send_count; i++) {
-        assert_int_equal(out.sends[i].to_count, 2);
+    assert_int_equal(out.send_count, 4);   /* two datagrams to each voter */
+    for (int i = 0; i < out.send_count; i++)
         items += out.sends[i].msg.lease.item_count;
+    assert_int_equal(items, 2 * LEASES_MAX);
+}
+
+/* Node 1 asks for some leases; grants all of its request to @voter. */
+static void grant_all(int64_t now, node_id voter)
+{
+    struct leases_out sent_now = out;
+
+    for (int i = 0; i < sent_now.send_count; i++)
+        if (sent_now.sends[i].msg.type == MSG_LEASE_REQUEST &&
+            node_id_equal(sent_now.sends[i].to[0], voter))
+            reply(now, voter, sent_now.sends[i].msg.lease, MSG_GRANT);
+}
+
+static void want_many(int64_t now, unsigned count)
+{
+    struct leases_event ev = {.type = LEASES_WANT, .kind = LEASE_VIP, .mode = LEASE_STRICT};
+
+    for (ev.lease = 1; ev.lease <= count; ev.lease++)
+        step(now, ev);
+    for (ev.lease = 1; ev.lease <= count; ev.lease++) {
+        struct lease_view v;
+        leases_get(l, at(now), ev.lease, &v);
+        step(now, (struct leases_event){
+                      .type = LEASES_CLOSED, .lease = ev.lease, .number = v.close_number});
     }
-    assert_int_equal(items, LEASES_MAX);
+}
+
+static void a_steady_heartbeat_names_its_leases_by_a_digest(void **state)
+{
+    struct msg_lease request, again;
+    struct lease_view v;
+    (void)state;
+
+    make(one, 3, true, START);
+    want_many(START, 1);
+    grant_all(START, two);
+    want_many(START, 21);
+    timer(leases_deadline(l).ms);
+    assert_int_equal(sent(MSG_LEASE_REQUEST, two)->item_count, 20); /* the new ones, by name */
+    assert_true(sent(MSG_LEASE_REQUEST, two)->digest != 0);
+    assert_int_equal(sent(MSG_LEASE_REQUEST, three)->item_count, 21); /* it has granted nothing */
+    assert_true(sent(MSG_LEASE_REQUEST, three)->digest == 0);
+    grant_all(START + 101, two);
+    run_until(START + 200);
+    request = *sent(MSG_LEASE_REQUEST, two);
+    assert_int_equal(request.item_count, 0);
+    reply(START + 203, two, request, MSG_GRANT);
+    assert_int_equal(out.op_count, 21);
+    for (uint64_t id = 1; id <= 21; id++) {
+        assert_true(leases_get(l, at(START + 203), id, &v));
+        assert_int_equal(v.end.ms, START + 200 + T);
+    }
+    run_until(START + 300);
+    request = *sent(MSG_LEASE_REQUEST, two);
+    reply(START + 303, two, request, MSG_REFUSE); /* it has promised something else */
+    assert_int_equal(out.op_count, 0);
+    again = *sent(MSG_LEASE_REQUEST, two); /* then, at once, by name */
+    assert_int_equal(again.item_count, 21);
+    assert_true(again.digest == 0);
+    reply(START + 304, two, request, MSG_REFUSE); /* twice is once */
+    assert_null(sent(MSG_LEASE_REQUEST, two));
+    again.item_count = 5; /* and it is told the whole list, not what one datagram has answered */
+    reply(START + 305, two, again, MSG_GRANT);
+    run_until(START + 403);
+    assert_int_equal(sent(MSG_LEASE_REQUEST, two)->item_count, 16);
+}
+
+static void a_digest_renews_exactly_what_was_promised(void **state)
+{
+    struct msg_lease m = {.sequence = 9, .set = 1, .lease_ms = T, .fence_ms = F};
+    struct msg_lease list = one_item(8, 5, MSG_ASK);
+    const struct msg_lease *r;
+    (void)state;
+
+    make(three, 3, true, START);
+    list.items[list.item_count++] = (struct msg_lease_item){.lease = LEASE + 1, .session = 6};
+    message(START, one, MSG_LEASE_REQUEST, list);
+    assert_false(ask(START, two, 7, T));
+    m.digest = round_digest(round_digest(0, LEASE + 1, 6), LEASE, 5);
+    message(START + 500, one, MSG_LEASE_REQUEST, m);
+    r = sent(MSG_LEASE_REPLY, one);
+    assert_int_equal(r->renewed, MSG_GRANT);
+    assert_int_equal(r->item_count, 0);
+    assert_true(out.persist); /* recorded before the grant leaves */
+    assert_false(ask(START + 500 + T + F - 1, two, 9, T));
+    message(START + 600, two, MSG_LEASE_REQUEST, m); /* nothing was promised to it */
+    assert_int_equal(sent(MSG_LEASE_REPLY, two)->renewed, MSG_REFUSE);
+    m.set = 2;
+    message(START + 601, one, MSG_LEASE_REQUEST, m);
+    assert_int_equal(sent(MSG_LEASE_REPLY, one)->renewed, MSG_REFUSE);
+    m.set = 1;
+    m.digest = round_digest(0, LEASE, 5); /* less than was promised */
+    message(START + 602, one, MSG_LEASE_REQUEST, m);
+    assert_int_equal(sent(MSG_LEASE_REPLY, one)->renewed, MSG_REFUSE);
+    assert_true(ask(START + 500 + T + F, two, 9, T)); /* none of them has lengthened it */
+}
+
+static void a_digest_of_an_older_session_renews_nothing(void **state)
+{
+    struct msg_lease request;
+    (void)state;
+
+    hold(3, LEASE_STRICT);
+    run_until(START + 100);
+    request = *sent(MSG_LEASE_REQUEST, two);
+    assert_true(request.digest != 0);
+    step(START + 110, (struct leases_event){.type = LEASES_UNWANT, .lease = LEASE});
+    close_acknowledged(START + 111);
+    step(START + 112,
+         (struct leases_event){
+             .type = LEASES_WANT, .lease = LEASE, .kind = LEASE_VIP, .mode = LEASE_STRICT});
+    run_until(START + 400);
+    reply(START + 401, two, request, MSG_GRANT);
+    assert_null(op(LEASE_OPEN));
 }
 
 static void what_is_out_of_its_ranges_is_refused(void **state)
@@ -411,6 +524,9 @@ int main(void)
         TEST(a_drain_releases_and_stays_away_until_it_ends),
         TEST(a_release_is_seen_by_the_next_at_once),
         TEST(many_leases_share_their_messages),
+        TEST(a_steady_heartbeat_names_its_leases_by_a_digest),
+        TEST(a_digest_renews_exactly_what_was_promised),
+        TEST(a_digest_of_an_older_session_renews_nothing),
         TEST(what_is_out_of_its_ranges_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
