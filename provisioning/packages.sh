@@ -4,7 +4,7 @@
 #   provisioning/packages.sh GROUP...        installs what is missing (apt; as root or through sudo)
 #   provisioning/packages.sh --list GROUP... prints the names for this release and installs nothing
 #
-# Groups: build, run (an agent on a Pi), demo, test, bench, fuzz, picture. For Debian 12 (bookworm)
+# Groups: build, run (an agent on a Pi), demo, test, bench, fuzz, picture, wifi. For Debian 12 (bookworm)
 # and 13 (trixie). Where the releases name a package differently, the names stand with a "|" between
 # them: the first that this release has is taken.
 set -euo pipefail
@@ -18,11 +18,15 @@ packages_of() {
     run) echo git nftables iproute2 ;;
     demo) packages_of run && echo util-linux procps curl jq iputils-ping iputils-arping tcpdump ;;
     test) packages_of demo && packages_of picture && echo libcmocka-dev python3-jsonschema python3-yaml ;;
-    bench) packages_of build && packages_of demo && echo python3 serf ;;
+    bench) packages_of build && packages_of demo && echo python3 serf keepalived ucarp ;;
     fuzz) echo clang "libclang-rt-19-dev|libclang-rt-14-dev" ;;
     picture) echo chromium ;;
+    wifi)
+        echo qemu-system-x86 busybox-static cpio kmod hostapd wpasupplicant iw iproute2 nftables \
+            iputils-ping iputils-arping python3
+        ;;
     *)
-        echo "packages.sh: there is no group \"$1\": build, run, demo, test, bench, fuzz, picture" >&2
+        echo "packages.sh: there is no group \"$1\": build, run, demo, test, bench, fuzz, picture, wifi" >&2
         return 2
         ;;
     esac
@@ -102,7 +106,7 @@ if [[ ${1:-} == --list ]]; then
     shift
 fi
 if (($# == 0)); then
-    echo "usage: provisioning/packages.sh [--list] GROUP...   (build run demo test bench fuzz picture)" >&2
+    echo "usage: provisioning/packages.sh [--list] GROUP...   (build run demo test bench fuzz picture wifi)" >&2
     exit 2
 fi
 for group in "$@"; do packages_of "$group" >/dev/null; done
