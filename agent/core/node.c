@@ -22,6 +22,7 @@ int node_create(const struct node_config *config, struct node **out, struct err 
     node->now = config->now;
     node->wall = config->wall;
     node->place_at = MONO_NEVER;
+    node->balance_at = MONO_NEVER;
     rng_seed(&node->rng, config->seed);
     rc = node_peers_create(node, err);
     if (rc != ERR_NONE)
@@ -165,6 +166,7 @@ int node_step(struct node *node, mono_t now, const struct node_event *event, str
         node_peers_tick(node);
         node_lease_tick(node);
         node_vip_tick(node);
+        node_balance_tick(node);
         node_voters_tick(node);
         node_commit_tick(node);
         node_work_tick(node);
@@ -184,6 +186,7 @@ mono_t node_deadline(const struct node *node)
     next = mono_min(next, records_deadline(node->records));
     next = mono_min(next, node_lease_deadline(node));
     next = mono_min(next, node_vip_deadline(node));
+    next = mono_min(next, node_balance_deadline(node));
     next = mono_min(next, node_voters_deadline(node));
     next = mono_min(next, node_commit_deadline(node));
     return mono_min(next, node_work_deadline(node));

@@ -70,7 +70,10 @@ struct held_vip {
     uint64_t lease;
     bool desired; /* false: left the desired state, being released */
     bool strict;
-    mono_t conflict; /* a foreign host answered for it: not claimed before this; or MONO_NEVER */
+    mono_t conflict;   /* a foreign host answered for it: not claimed before this; or MONO_NEVER */
+    node_id preferred; /* while it is held here: who shall have it by rendezvous hashing */
+    mono_t steady;     /* since when that has not changed */
+    bool handed;       /* it was handed to this node since */
     struct value_vip value;
 };
 
@@ -117,9 +120,10 @@ struct node {
     struct held_vip *vips;
     size_t vip_count;
 
-    bool place_dirty; /* members, labels or the desired state changed */
-    bool work_dirty;  /* something that an instance waits for may have changed */
-    mono_t place_at;  /* a hold-down or settling ends */
+    bool place_dirty;  /* members, labels or the desired state changed */
+    bool work_dirty;   /* something that an instance waits for may have changed */
+    mono_t place_at;   /* a hold-down or settling ends */
+    mono_t balance_at; /* the spread of the addresses is looked at; MONO_NEVER: none is held */
 
     struct effect *effects;
     size_t effect_count;
@@ -217,6 +221,9 @@ void node_lease_unwant(struct node *node, uint64_t lease);
 /* A lease that was taken up again, of a singleton that left the desired state while no agent ran.
  */
 void node_lease_drop_singletons(struct node *node);
+/* A member is back: hosts on its side of the network may still believe who held an address there.
+ */
+void node_lease_announce(struct node *node);
 void node_lease_settle(struct node *node); /* singletons whose processes have ended are closed */
 void node_lease_tick(struct node *node);
 mono_t node_lease_deadline(const struct node *node);
@@ -233,6 +240,11 @@ mono_t node_vip_deadline(const struct node *node);
 struct held_vip *node_vip_find(struct node *node, uint64_t lease);            /* NULL: none */
 struct held_vip *node_vip_add(struct node *node, const struct addr *address); /* NULL: no memory */
 void node_vip_key(const struct held_vip *vip, char key[RECORD_KEY_MAX]);      /* of its record */
+
+/* the spread of the addresses: node_balance.c */
+void node_balance_acquired(struct node *node, struct held_vip *vip, bool handed);
+void node_balance_tick(struct node *node);
+mono_t node_balance_deadline(const struct node *node);
 
 /* the voter set: node_voters.c */
 void node_voters_create(struct node *node);

@@ -58,6 +58,15 @@ static void publish_vip(struct node *node, const struct held_vip *vip)
         node_publish(node, key, bytes, len);
 }
 
+static void announce(struct node *node, const struct held_vip *vip)
+{
+    struct effect *effect = node_effect(node, EFFECT_ANNOUNCE);
+
+    effect->fence.lease = vip->lease;
+    effect->fence.address = vip->address;
+    effect->fence.epoch = vip->value.epoch;
+}
+
 static void take_change(struct node *node, const struct lease_change *change)
 {
     struct held_vip *vip = node_vip_find(node, change->lease);
@@ -66,6 +75,10 @@ static void take_change(struct node *node, const struct lease_change *change)
 
     if (vip == NULL || change->type == LEASE_PREPARE)
         return;
+    if (change->type == LEASE_MET) {
+        announce(node, vip);
+        return;
+    }
     vip->value.holding = change->type == LEASE_ACQUIRED;
     vip->value.epoch = change->epoch;
     vip->value.since = node->wall;
@@ -77,11 +90,16 @@ static void take_change(struct node *node, const struct lease_change *change)
                vip->value.reason, (unsigned long long)change->epoch);
     publish_vip(node, vip);
     if (vip->value.holding) {
-        struct effect *effect = node_effect(node, EFFECT_ANNOUNCE);
-        effect->fence.lease = vip->lease;
-        effect->fence.address = vip->address;
-        effect->fence.epoch = change->epoch;
+        node_balance_acquired(node, vip, change->reason == LEASE_WHY_HANDED);
+        announce(node, vip);
     }
+}
+
+void node_lease_announce(struct node *node)
+{
+    for (size_t i = 0; i < node->vip_count; i++)
+        if (node->vips[i].value.holding)
+            announce(node, &node->vips[i]);
 }
 
 static void send_leases(struct node *node, const struct lease_send *send)

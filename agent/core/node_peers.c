@@ -378,6 +378,8 @@ static void apply_member(struct node *node, const struct membership_change *chan
         if (was != is || peer->state == MEMBER_LEFT)
             peer->since = node->now;
         report_state(node, peer, old_state);
+        if (peer->state == MEMBER_ALIVE && old_state != 0)
+            node_lease_announce(node);
         node->place_dirty = true;
         node->work_dirty = true;
     }

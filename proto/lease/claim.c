@@ -131,6 +131,13 @@ static mono_t majority_end(const struct leases *l, const struct claim *c)
     return best;
 }
 
+static enum lease_reason why_acquired(mono_t now, const struct claim *c)
+{
+    if (c->solo)
+        return LEASE_WHY_SOLO;
+    return mono_before(now, c->invited_until) ? LEASE_WHY_HANDED : LEASE_WHY_MAJORITY;
+}
+
 void claim_evaluate(struct leases *l, mono_t now, struct claim *c)
 {
     mono_t granted = majority_end(l, c);
@@ -148,7 +155,7 @@ void claim_evaluate(struct leases *l, mono_t now, struct claim *c)
         c->epoch = c->session;
         c->fails = 0;
         c->open_failures = 0;
-        lease_changed(l, now, c, LEASE_ACQUIRED, c->solo ? LEASE_WHY_SOLO : LEASE_WHY_MAJORITY);
+        lease_changed(l, now, c, LEASE_ACQUIRED, why_acquired(now, c));
     }
     lease_op(l, c, LEASE_OPEN);
 }

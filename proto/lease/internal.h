@@ -180,8 +180,9 @@ void solo_heartbeat(struct leases *l, mono_t now);
 void solo_answer_laggard(struct leases *l, node_id from, const struct msg_lease *m);
 /* A message goes to @to, which may be the peer: it serves as a sign of life. */
 void solo_spoke(struct leases *l, mono_t now, node_id to, bool answer);
-/* The peer says that it holds @c on the gateway's word: true if we have to give way (rule 17). */
-bool solo_conflict(const struct leases *l, const struct claim *c, node_id from, uint64_t session);
+/* The peer says that it holds @c on the gateway's word: who has the lower session gives way (rule
+ * 17). */
+void solo_met(struct leases *l, mono_t now, struct claim *c, node_id from, uint64_t session);
 
 /* timing.c */
 bool timing_term_valid(uint32_t term);

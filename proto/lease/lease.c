@@ -120,7 +120,7 @@ void lease_changed(struct leases *l, mono_t now, struct claim *c, enum lease_cha
     assert(out->change_count < sizeof out->changes / sizeof out->changes[0]);
     out->changes[out->change_count++] = (struct lease_change){
         .type = (uint8_t)type, .reason = (uint8_t)reason, .lease = c->id, .epoch = c->epoch};
-    if (type == LEASE_PREPARE)
+    if (type == LEASE_PREPARE || type == LEASE_MET)
         return;
     c->reason = (uint8_t)reason;
     c->since = now;

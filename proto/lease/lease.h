@@ -53,6 +53,7 @@ enum lease_reason {
     LEASE_WHY_MOVED = 7,    /* lost: handed to another node */
     LEASE_WHY_CONFLICT = 8, /* lost: two solo holders met, this one gave way */
     LEASE_WHY_FENCE = 9,    /* lost: the fence could not be opened */
+    LEASE_WHY_HANDED = 10,  /* acquired: the holder before has handed it over */
 };
 
 const char *lease_state_name(int state);   /* "idle", "campaign", "held", "closing" */
@@ -160,6 +161,9 @@ enum lease_change_type {
     /* The holder is about to hand the lease to us: prepare behind the closed fence (rule 13). If
      * nothing follows within seconds, undo it. */
     LEASE_PREPARE = 3,
+    /* Held here alone, and the peer, which held it too, gives way: tell the network once more who
+     * has it. */
+    LEASE_MET = 4,
 };
 
 struct lease_change {

@@ -146,9 +146,12 @@ void solo_answer_laggard(struct leases *l, node_id from, const struct msg_lease 
         send->to[send->to_count++] = from;
 }
 
-bool solo_conflict(const struct leases *l, const struct claim *c, node_id from, uint64_t session)
+void solo_met(struct leases *l, mono_t now, struct claim *c, node_id from, uint64_t session)
 {
     if (c->state != LEASE_HELD || !c->solo || !solo_set(l) || !node_id_equal(from, solo_peer(l)))
-        return false;
-    return c->session < session || (c->session == session && l->self.v < from.v);
+        return;
+    if (c->session < session || (c->session == session && l->self.v < from.v))
+        claim_lose(l, now, c, LEASE_WHY_CONFLICT);
+    else
+        lease_changed(l, now, c, LEASE_MET, LEASE_WHY_NONE);
 }

@@ -179,6 +179,7 @@ const char *lease_reason_text(int reason)
         [LEASE_WHY_MOVED] = "it was handed to another node",
         [LEASE_WHY_CONFLICT] = "another holder was met after a separation",
         [LEASE_WHY_FENCE] = "its fence could not be opened",
+        [LEASE_WHY_HANDED] = "the holder before handed it over",
     };
-    return reason >= LEASE_WHY_NONE && reason <= LEASE_WHY_FENCE ? texts[reason] : "unknown";
+    return reason >= LEASE_WHY_NONE && reason <= LEASE_WHY_HANDED ? texts[reason] : "unknown";
 }

@@ -68,8 +68,12 @@ void vote_free(struct leases *l, mono_t now, uint64_t lease, uint64_t session, n
 
 void vote_release(struct leases *l, mono_t now, node_id from, const struct msg_lease *m)
 {
-    for (int i = 0; i < m->item_count; i++)
+    for (int i = 0; i < m->item_count; i++) {
+        struct claim *c = lease_claim(l, m->items[i].lease);
         vote_free(l, now, m->items[i].lease, m->items[i].session, from);
+        if (c != NULL && c->state == LEASE_HELD && c->solo)
+            lease_changed(l, now, c, LEASE_MET, LEASE_WHY_NONE);
+    }
 }
 
 static bool fits(const struct leases *l, const struct msg_lease *m)
@@ -149,8 +153,8 @@ void vote_request(struct leases *l, mono_t now, node_id from, const struct msg_l
         struct msg_lease_item item;
         int size;
 
-        if (c != NULL && asked->verdict == MSG_SOLO && solo_conflict(l, c, from, asked->session))
-            claim_lose(l, now, c, LEASE_WHY_CONFLICT);
+        if (c != NULL && asked->verdict == MSG_SOLO)
+            solo_met(l, now, c, from, asked->session);
         if (c != NULL)
             handover_requested(l, now, c, from, m, asked);
         answer(l, now, from, m, asked, &item);

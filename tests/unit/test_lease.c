@@ -344,6 +344,7 @@ static void rule_13_the_invited_node_opens_with_the_transfer(void **state)
         .lease = LEASE, .session = request.items[0].session, .verdict = MSG_GRANT};
     message(START + 5, two, MSG_LEASE_TRANSFER, m);
     assert_int_equal(op(LEASE_OPEN)->until.ms, START + 1 + T);
+    assert_int_equal(change(LEASE_ACQUIRED)->reason, LEASE_WHY_HANDED);
 }
 
 int main(void)
