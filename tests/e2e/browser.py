@@ -66,7 +66,7 @@ class Browser:
         self.log.close()
         shutil.rmtree(self.profile, ignore_errors=True)
 
-    def send(self, method, params=None, session=None, bound=30):
+    def send(self, method, params=None, session=None, bound=120):
         """Calls @method and returns its result. What else arrives is kept in self.events."""
         self.number += 1
         message = {"id": self.number, "method": method, "params": params or {}}
