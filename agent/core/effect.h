@@ -30,6 +30,7 @@ enum effect_type {
     EFFECT_FENCE_CLOSE,   /* fence: stop answering; acknowledged by NODE_FENCE */
     EFFECT_ANNOUNCE,      /* fence: tell the network that the address is here */
     EFFECT_START,         /* start: run an instance under a new shim */
+    EFFECT_FILES,         /* files: write those that differ and signal the process then */
     EFFECT_STOP,          /* stop */
     EFFECT_EXTEND,        /* stop.instance, stop.until: the shim of a singleton lives till then */
     EFFECT_PROBE,         /* probe */
@@ -58,9 +59,19 @@ struct effect_fence {
 struct effect_start {
     const char *instance; /* "rest-api.0" */
     const struct desired_workload *workload;
-    uint64_t generation;    /* with the rendered environment in it */
-    struct desired_map env; /* rendered; PORT… and HOST are added by the executor */
-    mono_t lease_until;     /* MONO_NEVER: no singleton */
+    uint64_t generation;     /* with the rendered environment in it */
+    struct desired_map env;  /* rendered; PORT… and HOST are added by the executor, and secrets */
+    const char *const *args; /* the command, rendered; ends with NULL */
+    const struct desired_content *files; /* rendered, but for secrets */
+    size_t file_count;
+    mono_t lease_until; /* MONO_NEVER: no singleton */
+};
+
+struct effect_files { /* of a process that runs; those with DESIRED_CHANGE_RESTART are left alone */
+    const char *instance;
+    const struct desired_workload *workload;
+    const struct desired_content *files;
+    size_t count;
 };
 
 struct effect_stop {
@@ -102,6 +113,7 @@ struct effect {
         const struct effect_send *send;
         struct effect_fence fence;
         struct effect_start start;
+        struct effect_files files;
         struct effect_stop stop;
         struct effect_probe probe;
         struct effect_fetch fetch;

@@ -60,6 +60,7 @@ static void take_desired(struct node *node, const struct node_event_desired *eve
     struct desired *old = node->desired;
 
     node->desired = event->desired;
+    node->desired_number++;
     node_commit_applied(node, event);
     node_peers_labels(node);
     node_vip_desired(node);

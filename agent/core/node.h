@@ -58,6 +58,7 @@ struct node_config {
     const struct node_saved *saved; /* of an earlier life in the same boot; NULL: none */
     struct voter_set adopted;       /* as stored; number 0: none yet */
     struct voters_state voters;     /* as stored by the coordinator; zero: none yet */
+    const char *files_dir; /* where files of workloads lie; borrowed for the node's life; or NULL */
     struct node_crypto crypto;
 };
 

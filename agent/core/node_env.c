@@ -4,11 +4,11 @@
 #include <string.h>
 
 #include "agent/core/node_internal.h"
+#include "agent/desired/reference.h"
 #include "proto/record/value_codec.h"
 
-#define ENV_VALUE_MAX 4096 /* bytes of one rendered value, terminating zero included */
-#define ENDPOINTS_MAX 64   /* ready endpoints of one workload that are looked at */
-#define CHOICES_MAX 64     /* ways to render an environment that are looked at */
+#define ENDPOINTS_MAX 64 /* ready endpoints of one workload that are looked at */
+#define CHOICES_MAX 64   /* ways to render an environment that are looked at */
 
 static uint16_t port_named(const struct value_port *ports, uint8_t count, const char *name)
 {
@@ -91,160 +91,270 @@ struct choice {
     unsigned left; /* not 0 after the last reference: there is no such choice */
 };
 
-/* Text of the reference between "${" and "}". ERR_NOTFOUND: no ready endpoint. */
-static int resolve(struct node *node, struct instance *instance, struct choice *choice,
-                   const char *reference, size_t len, char *text, size_t room)
-{
-    char name[NODE_NAME_MAX + 1];
-    const char *slash = memchr(reference, '/', len);
-    char port[VALUE_PORT_NAME_MAX];
-    struct endpoints found;
-    size_t name_len;
-    size_t port_len;
+/* Text that grows. */
+struct buffer {
+    char *bytes;
+    size_t used, room;
+    bool no_memory;
+};
 
-    if (len == strlen("node:name") && memcmp(reference, "node:name", len) == 0) {
-        snprintf(text, room, "%s", node->config.head.name);
-        return ERR_NONE;
+static void put(struct buffer *buffer, const char *text, size_t len)
+{
+    if (buffer->no_memory)
+        return;
+    if (len > buffer->room - buffer->used) {
+        size_t room = 2 * buffer->room + len + 256;
+        char *grown = realloc(buffer->bytes, room);
+        if (grown == NULL) {
+            buffer->no_memory = true;
+            return;
+        }
+        buffer->bytes = grown;
+        buffer->room = room;
     }
-    if (len == strlen("node:address") && memcmp(reference, "node:address", len) == 0) {
-        addr_format_ip(&node->config.head.addr, text);
-        return ERR_NONE;
-    }
-    if (slash == NULL || len < strlen("service:") ||
-        memcmp(reference, "service:", strlen("service:")) != 0)
-        return ERR_INVALID;
-    name_len = (size_t)(slash - reference) - strlen("service:");
-    port_len = len - (size_t)(slash - reference) - 1;
-    if (name_len >= sizeof name || port_len >= sizeof port)
-        return ERR_INVALID;
-    memcpy(name, reference + strlen("service:"), name_len);
-    name[name_len] = '\0';
-    memcpy(port, slash + 1, port_len);
-    port[port_len] = '\0';
-    find_ready(node, name, port, &found);
+    memcpy(buffer->bytes + buffer->used, text, len);
+    buffer->used += len;
+}
+
+static int put_service(struct node *node, struct instance *instance, struct choice *choice,
+                       const struct reference *r, struct buffer *out)
+{
+    struct endpoints found;
+    char text[ADDR_TEXT];
+
+    find_ready(node, r->name, r->key, &found);
     if (found.count == 0) {
         snprintf(instance->reason, sizeof instance->reason, "waits for a ready endpoint of %s/%s",
-                 name, port);
+                 r->name, r->key);
         return ERR_NOTFOUND;
     }
     addr_format(&found.list[choice->left % found.count], text);
     choice->left /= found.count;
+    put(out, text, strlen(text));
     return ERR_NONE;
 }
 
-/* Renders @value into @out (ENV_VALUE_MAX bytes); what is no reference is copied. */
-static int render(struct node *node, struct instance *instance, struct choice *choice,
-                  const char *value, char *out)
+/* ERR_NOTFOUND: no ready endpoint. What the executor fills in is copied. */
+static int put_reference(struct node *node, struct instance *instance, struct choice *choice,
+                         const char *text, const struct reference *r, struct buffer *out)
 {
-    size_t used = 0;
+    char address[ADDR_TEXT];
+    const char *folder = node->config.files_dir != NULL ? node->config.files_dir : "files";
 
-    while (*value != '\0') {
-        const char *end = value[0] == '$' && value[1] == '{' ? strchr(value, '}') : NULL;
-        char text[ADDR_TEXT + NODE_NAME_MAX];
-        int rc = ERR_INVALID;
-        size_t len;
-
-        if (end != NULL)
-            rc = resolve(node, instance, choice, value + 2, (size_t)(end - value) - 2, text,
-                         sizeof text);
-        if (rc == ERR_NOTFOUND)
-            return rc;
-        if (rc == ERR_NONE) {
-            len = strlen(text);
-            if (used + len >= ENV_VALUE_MAX)
-                return ERR_LIMIT;
-            memcpy(out + used, text, len);
-            used += len;
-            value = end + 1;
-        } else {
-            if (used + 1 >= ENV_VALUE_MAX)
-                return ERR_LIMIT;
-            out[used++] = *value++;
-        }
+    switch (r->kind) {
+    case REFERENCE_SERVICE:
+        return put_service(node, instance, choice, r, out);
+    case REFERENCE_NODE_NAME:
+        put(out, node->config.head.name, strlen(node->config.head.name));
+        break;
+    case REFERENCE_NODE_ADDRESS:
+        addr_format_ip(&node->config.head.addr, address);
+        put(out, address, strlen(address));
+        break;
+    case REFERENCE_FILE:
+        put(out, folder, strlen(folder));
+        put(out, "/", 1);
+        put(out, instance->name, strlen(instance->name));
+        put(out, "/", 1);
+        put(out, r->key, strlen(r->key));
+        break;
+    default:
+        put(out, text + r->begin, r->end - r->begin);
+        break;
     }
-    out[used] = '\0';
     return ERR_NONE;
 }
 
-/* Appends @value to the growing @text; *at is its offset. */
-static int append(char **text, size_t *used, const char *value, size_t *at)
+/* Appends @text with its references filled in, and a zero; *at is where it begins. */
+static int put_text(struct node *node, struct instance *instance, struct choice *choice,
+                    const char *text, size_t max, struct buffer *out, size_t *at)
 {
-    size_t len = strlen(value) + 1;
-    char *grown = realloc(*text, *used + len);
+    struct reference r;
+    size_t from = 0;
+    int rc = ERR_NONE;
 
-    if (grown == NULL)
-        return ERR_NOMEM;
-    *text = grown;
-    memcpy(grown + *used, value, len);
-    *at = *used;
-    *used += len;
-    return ERR_NONE;
+    *at = out->used;
+    while (rc == ERR_NONE && reference_next(text, from, &r, NULL) == 1) {
+        put(out, text + from, r.begin - from);
+        rc = put_reference(node, instance, choice, text, &r, out);
+        from = r.end;
+    }
+    if (rc == ERR_NONE)
+        put(out, text + from, strlen(text + from) + 1);
+    if (rc == ERR_NONE && out->used - *at > max)
+        rc = ERR_LIMIT;
+    return out->no_memory ? ERR_NOMEM : rc;
 }
 
-struct rendered {
-    char *text;
-    size_t *offsets; /* of name and value of every pair */
-    uint64_t generation;
-};
+/* ---- a rendering ---- */
 
-static void rendered_free(struct rendered *r)
+void node_rendering_free(struct rendering *r)
 {
     free(r->text);
     free(r->offsets);
-    *r = (struct rendered){.text = NULL};
+    free(r->env);
+    free(r->args);
+    free(r->files);
+    *r = (struct rendering){.text = NULL};
+}
+
+static size_t args_count(const struct desired_workload *w)
+{
+    size_t count = 0;
+
+    while (w->command[count] != NULL)
+        count++;
+    return count;
+}
+
+static int too_long(struct instance *instance, const char *what)
+{
+    snprintf(instance->reason, sizeof instance->reason, "%.64s is too long when it is rendered",
+             what);
+    return ERR_LIMIT;
+}
+
+/* What differs from the document is part of the generation. */
+static void mix_rendered(struct rendering *r, const char *written, const char *rendered)
+{
+    if (strcmp(written, rendered) != 0)
+        r->generation = hash64_mix(r->generation, hash64_string(rendered));
+}
+
+static int put_env(struct node *node, struct instance *instance, struct choice *choice,
+                   struct buffer *out, struct rendering *r, size_t *n)
+{
+    const struct desired_map *env = &instance->workload->env;
+    int rc = ERR_NONE;
+
+    for (size_t i = 0; i < env->count && rc == ERR_NONE; i++) {
+        r->offsets[*n] = out->used;
+        put(out, env->pairs[i].name, strlen(env->pairs[i].name) + 1);
+        rc = put_text(node, instance, choice, env->pairs[i].value, DESIRED_ENV_VALUE_MAX, out,
+                      &r->offsets[*n + 1]);
+        if (rc == ERR_NONE)
+            mix_rendered(r, env->pairs[i].value, out->bytes + r->offsets[*n + 1]);
+        *n += 2;
+    }
+    return rc == ERR_LIMIT ? too_long(instance, "the environment") : rc;
+}
+
+static int put_args(struct node *node, struct instance *instance, struct choice *choice,
+                    struct buffer *out, struct rendering *r, size_t *n)
+{
+    const char *const *command = instance->workload->command;
+    int rc = ERR_NONE;
+
+    for (size_t i = 0; command[i] != NULL && rc == ERR_NONE; i++, (*n)++) {
+        rc =
+            put_text(node, instance, choice, command[i], DESIRED_CONTENT_MAX, out, &r->offsets[*n]);
+        if (rc == ERR_NONE)
+            mix_rendered(r, command[i], out->bytes + r->offsets[*n]);
+    }
+    return rc == ERR_LIMIT ? too_long(instance, "an argument") : rc;
+}
+
+/* Files whose change needs a restart belong to the generation; the others to r->contents. */
+static int put_files(struct node *node, struct instance *instance, struct choice *choice,
+                     bool restart, struct buffer *out, struct rendering *r)
+{
+    const struct desired_workload *w = instance->workload;
+    size_t base = 2 * w->env.count + args_count(w);
+    int rc = ERR_NONE;
+
+    for (size_t i = 0; i < w->file_count && rc == ERR_NONE; i++) {
+        const struct desired_content *file = &w->files[i];
+        const char *text = file->text;
+        if ((file->change == DESIRED_CHANGE_RESTART) != restart)
+            continue;
+        if (file->references) {
+            rc = put_text(node, instance, choice, text, DESIRED_CONTENT_MAX, out,
+                          &r->offsets[base + i]);
+            if (rc != ERR_NONE)
+                break;
+            text = out->bytes + r->offsets[base + i];
+            if (restart)
+                mix_rendered(r, file->text, text);
+        }
+        if (!restart)
+            r->contents = hash64_mix(hash64_mix(r->contents, hash64_string(file->path)),
+                                     hash64_mix(hash64_string(text), file->mode));
+    }
+    return rc == ERR_LIMIT ? too_long(instance, "a file") : rc;
+}
+
+/* Turns offsets into pointers, once the text moves no more. */
+static int point(const struct desired_workload *w, struct rendering *r)
+{
+    size_t args = args_count(w), n = 0;
+
+    r->env = calloc(w->env.count + 1, sizeof *r->env);
+    r->args = calloc(args + 1, sizeof *r->args);
+    r->files = calloc(w->file_count + 1, sizeof *r->files);
+    if (r->env == NULL || r->args == NULL || r->files == NULL)
+        return ERR_NOMEM;
+    for (size_t i = 0; i < w->env.count; i++, n += 2)
+        r->env[i] = (struct desired_pair){r->text + r->offsets[n], r->text + r->offsets[n + 1]};
+    for (size_t i = 0; i < args; i++)
+        r->args[i] = r->text + r->offsets[n++];
+    for (size_t i = 0; i < w->file_count; i++, n++) {
+        r->files[i] = w->files[i];
+        if (w->files[i].references)
+            r->files[i].text = r->text + r->offsets[n];
+    }
+    r->env_count = w->env.count;
+    r->file_count = w->file_count;
+    return ERR_NONE;
 }
 
 /* Renders by @number (struct choice). ERR_NOTFOUND too where there is no such choice. */
-static int render_all(struct node *node, struct instance *instance, unsigned number,
-                      struct rendered *out)
+static int render(struct node *node, struct instance *instance, unsigned number,
+                  struct rendering *r)
 {
-    const struct desired_map *env = &instance->workload->env;
-    struct choice choice = {number};
-    char value[ENV_VALUE_MAX];
-    size_t used = 0;
-    int rc = ERR_NONE;
+    const struct desired_workload *w = instance->workload;
+    struct choice choice = {number}, best = {0};
+    struct buffer out = {0};
+    size_t n = 0;
+    int rc;
 
-    *out = (struct rendered){.generation = instance->workload->generation};
-    out->offsets = calloc(2 * env->count + 1, sizeof *out->offsets);
-    if (out->offsets == NULL)
-        return ERR_NOMEM;
-    for (size_t i = 0; i < env->count && rc == ERR_NONE; i++) {
-        rc = render(node, instance, &choice, env->pairs[i].value, value);
-        if (rc == ERR_LIMIT)
-            snprintf(instance->reason, sizeof instance->reason,
-                     "the value of %.64s is longer than %d bytes when rendered", env->pairs[i].name,
-                     ENV_VALUE_MAX - 1);
-        if (rc == ERR_NONE)
-            rc = append(&out->text, &used, env->pairs[i].name, &out->offsets[2 * i]);
-        if (rc == ERR_NONE)
-            rc = append(&out->text, &used, value, &out->offsets[2 * i + 1]);
-        if (rc == ERR_NONE && strcmp(value, env->pairs[i].value) != 0)
-            out->generation = hash64_mix(out->generation, hash64_string(value));
-    }
+    *r = (struct rendering){.generation = w->generation, .contents = 1};
+    r->offsets = calloc(2 * w->env.count + args_count(w) + w->file_count + 1, sizeof *r->offsets);
+    rc = r->offsets != NULL ? ERR_NONE : ERR_NOMEM;
+    if (rc == ERR_NONE)
+        rc = put_env(node, instance, &choice, &out, r, &n);
+    if (rc == ERR_NONE)
+        rc = put_args(node, instance, &choice, &out, r, &n);
+    if (rc == ERR_NONE)
+        rc = put_files(node, instance, &choice, true, &out, r);
     if (rc == ERR_NONE && choice.left != 0)
         rc = ERR_NOTFOUND;
+    if (rc == ERR_NONE)
+        rc = put_files(node, instance, &best, false, &out, r);
+    r->text = out.bytes;
+    if (rc == ERR_NONE)
+        rc = point(w, r);
     if (rc != ERR_NONE)
-        rendered_free(out);
+        node_rendering_free(r);
     return rc;
 }
 
 /* Looks for a way to render that leads to @running. */
 static int prefer_running(struct node *node, struct instance *instance, uint64_t running,
-                          struct rendered *best)
+                          struct rendering *best)
 {
     for (unsigned number = 1; number < CHOICES_MAX && best->generation != running; number++) {
-        struct rendered other;
-        int rc = render_all(node, instance, number, &other);
+        struct rendering other;
+        int rc = render(node, instance, number, &other);
         if (rc == ERR_NOMEM)
             return rc;
         if (rc != ERR_NONE)
             break;
         if (other.generation == running) {
-            rendered_free(best);
+            node_rendering_free(best);
             *best = other;
             break;
         }
-        rendered_free(&other);
+        node_rendering_free(&other);
     }
     return ERR_NONE;
 }
@@ -252,31 +362,47 @@ static int prefer_running(struct node *node, struct instance *instance, uint64_t
 int node_env_render(struct node *node, struct instance *instance, uint64_t running,
                     uint64_t *generation)
 {
-    size_t count = instance->workload->env.count;
-    struct desired_pair *pairs = NULL;
-    struct rendered best;
-    int rc = render_all(node, instance, 0, &best);
+    struct rendering *now = &instance->rendering;
+    struct rendering best;
+    int rc;
 
+    if (!instance->workload->references && instance->rendered == node->desired_number) {
+        *generation = now->generation;
+        return ERR_NONE;
+    }
+    rc = render(node, instance, 0, &best);
     if (rc == ERR_NONE && running != 0)
         rc = prefer_running(node, instance, running, &best);
-    if (rc == ERR_NONE && (pairs = calloc(count + 1, sizeof *pairs)) == NULL)
-        rc = ERR_NOMEM;
     if (rc != ERR_NONE) {
-        rendered_free(&best);
+        if (instance->rendered != node->desired_number)
+            now->file_count = 0; /* they may lie in a desired state that is gone */
         return rc;
     }
-    for (size_t i = 0; i < count; i++) {
-        pairs[i].name = best.text + best.offsets[2 * i];
-        pairs[i].value = best.text + best.offsets[2 * i + 1];
-    }
-    /* A start effect of this step may still borrow what is replaced. */
-    node_keep(node, instance->env_text);
-    node_keep(node, instance->env);
-    instance->env_text = best.text;
-    instance->env = pairs;
-    instance->env_count = count;
-    instance->env_generation = best.generation;
+    /* An effect of this step may still borrow what is replaced. */
+    node_keep(node, now->text);
+    node_keep(node, now->env);
+    node_keep(node, now->args);
+    node_keep(node, now->files);
+    free(now->offsets);
+    *now = best;
+    instance->rendered = node->desired_number;
     *generation = best.generation;
-    free(best.offsets);
     return ERR_NONE;
+}
+
+void node_env_deliver(struct node *node, struct instance *instance)
+{
+    const struct rendering *r = &instance->rendering;
+    struct effect *effect;
+
+    if (r->contents == instance->delivered || !supervise_alive(&instance->machine))
+        return;
+    instance->delivered = r->contents;
+    if (r->file_count == 0)
+        return;
+    effect = node_effect(node, EFFECT_FILES);
+    effect->files = (struct effect_files){.instance = instance->name,
+                                          .workload = instance->workload,
+                                          .files = r->files,
+                                          .count = r->file_count};
 }

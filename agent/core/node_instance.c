@@ -19,8 +19,7 @@ void node_instance_free(struct instance *instance)
 {
     if (instance == NULL)
         return;
-    free(instance->env_text);
-    free(instance->env);
+    node_rendering_free(&instance->rendering);
     free(instance);
 }
 
@@ -188,14 +187,19 @@ static void machine_effect(struct node *node, struct instance *instance,
     case SUPERVISE_DO_START:
         /* A run is what its environment makes it: that may have changed since the wish. */
         if (!instance->workload->cron)
-            instance->machine.run_generation = instance->env_generation;
+            instance->machine.run_generation = instance->rendering.generation;
+        instance->delivered = instance->rendering.contents;
         instance->port_count = 0;
         effect = node_effect(node, EFFECT_START);
-        effect->start = (struct effect_start){.instance = instance->name,
-                                              .workload = instance->workload,
-                                              .generation = instance->machine.run_generation,
-                                              .env = {instance->env, instance->env_count},
-                                              .lease_until = lease_end(node, instance)};
+        effect->start =
+            (struct effect_start){.instance = instance->name,
+                                  .workload = instance->workload,
+                                  .generation = instance->machine.run_generation,
+                                  .env = {instance->rendering.env, instance->rendering.env_count},
+                                  .args = instance->rendering.args,
+                                  .files = instance->rendering.files,
+                                  .file_count = instance->rendering.file_count,
+                                  .lease_until = lease_end(node, instance)};
         break;
     case SUPERVISE_DO_STOP:
     case SUPERVISE_DO_KILL:

@@ -33,6 +33,19 @@ struct peer {
     const struct desired_map *labels;
 };
 
+/* A workload's texts with their references filled in. */
+struct rendering {
+    char *text; /* owns the strings, save those of files without references: the desired state's */
+    size_t *offsets; /* while it is being made */
+    struct desired_pair *env;
+    size_t env_count;
+    const char **args; /* ends with NULL */
+    struct desired_content *files;
+    size_t file_count;
+    uint64_t generation; /* with what needs a restart when it differs */
+    uint64_t contents;   /* hash of the files whose change needs none */
+};
+
 /* One workload replica that runs here, is to run here, or is being moved away. */
 struct instance {
     char name[INSTANCE_MAX];
@@ -46,14 +59,13 @@ struct instance {
     struct value_port ports[VALUE_PORTS_MAX];
     uint8_t port_count;
     char reason[VALUE_REASON_MAX];
-    char *env_text;           /* owns the strings of @env */
-    struct desired_pair *env; /* rendered */
-    size_t env_count;
-    uint64_t env_generation; /* that it was rendered to */
-    mono_t elsewhere;  /* then the process is replaced, for it leads elsewhere; or MONO_NEVER */
-    uint64_t wished;   /* generation of the last wish; 0: none */
-    uint64_t document; /* generation of the document of the last wish; 0: not known */
-    uint64_t tick;     /* cron: the tick of the last wish */
+    struct rendering rendering;
+    uint64_t rendered;  /* number of the desired state that it is of; 0: none yet */
+    uint64_t delivered; /* contents that the process has, as far as is known; 0: not known */
+    mono_t elsewhere;   /* then the process is replaced, for it leads elsewhere; or MONO_NEVER */
+    uint64_t wished;    /* generation of the last wish; 0: none */
+    uint64_t document;  /* generation of the document of the last wish; 0: not known */
+    uint64_t tick;      /* cron: the tick of the last wish */
     struct cron cron;
     bool cron_valid;
     uint64_t cron_generation;
@@ -109,6 +121,7 @@ struct node {
     size_t peer_count;
 
     struct desired *desired;
+    uint64_t desired_number;    /* counts them, from 1 */
     struct desired *retired;    /* replaced in this step */
     struct value_commit commit; /* own */
     struct foreign_commit commits[NODE_COMMITS_MAX];
@@ -204,8 +217,13 @@ void node_instance_free(struct instance *instance);
  * ERR_LIMIT, ERR_NOMEM. The former environment stays then. */
 int node_env_render(struct node *node, struct instance *instance, uint64_t running,
                     uint64_t *generation);
+/* Hands over the files whose change needs no restart, if the process has others. */
+void node_env_deliver(struct node *node, struct instance *instance);
+void node_rendering_free(struct rendering *rendering);
 
 bool node_workload_ready(const struct node *node, const char *workload);
+/* "Kind/name" of a dependsOn; false: *@reason says what is missing. */
+bool node_object_ready(const struct node *node, const char *object, char *reason, size_t size);
 
 /* the lease machine: node_lease.c */
 int node_lease_create(struct node *node, struct err *err);

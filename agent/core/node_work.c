@@ -69,8 +69,11 @@ static void remove_instance(struct node *node, size_t index)
     if (instance->lease != 0)
         node_lease_unwant(node, instance->lease);
     node_effect(node, EFFECT_FORGET)->stop.instance = instance->name;
-    node_keep(node, instance->env_text);
-    node_keep(node, instance->env);
+    node_keep(node, instance->rendering.text);
+    node_keep(node, instance->rendering.env);
+    node_keep(node, instance->rendering.args);
+    node_keep(node, instance->rendering.files);
+    free(instance->rendering.offsets);
     node_keep(node, instance); /* effects of this step may still name it */
     node->instances[index] = node->instances[--node->instance_count];
 }
@@ -87,7 +90,11 @@ void node_work_free(struct node *node)
 static bool dependencies_ready(struct node *node, struct instance *instance)
 {
     const char *const *name = instance->workload->depends_on;
+    const char *const *object = instance->workload->depends_objects;
 
+    for (; object != NULL && *object != NULL; object++)
+        if (!node_object_ready(node, *object, instance->reason, sizeof instance->reason))
+            return false;
     for (; name != NULL && *name != NULL; name++) {
         if (node_workload_ready(node, *name))
             continue;
@@ -193,6 +200,7 @@ static void update_service(struct node *node, struct instance *instance)
         generation = alive ? instance->machine.run_generation : instance->workload->generation;
     } else {
         generation = settle_references(node, instance, generation);
+        node_env_deliver(node, instance);
     }
     /* The wish comes before the permission: what may start now starts as it is wished. */
     if (!ready)

@@ -23,25 +23,104 @@ static uint64_t weight(const struct desired_workload *workload, uint32_t replica
     return hash64_mix(hash64_mix(hash64_string(workload->name), replica), node.v);
 }
 
-/* The best node for @replica, or −1. @load counts the replicas that each node has. */
-static int choose(const struct desired_workload *workload, uint32_t replica,
-                  const struct place_node *nodes, size_t count, const uint32_t *load,
-                  bool only_usable)
+static const char *label_of(const struct place_node *node, const char *key)
 {
-    int best = -1;
-    uint64_t best_weight = 0;
+    if (strcmp(key, "covey.dev/node") == 0)
+        return node->name;
+    return node->labels != NULL ? desired_map_get(node->labels, key) : NULL;
+}
 
-    for (size_t i = 0; i < count; i++) {
-        uint64_t w;
-        if ((only_usable && !nodes[i].usable) || !place_eligible(workload, &nodes[i]))
+/* Whether two nodes are in the same place by the label @key. */
+static bool together(const struct place_node *a, const struct place_node *b, const char *key)
+{
+    const char *x = label_of(a, key), *y = label_of(b, key);
+
+    return a == b || (x != NULL && y != NULL && strcmp(x, y) == 0);
+}
+
+struct placing {
+    const struct desired_workload *workload;
+    const struct place_node *nodes;
+    size_t count;
+    const uint32_t *load; /* replicas that each node has */
+    bool only_usable;
+};
+
+static bool candidate(const struct placing *p, size_t index)
+{
+    return (!p->only_usable || p->nodes[index].usable) &&
+           place_eligible(p->workload, &p->nodes[index]);
+}
+
+static uint32_t load_of_place(const struct placing *p, size_t index, const char *key)
+{
+    uint32_t sum = 0;
+
+    for (size_t i = 0; i < p->count; i++)
+        if (together(&p->nodes[i], &p->nodes[index], key))
+            sum += p->load[i];
+    return sum;
+}
+
+/* Whether one more replica on node @index keeps to @spread: its place must have the label, and may
+ * not be more than max_skew ahead of the emptiest. */
+static bool keeps_to(const struct placing *p, size_t index, const struct desired_spread *spread)
+{
+    uint32_t least = UINT32_MAX;
+
+    if (label_of(&p->nodes[index], spread->key) == NULL)
+        return false;
+    for (size_t i = 0; i < p->count; i++) {
+        uint32_t here;
+        if (!candidate(p, i) || label_of(&p->nodes[i], spread->key) == NULL)
             continue;
-        w = weight(workload, replica, nodes[i].id);
-        if (best < 0 || load[i] < load[best] ||
-            (load[i] == load[best] &&
-             (w > best_weight || (w == best_weight && nodes[i].id.v > nodes[best].id.v)))) {
-            best = (int)i;
-            best_weight = w;
-        }
+        here = load_of_place(p, i, spread->key);
+        least = here < least ? here : least;
+    }
+    return load_of_place(p, index, spread->key) + 1 <= least + spread->max_skew;
+}
+
+/* How many of the soft constraints node @index breaks; UINT32_MAX for a strict one. */
+static uint32_t broken(const struct placing *p, size_t index)
+{
+    uint32_t count = 0;
+
+    for (size_t i = 0; i < p->workload->spread_count; i++) {
+        const struct desired_spread *spread = &p->workload->spread[i];
+        if (keeps_to(p, index, spread))
+            continue;
+        if (spread->strict)
+            return UINT32_MAX;
+        count++;
+    }
+    return count;
+}
+
+/* The best node for @replica, or −1: fewest broken constraints, then least load, then weight. */
+static int choose(const struct placing *p, uint32_t replica)
+{
+    uint32_t best_broken = 0;
+    uint64_t best_weight = 0;
+    int best = -1;
+
+    for (size_t i = 0; i < p->count; i++) {
+        uint32_t breaks;
+        uint64_t w;
+        bool better;
+        if (!candidate(p, i) || (breaks = broken(p, i)) == UINT32_MAX)
+            continue;
+        w = weight(p->workload, replica, p->nodes[i].id);
+        better = best < 0 || breaks < best_broken;
+        if (!better && breaks == best_broken)
+            better =
+                p->load[i] < p->load[best] ||
+                (p->load[i] == p->load[best] &&
+                 (w > best_weight || (w == best_weight && p->nodes[i].id.v > p->nodes[best].id.v)));
+        if (!better)
+            continue;
+        best = (int)i;
+        best_broken = breaks;
+        best_weight = w;
     }
     return best;
 }
@@ -49,17 +128,20 @@ static int choose(const struct desired_workload *workload, uint32_t replica,
 void place_workload(const struct desired_workload *workload, const struct place_node *nodes,
                     size_t count, uint32_t *scratch, int *owner)
 {
+    struct placing p = {.workload = workload, .nodes = nodes, .count = count, .load = scratch};
+
     memset(scratch, 0, count * sizeof *scratch);
     for (uint32_t r = 0; r < workload->replicas; r++) {
-        owner[r] = choose(workload, r, nodes, count, scratch, false);
+        owner[r] = choose(&p, r);
         if (owner[r] >= 0)
             scratch[owner[r]]++;
     }
+    p.only_usable = true;
     for (uint32_t r = 0; r < workload->replicas; r++) {
         if (owner[r] < 0 || nodes[owner[r]].usable)
             continue;
         scratch[owner[r]]--;
-        owner[r] = choose(workload, r, nodes, count, scratch, true);
+        owner[r] = choose(&p, r);
         if (owner[r] >= 0)
             scratch[owner[r]]++;
     }

@@ -80,6 +80,7 @@ static void fill_node_config(struct agent *agent, const struct keys_admission *a
     long cpus = sysconf(_SC_NPROCESSORS_ONLN);
 
     memset(config, 0, sizeof *config);
+    snprintf(agent->files_dir, sizeof agent->files_dir, "%s/files", agent->config->run_dir);
     config->self = agent->identity.id;
     value_head_admit(&config->head, admission);
     config->head.addr = agent->address;
@@ -90,6 +91,7 @@ static void fill_node_config(struct agent *agent, const struct keys_admission *a
         config->facts.memory_mib =
             (uint32_t)((uint64_t)info.totalram * info.mem_unit / (1024 * 1024));
     config->boot = agent->boot;
+    config->files_dir = agent->files_dir;
     config->coordinator = agent->coordinator;
     keys_random(&config->seed, sizeof config->seed);
     config->now = os_clock_now();

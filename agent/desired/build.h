@@ -8,16 +8,21 @@
 struct need {
     const char *path; /* of the field that names it */
     int line;
-    const char *workload;
-    const char *port; /* NULL: dependsOn */
+    const char *kind; /* "Workload", "SealedSecret", "VirtualIP", or any other for dependsOn */
+    const char *name;
+    const char *part; /* a port of the workload, or a key of the secret; NULL: all of it */
+    bool order;       /* dependsOn: it must be ready before */
     struct need *next;
+};
+
+struct needs {
+    struct need *first, **end; /* @end NULL: empty */
+    size_t count;
 };
 
 struct workload_item {
     struct desired_workload workload;
-    struct need *needs, **needs_end;
-    size_t need_count;
-    unsigned visit; /* of the search for cycles */
+    struct needs needs;
     struct workload_item *next;
 };
 
@@ -27,8 +32,27 @@ struct vip_item {
     struct vip_item *next;
 };
 
+struct route_item {
+    struct desired_route route;
+    struct needs needs;
+    struct route_item *next;
+};
+
+struct k3s_item {
+    struct desired_k3s k3s;
+    struct k3s_item *next;
+};
+
+struct secret_item {
+    struct desired_secret secret;
+    struct secret_item *next;
+};
+
 struct foreign_item {
     struct desired_foreign foreign;
+    struct needs needs;
+    size_t number; /* its place in the repository */
+    bool placed;   /* in the order of application */
     struct foreign_item *next;
 };
 
@@ -37,11 +61,18 @@ struct build {
     struct arena *arena;  /* of the result */
     struct arena scratch; /* of everything that ends with the parse */
     struct report report;
+    struct desired_map variables;              /* of the cluster */
+    const struct desired_file *const *sources; /* files that workloads may take in, by path */
+    size_t source_count;
     int cluster_line; /* of the Cluster document; 0: none yet */
     size_t objects;
     struct workload_item *workload_items; /* newest first */
     struct vip_item *vip_items;
+    struct route_item *route_items;
+    struct k3s_item *k3s_items;
+    struct secret_item *secret_items;
     struct foreign_item *foreign_items;
+    size_t foreign_count;
 };
 
 /* A native document being read. */
@@ -65,11 +96,43 @@ int object_line(const struct object *object);
 int cluster_read(const struct object *object);
 int workload_read(const struct object *object, bool cron);
 int vip_read(const struct object *object);
+int route_read(const struct object *object);
+int k3s_read(const struct object *object);
+int secret_read(const struct object *object);
+
+/* @root NULL: a folder. The texts of @foreign are copied, its file is not. */
+int foreign_add(struct build *build, const struct desired_foreign *foreign,
+                const struct tree_node *root);
+
+/* Notes that @object names another one (texts are copied). */
+int needs_add(const struct object *object, struct needs *needs, const char *path, const char *kind,
+              const char *name, const char *part, bool order);
+
+/* Splits "name" or "Kind/name" of a dependsOn. @kind has @size bytes. */
+const char *needs_split(const char *object, char *kind, size_t size);
+
+/* The file below the app's files/ folder, or NULL. */
+const struct desired_file *build_source(const struct build *build, const char *app,
+                                        const char *path);
 
 /* Checks that need all documents, then the sorted arrays of the result. To be called only when the
  * report is empty. */
+int graph_finish(struct build *build); /* names, references, cycles: before the others */
 int workloads_finish(struct build *build);
 int vips_finish(struct build *build);
+int objects_finish(struct build *build); /* routes, k3s, secrets */
+int foreign_finish(struct build *build);
+
+/* Where a text stands decides what may be in it. */
+enum place { PLACE_ENV, PLACE_ARGS, PLACE_FILE };
+
+/* Fills in variables and notes the other references of @text, which stands at @path. *@out is @text
+ * or lies in the result's arena. */
+int workload_text(const struct object *object, const struct kind_workload *spec,
+                  struct workload_item *item, const char *path, enum place place, const char *text,
+                  const char **out);
+int workload_files(const struct object *object, const struct kind_workload *spec,
+                   struct workload_item *item);
 
 /* Hash of all that a restart is needed for; never 0. */
 uint64_t workload_generation(const struct desired_workload *workload);

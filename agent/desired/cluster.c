@@ -29,9 +29,45 @@ static int read_nodes(const struct object *object, const struct kind_cluster *sp
     return 0;
 }
 
+static int by_app(const void *left, const void *right)
+{
+    return strcmp(((const struct desired_app *)left)->name,
+                  ((const struct desired_app *)right)->name);
+}
+
+static int read_sync(const struct object *object, const struct kind_sync *sync)
+{
+    struct desired *desired = object->build->desired;
+    const struct kind_sync_app *written = sync->apps.items;
+    size_t count = sync->apps.count;
+    struct desired_app *apps = arena_array(object->build->arena, count, sizeof *apps);
+    char path[SCHEMA_PATH_MAX];
+
+    if (apps == NULL)
+        return report_no_memory(&object->build->report);
+    desired->sync = (struct desired_sync){.health_timeout_s = sync->health_timeout_s,
+                                          .rollback = sync->rollback,
+                                          .canary = sync->canary,
+                                          .drift = (enum desired_drift)sync->drift};
+    for (size_t i = 0; i < count; i++) {
+        apps[i] = (struct desired_app){written[i].name, (enum desired_drift)written[i].drift};
+        snprintf(path, sizeof path, "spec.sync.apps[%zu].name", i);
+        for (size_t j = 0; j < i; j++)
+            if (strcmp(written[i].name, written[j].name) == 0)
+                return object_error(object, path, "the app %s stands here for the second time",
+                                    written[i].name);
+    }
+    if (count > 0)
+        qsort(apps, count, sizeof *apps, by_app);
+    desired->apps = apps;
+    desired->app_count = count;
+    return 0;
+}
+
 int cluster_read(const struct object *object)
 {
     static const struct kind_cluster nothing = {.hold_down_s = DESIRED_HOLD_DOWN_S};
+    int rc;
     const struct kind_cluster *spec =
         object->document->spec != NULL ? object->document->spec : &nothing;
     struct build *build = object->build;
@@ -44,7 +80,9 @@ int cluster_read(const struct object *object)
     build->desired->hold_down_s = spec->hold_down_s;
     if (spec->pool != NULL)
         format_read_pool(spec->pool, &build->desired->pool_first, &build->desired->pool_last);
-    return read_nodes(object, spec);
+    build->variables = spec->variables;
+    rc = spec->sync != NULL ? read_sync(object, spec->sync) : 0;
+    return rc != 0 ? rc : read_nodes(object, spec);
 }
 
 int vip_read(const struct object *object)
@@ -124,12 +162,7 @@ static int check_vips(struct build *build, struct vip_item *const *items, size_t
     for (size_t i = 0; i < count; i++) {
         const struct desired_vip *vip = &items[i]->vip;
         int rc = 0;
-        if (i > 0 && strcmp(items[i - 1]->vip.name, vip->name) == 0)
-            rc = report_add(&build->report, ERR_INVALID, vip->file, vip->line,
-                            "metadata.name: the VirtualIP \"%s\" exists already (%s:%d): names "
-                            "are unique in the whole repository",
-                            vip->name, items[i - 1]->vip.file, items[i - 1]->vip.line);
-        else if (build->desired->pool_first.family == 0)
+        if (build->desired->pool_first.family == 0)
             rc = report_add(&build->report, ERR_INVALID, vip->file, vip->line,
                             "there is no pool to take an address from: set spec.pool in "
                             "cluster.yaml");

@@ -29,7 +29,17 @@
 #define DESIRED_NEEDS_MAX 128 /* dependencies and references of one workload */
 #define DESIRED_VIPS_MAX 64
 #define DESIRED_NODES_MAX 128
-#define DESIRED_HOLD_DOWN_S 10 /* where cluster.yaml says nothing */
+#define DESIRED_HOLD_DOWN_S 10           /* where cluster.yaml says nothing */
+#define DESIRED_FILES_OF_MAX 32          /* files of one workload */
+#define DESIRED_CONTENT_MAX (256 * 1024) /* bytes of one of them, before it is rendered */
+#define DESIRED_VARIABLES_MAX 128
+#define DESIRED_SPREAD_MAX 4
+#define DESIRED_ROUTES_MAX 256
+#define DESIRED_HOSTS_MAX 16
+#define DESIRED_SECRETS_MAX 256
+#define DESIRED_SECRET_KEYS_MAX 32
+#define DESIRED_APPS_MAX 128         /* apps with a policy of their own */
+#define DESIRED_HEALTH_TIMEOUT_S 120 /* where cluster.yaml says nothing */
 
 struct desired_file {
     const char *path; /* relative to the repository's root, '/' between parts */
@@ -80,6 +90,24 @@ struct desired_probe {
 enum desired_restart { DESIRED_RESTART_ALWAYS, DESIRED_RESTART_ON_FAILURE, DESIRED_RESTART_NEVER };
 enum desired_concurrency { DESIRED_FORBID, DESIRED_ALLOW, DESIRED_REPLACE };
 
+/* A file that agentd writes for a workload, below the folder that CONFIG_DIR names. */
+enum desired_change { DESIRED_CHANGE_RESTART, DESIRED_CHANGE_SIGNAL, DESIRED_CHANGE_NOTHING };
+
+struct desired_content {
+    const char *path;           /* relative, without ".." */
+    const char *text;           /* may hold references: reference.h */
+    uint32_t mode;              /* permissions, such as 0440 */
+    enum desired_change change; /* what happens to the process when the rendered file differs */
+    bool references;
+};
+
+/* topologySpreadConstraints, Kubernetes' meaning. */
+struct desired_spread {
+    const char *key;   /* a node label, or "covey.dev/node" */
+    uint32_t max_skew; /* 1..16 */
+    bool strict;       /* DoNotSchedule */
+};
+
 struct desired_schedule { /* CronWorkload */
     const char *expression;
     enum desired_concurrency concurrency;
@@ -110,9 +138,16 @@ struct desired_workload {
     enum desired_restart restart;
     uint32_t stop_grace_s; /* terminationGracePeriodSeconds, 0..3600 */
     struct desired_map node_selector;
-    const char *const *depends_on; /* NULL-terminated names of workloads; acyclic */
-    uint64_t memory_limit;         /* bytes; 0: none */
-    uint32_t cpu_limit_milli;      /* thousandths of a core; 0: none */
+    const char *const *depends_on;      /* NULL-terminated names of workloads; acyclic */
+    const char *const *depends_objects; /* likewise "Kind/name" of the other kinds */
+    bool references;                    /* the command, env or files hold references */
+    const struct desired_content *files;
+    size_t file_count;
+    int reload_signal; /* for files whose change is a signal */
+    const struct desired_spread *spread;
+    size_t spread_count;
+    uint64_t memory_limit;    /* bytes; 0: none */
+    uint32_t cpu_limit_milli; /* thousandths of a core; 0: none */
 };
 
 struct desired_vip {
@@ -123,18 +158,72 @@ struct desired_vip {
     bool strict;         /* mode: strict (never solo) instead of solo */
 };
 
+/* What the front door does with a request: the longest path of its host wins. */
+struct desired_route {
+    const char *app, *name, *file;
+    int line;
+    const char *const *hosts; /* NULL-terminated, lower case; at least one */
+    const char *path;         /* prefix, begins with '/' */
+    const char *workload;     /* behind it */
+    const char *port;         /* name of one of its ports */
+    const char *vip;          /* the VirtualIP that it listens on; NULL: every one */
+};
+
+struct desired_k3s {
+    const char *app, *name, *file;
+    int line;
+    uint64_t generation;
+    const char *const *servers; /* NULL-terminated names of nodes; at least one */
+    struct desired_map agents;  /* labels of the nodes that are agents; empty: all others */
+    const char *version;        /* NULL: whichever is installed */
+    const char *interface;      /* flannel's; NULL: the node's own */
+    const char *const *disable; /* NULL-terminated; may be NULL */
+    const char *const *args;    /* likewise */
+};
+
+struct desired_recipient {
+    const char *node; /* name, for people */
+    const char *key;  /* base64: the data key, sealed to that node */
+};
+
+/* Values that only some nodes can open: seal.h. */
+struct desired_secret {
+    const char *app, *name, *file;
+    int line;
+    uint64_t digest; /* of the ciphertexts: changes when a value or a recipient does */
+    const struct desired_recipient *recipients;
+    size_t recipient_count;
+    struct desired_map data; /* base64, encrypted with the data key */
+};
+
+enum desired_drift { DESIRED_DRIFT_CORRECT, DESIRED_DRIFT_WARN, DESIRED_DRIFT_OFF };
+
+/* How commits are applied: cluster.yaml's sync. */
+struct desired_sync {
+    uint32_t health_timeout_s; /* 0: nobody waits, and nothing is rolled back */
+    bool rollback;             /* to the last good commit when the timeout passes */
+    const char *canary;        /* the node that goes first; NULL: all at once */
+    enum desired_drift drift;  /* of apps that say nothing else */
+};
+
+struct desired_app { /* a policy of its own */
+    const char *name;
+    enum desired_drift drift;
+};
+
 struct desired_node { /* nodes of cluster.yaml: labels by name */
     const char *name;
     struct desired_map labels;
 };
 
-/* A document of another apiVersion, a native one of a kind that nothing handles yet, or a folder
- * with a kustomization.yaml: kept for k3s. desired_waiting says what it waits for. */
+/* A document of another apiVersion, or a folder with a kustomization.yaml: kept for k3s. */
 struct desired_foreign {
     const char *file;
     int line;
     const char *api_version, *kind, *name; /* a folder: "", "Kustomization", its path */
     uint64_t digest;                       /* changes with what it says */
+    const char *const *depends_on; /* "Kind/name" of its annotation covey.dev/depends-on; or NULL */
+    unsigned rank;                 /* what is applied earlier has a lower one */
 };
 
 struct desired {
@@ -148,12 +237,22 @@ struct desired {
     size_t workload_count;
     const struct desired_vip *vips; /* sorted by name */
     size_t vip_count;
-    const struct desired_foreign *foreign; /* in the order of files and lines */
+    const struct desired_route *routes; /* sorted by name */
+    size_t route_count;
+    const struct desired_k3s *k3s; /* sorted by name */
+    size_t k3s_count;
+    const struct desired_secret *secrets; /* sorted by name */
+    size_t secret_count;
+    const struct desired_foreign *foreign; /* in the order in which they are to be applied */
     size_t foreign_count;
+    struct desired_sync sync;
+    const struct desired_app *apps; /* with a policy of their own, sorted by name */
+    size_t app_count;
 };
 
-/* The file @path of the repository is read by desired_parse: cluster.yaml, and what ends in .yaml,
- * .yml or is called Kustomization below apps/. Other files may be handed over; they are ignored. */
+/* The file @path of the repository is read by desired_parse: cluster.yaml, what ends in .yaml, .yml
+ * or is called Kustomization below apps/, and all of apps/APP/files/. Other files may be handed
+ * over; they are ignored. */
 bool desired_wants(const char *path);
 
 /* Reads, validates and allocates. @files are borrowed for the call. On success *@desired owns
@@ -171,7 +270,12 @@ void desired_free(struct desired *desired); /* NULL is allowed */
 const struct desired_workload *desired_workload(const struct desired *desired, const char *name);
 const struct desired_node *desired_node(const struct desired *desired, const char *name);
 
-/* What @foreign waits for: "k3s", or "a version of agentd that handles Route". */
+const struct desired_secret *desired_secret(const struct desired *desired, const char *name);
+
+/* How drift of @app is treated. */
+enum desired_drift desired_drift(const struct desired *desired, const char *app);
+
+/* What @foreign waits for: "k3s". */
 void desired_waiting(const struct desired_foreign *foreign, char *text, size_t size);
 
 /* The value of @name in @map, or NULL. */

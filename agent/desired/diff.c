@@ -110,6 +110,30 @@ static bool other_probe(const struct desired_probe *a, const struct desired_prob
            a->failure_threshold != b->failure_threshold;
 }
 
+static bool other_files(const struct desired_workload *a, const struct desired_workload *b)
+{
+    if (a->file_count != b->file_count || a->reload_signal != b->reload_signal)
+        return true;
+    for (size_t i = 0; i < a->file_count; i++)
+        if (strcmp(a->files[i].path, b->files[i].path) != 0 ||
+            strcmp(a->files[i].text, b->files[i].text) != 0 ||
+            a->files[i].mode != b->files[i].mode || a->files[i].change != b->files[i].change)
+            return true;
+    return false;
+}
+
+static bool other_spread(const struct desired_workload *a, const struct desired_workload *b)
+{
+    if (a->spread_count != b->spread_count)
+        return true;
+    for (size_t i = 0; i < a->spread_count; i++)
+        if (strcmp(a->spread[i].key, b->spread[i].key) != 0 ||
+            a->spread[i].max_skew != b->spread[i].max_skew ||
+            a->spread[i].strict != b->spread[i].strict)
+            return true;
+    return false;
+}
+
 static const char *kind_of(const struct desired_workload *w)
 {
     return w->cron ? "CronWorkload" : "Workload";
@@ -137,6 +161,8 @@ static void diff_workload(struct text *text, const struct desired_workload *a,
     diff_schedule(&f, &a->schedule, &b->schedule);
     differs(&f, "command", other_texts(a->command, b->command));
     differs(&f, "env", other_map(&a->env, &b->env));
+    differs(&f, "files", other_files(a, b));
+    differs(&f, "topologySpreadConstraints", other_spread(a, b));
     differs(&f, "workingDir", other_text(a->working_dir, b->working_dir));
     differs(&f, "user", other_text(a->user, b->user));
     differs(&f, "listen", a->listen != b->listen);
@@ -147,7 +173,9 @@ static void diff_workload(struct text *text, const struct desired_workload *a,
     differs(&f, "restartPolicy", a->restart != b->restart);
     differs(&f, "terminationGracePeriodSeconds", a->stop_grace_s != b->stop_grace_s);
     differs(&f, "nodeSelector", other_map(&a->node_selector, &b->node_selector));
-    differs(&f, "dependsOn", other_texts(a->depends_on, b->depends_on));
+    differs(&f, "dependsOn",
+            other_texts(a->depends_on, b->depends_on) ||
+                other_texts(a->depends_objects, b->depends_objects));
     differs(&f, "resources",
             a->memory_limit != b->memory_limit || a->cpu_limit_milli != b->cpu_limit_milli);
     end_fields(&f);
@@ -196,6 +224,130 @@ static void diff_vips(struct text *text, const struct desired *old, const struct
     }
 }
 
+static void diff_route(struct text *text, const struct desired_route *a,
+                       const struct desired_route *b)
+{
+    struct fields f = {.text = text, .kind = "Route", .name = b->name};
+
+    differs(&f, "app", strcmp(a->app, b->app) != 0);
+    differs(&f, "hosts", other_texts(a->hosts, b->hosts));
+    differs(&f, "path", strcmp(a->path, b->path) != 0);
+    differs(&f, "service", strcmp(a->workload, b->workload) != 0 || strcmp(a->port, b->port) != 0);
+    differs(&f, "virtualIP", other_text(a->vip, b->vip));
+    end_fields(&f);
+}
+
+static void diff_k3s(struct text *text, const struct desired_k3s *a, const struct desired_k3s *b)
+{
+    struct fields f = {.text = text, .kind = "K3s", .name = b->name};
+
+    differs(&f, "spec", a->generation != b->generation);
+    end_fields(&f);
+}
+
+static void diff_secret(struct text *text, const struct desired_secret *a,
+                        const struct desired_secret *b)
+{
+    struct fields f = {.text = text, .kind = "SealedSecret", .name = b->name};
+    bool other = a->recipient_count != b->recipient_count;
+
+    for (size_t i = 0; !other && i < a->recipient_count; i++)
+        other = strcmp(a->recipients[i].node, b->recipients[i].node) != 0;
+    differs(&f, "recipients", other);
+    differs(&f, "encryptedData", other_map(&a->data, &b->data));
+    end_fields(&f);
+}
+
+/* Walks two arrays that are sorted by name. @name_at is the offset of the name in an item. */
+struct pairing {
+    const unsigned char *a, *b;
+    size_t a_left, b_left, size, name_at;
+};
+
+static const char *pair_name(const struct pairing *p, const unsigned char *item)
+{
+    const char *name;
+
+    memcpy(&name, item + p->name_at, sizeof name);
+    return name;
+}
+
+/* Takes the next item from the left, the right, or both where their names are equal. */
+static bool pair_next(struct pairing *p, const void **left, const void **right)
+{
+    int order;
+
+    if (p->a_left == 0 && p->b_left == 0)
+        return false;
+    order = p->a_left == 0   ? 1
+            : p->b_left == 0 ? -1
+                             : strcmp(pair_name(p, p->a), pair_name(p, p->b));
+    *left = order <= 0 ? p->a : NULL;
+    *right = order >= 0 ? p->b : NULL;
+    if (order <= 0) {
+        p->a += p->size;
+        p->a_left--;
+    }
+    if (order >= 0) {
+        p->b += p->size;
+        p->b_left--;
+    }
+    return true;
+}
+
+static void diff_objects(struct text *text, const struct desired *old, const struct desired *new)
+{
+    struct pairing routes = {(const void *)old->routes,
+                             (const void *)new->routes,
+                             old->route_count,
+                             new->route_count,
+                             sizeof(struct desired_route),
+                             offsetof(struct desired_route, name)};
+    struct pairing k3s = {
+        (const void *)old->k3s, (const void *)new->k3s,     old->k3s_count,
+        new->k3s_count,         sizeof(struct desired_k3s), offsetof(struct desired_k3s, name)};
+    struct pairing secrets = {(const void *)old->secrets,
+                              (const void *)new->secrets,
+                              old->secret_count,
+                              new->secret_count,
+                              sizeof(struct desired_secret),
+                              offsetof(struct desired_secret, name)};
+    const void *a, *b;
+
+    while (pair_next(&routes, &a, &b)) {
+        if (a != NULL && b != NULL)
+            diff_route(text, a, b);
+        else
+            add(text, "%c Route %s\n", a != NULL ? '-' : '+',
+                pair_name(&routes, a != NULL ? a : b));
+    }
+    while (pair_next(&k3s, &a, &b)) {
+        if (a != NULL && b != NULL)
+            diff_k3s(text, a, b);
+        else
+            add(text, "%c K3s %s\n", a != NULL ? '-' : '+', pair_name(&k3s, a != NULL ? a : b));
+    }
+    while (pair_next(&secrets, &a, &b)) {
+        if (a != NULL && b != NULL)
+            diff_secret(text, a, b);
+        else
+            add(text, "%c SealedSecret %s\n", a != NULL ? '-' : '+',
+                pair_name(&secrets, a != NULL ? a : b));
+    }
+}
+
+static bool other_sync(const struct desired *a, const struct desired *b)
+{
+    if (a->sync.health_timeout_s != b->sync.health_timeout_s ||
+        a->sync.rollback != b->sync.rollback || other_text(a->sync.canary, b->sync.canary) ||
+        a->sync.drift != b->sync.drift || a->app_count != b->app_count)
+        return true;
+    for (size_t i = 0; i < a->app_count; i++)
+        if (strcmp(a->apps[i].name, b->apps[i].name) != 0 || a->apps[i].drift != b->apps[i].drift)
+            return true;
+    return false;
+}
+
 static bool other_nodes(const struct desired *a, const struct desired *b)
 {
     if (a->node_count != b->node_count)
@@ -217,6 +369,7 @@ static void diff_cluster(struct text *text, const struct desired *old, const str
                 !addr_equal(&old->pool_last, &new->pool_last));
     differs(&f, "holdDownSeconds", old->hold_down_s != new->hold_down_s);
     differs(&f, "nodes", other_nodes(old, new));
+    differs(&f, "sync", other_sync(old, new));
     end_fields(&f);
 }
 
@@ -281,8 +434,11 @@ static void diff_foreign(struct text *text, const struct desired *old, const str
 
 char *desired_diff(const struct desired *old, const struct desired *new)
 {
-    static const struct desired nothing = {.cluster_name = "flock",
-                                           .hold_down_s = DESIRED_HOLD_DOWN_S};
+    static const struct desired nothing = {
+        .cluster_name = "flock",
+        .hold_down_s = DESIRED_HOLD_DOWN_S,
+        .sync = {.health_timeout_s = DESIRED_HEALTH_TIMEOUT_S, .rollback = true},
+    };
     struct text text = {0};
 
     old = old != NULL ? old : &nothing;
@@ -290,6 +446,7 @@ char *desired_diff(const struct desired *old, const struct desired *new)
     diff_cluster(&text, old, new);
     diff_workloads(&text, old, new);
     diff_vips(&text, old, new);
+    diff_objects(&text, old, new);
     diff_foreign(&text, old, new);
     if (text.no_memory) {
         free(text.bytes);

@@ -84,6 +84,83 @@ static bool is_not_empty(const char *text)
     return text[0] != '\0';
 }
 
+static bool is_host(const char *text)
+{
+    size_t label = 0;
+
+    if (!made_of(text, LOWER DIGITS "-.", 253))
+        return false;
+    for (;; text++) {
+        if (*text != '.' && *text != '\0') {
+            label++;
+            continue;
+        }
+        if (label < 1 || label > 63 || text[-1] == '-' || text[-(long)label] == '-')
+            return false;
+        if (*text == '\0')
+            return true;
+        label = 0;
+    }
+}
+
+static bool is_object(const char *text)
+{
+    const char *slash = strchr(text, '/');
+
+    if (slash == NULL)
+        return name_valid(text);
+    return slash > text && slash[1] != '\0' && strlen(text) < DESIRED_PATH_MAX &&
+           strspn(text, LOWER UPPER DIGITS) == (size_t)(slash - text) &&
+           made_of(slash + 1, LOWER UPPER DIGITS "-._/", DESIRED_PATH_MAX);
+}
+
+static bool is_relative_path(const char *text)
+{
+    const char *part = text;
+
+    if (!made_of(text, LOWER UPPER DIGITS "-._/", 200))
+        return false;
+    for (;;) {
+        size_t len = strcspn(part, "/");
+        if (len == 0 || strncmp(part, "..", len) == 0)
+            return false;
+        if (part[len] == '\0')
+            return true;
+        part += len + 1;
+    }
+}
+
+bool format_read_mode(const char *text, uint32_t *mode)
+{
+    size_t len = strlen(text);
+
+    if (len < 3 || len > 4 || strspn(text, "01234567") != len || (len == 4 && text[0] != '0'))
+        return false;
+    *mode = (uint32_t)strtoul(text, NULL, 8);
+    return (*mode & 0400) != 0 && (*mode & 0022) == 0;
+}
+
+static bool is_mode(const char *text)
+{
+    uint32_t mode;
+
+    return format_read_mode(text, &mode);
+}
+
+static bool is_base64(const char *text)
+{
+    size_t len = strlen(text);
+    size_t digits = strspn(text, LOWER UPPER DIGITS "+/");
+
+    return len > 0 && len % 4 == 0 && len - digits <= 2 &&
+           strspn(text + digits, "=") == len - digits;
+}
+
+static bool is_secret_key(const char *text)
+{
+    return text[0] != '\0' && made_of(text, LOWER UPPER DIGITS "-._", 63);
+}
+
 bool format_read_memory(const char *text, uint64_t *bytes)
 {
     static const struct {
@@ -265,6 +342,36 @@ const struct schema_format format_not_empty = {
     .expected = "a text that is not empty",
     .pattern = "^[\\s\\S]",
     .check = is_not_empty,
+};
+const struct schema_format format_host = {
+    .expected = "a host name in lower case, such as grafana.local",
+    .pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$",
+    .check = is_host,
+};
+const struct schema_format format_object = {
+    .expected = "the name of a workload, or Kind/name, such as VirtualIP/front",
+    .pattern = "^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?|[A-Za-z0-9]+/[A-Za-z0-9._/-]+)$",
+    .check = is_object,
+};
+const struct schema_format format_relative_path = {
+    .expected = "a relative path without .., such as conf/app.ini",
+    .pattern = "^[A-Za-z0-9._/-]{1,200}$",
+    .check = is_relative_path,
+};
+const struct schema_format format_mode = {
+    .expected = "octal permissions that let nobody but the owner write, such as 0440",
+    .pattern = "^0?[4-7][0145][0145]$",
+    .check = is_mode,
+};
+const struct schema_format format_base64 = {
+    .expected = "base64, as agentctl secret seal writes it",
+    .pattern = "^[A-Za-z0-9+/]+={0,2}$",
+    .check = is_base64,
+};
+const struct schema_format format_secret_key = {
+    .expected = "at most 63 of letters, digits, '-', '.' and '_', such as password",
+    .pattern = "^[A-Za-z0-9._-]{1,63}$",
+    .check = is_secret_key,
 };
 const struct schema_format format_ipv4 = {
     .expected = "the IPv4 address of a host, such as 192.168.1.210",

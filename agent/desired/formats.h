@@ -18,14 +18,23 @@ extern const struct schema_format format_url_path;
 extern const struct schema_format format_memory;
 extern const struct schema_format format_cpu;
 extern const struct schema_format format_not_empty;
-extern const struct schema_format format_ipv4; /* of a host */
-extern const struct schema_format format_pool; /* "10.0.0.210-10.0.0.230" or one address */
+extern const struct schema_format format_host;          /* a DNS name, lower case */
+extern const struct schema_format format_object;        /* "rest-api" or "VirtualIP/front" */
+extern const struct schema_format format_relative_path; /* inside its folder */
+extern const struct schema_format format_mode;          /* 0440 */
+extern const struct schema_format format_base64;
+extern const struct schema_format format_secret_key; /* of a value of a SealedSecret */
+extern const struct schema_format format_ipv4;       /* of a host */
+extern const struct schema_format format_pool;       /* "10.0.0.210-10.0.0.230" or one address */
 
 /* "32Mi", "1G", "65536": bytes. */
 bool format_read_memory(const char *text, uint64_t *bytes);
 
 /* "500m", "0.5", "2": thousandths of a core. */
 bool format_read_cpu(const char *text, uint32_t *milli);
+
+/* "0440", "640": at most 0777; nobody but the owner may write. */
+bool format_read_mode(const char *text, uint32_t *mode);
 
 bool format_read_ipv4(const char *text, struct addr *address);
 bool format_read_pool(const char *text, struct addr *first, struct addr *last);

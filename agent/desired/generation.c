@@ -42,6 +42,13 @@ uint64_t workload_generation(const struct desired_workload *w)
     hash = add_text(hash, w->user);
     hash = add_text(hash, w->working_dir);
     hash = hash64_mix(hash, (uint64_t)w->listen);
+    for (size_t i = 0; i < w->file_count; i++) {
+        if (w->files[i].change != DESIRED_CHANGE_RESTART)
+            continue;
+        hash = add_text(hash, w->files[i].path);
+        hash = add_text(hash, w->files[i].text);
+        hash = hash64_mix(hash, w->files[i].mode);
+    }
     hash = hash64_mix(hash, w->singleton);
     hash = hash64_mix(hash, w->cron);
     return hash != 0 ? hash : 1;

@@ -1,99 +1,154 @@
-/* What needs all workloads: unique names, dependencies, references. */
+/* What needs all documents: unique names, what they name of each other, cycles. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "agent/desired/build.h"
 
+struct vertex { /* an object */
+    const char *kind, *name, *file;
+    int line;
+    const struct needs *needs;               /* NULL: it names nothing */
+    const struct desired_workload *workload; /* Workload, CronWorkload */
+    const struct desired_secret *secret;     /* SealedSecret */
+    bool foreign;                            /* names are unique only in a namespace */
+    unsigned visit;                          /* of the search for cycles */
+};
+
 struct graph {
     struct build *build;
-    struct workload_item **items; /* sorted by name */
+    struct vertex *vertices; /* sorted by kind and name */
     size_t count;
 };
 
-/* By name; of one name the first in the repository's order first. */
+/* Workload and CronWorkload share their names. */
+static const char *space_of(const char *kind)
+{
+    return strcmp(kind, "CronWorkload") == 0 ? "Workload" : kind;
+}
+
+static int compare(const char *kind_a, const char *name_a, const char *kind_b, const char *name_b)
+{
+    int order = strcmp(space_of(kind_a), space_of(kind_b));
+
+    return order != 0 ? order : strcmp(name_a, name_b);
+}
+
+/* Of one name the first in the repository's order first. */
 static int by_name(const void *left, const void *right)
 {
-    const struct desired_workload *a = &(*(struct workload_item *const *)left)->workload;
-    const struct desired_workload *b = &(*(struct workload_item *const *)right)->workload;
-    int order = strcmp(a->name, b->name);
+    const struct vertex *a = left, *b = right;
+    int order = compare(a->kind, a->name, b->kind, b->name);
 
     order = order != 0 ? order : strcmp(a->file, b->file);
     return order != 0 ? order : (a->line > b->line) - (a->line < b->line);
 }
 
-static int compare_name(const void *key, const void *item)
+static struct vertex *find(const struct graph *g, const char *kind, const char *name)
 {
-    return strcmp(key, (*(struct workload_item *const *)item)->workload.name);
+    size_t low = 0, high = g->count;
+
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        const struct vertex *v = &g->vertices[middle];
+        if (compare(v->kind, v->name, kind, name) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    if (low == g->count || compare(g->vertices[low].kind, g->vertices[low].name, kind, name) != 0)
+        return NULL;
+    return &g->vertices[low];
 }
 
-static struct workload_item *find(const struct graph *g, const char *name)
-{
-    struct workload_item **found =
-        bsearch(name, g->items, g->count, sizeof(struct workload_item *), compare_name);
-
-    return found != NULL ? *found : NULL;
-}
-
-static const char *suggest_workload(const struct graph *g, const char *name)
+static const char *suggest(const struct graph *g, const char *kind, const char *name)
 {
     const char **names = arena_array(&g->build->scratch, g->count + 1, sizeof *names);
+    size_t n = 0;
 
     if (names == NULL)
         return NULL;
     for (size_t i = 0; i < g->count; i++)
-        names[i] = g->items[i]->workload.name;
+        if (strcmp(space_of(g->vertices[i].kind), kind) == 0)
+            names[n++] = g->vertices[i].name;
     return report_suggest(name, names);
 }
 
-static int unknown_workload(const struct graph *g, const struct desired_workload *from,
-                            const struct need *need)
+static int unknown_object(const struct graph *g, const struct vertex *from, const struct need *need)
 {
-    const char *close = suggest_workload(g, need->workload);
+    const char *close = suggest(g, need->kind, need->name);
+    const char *kind = strcmp(need->kind, "Workload") == 0 ? "workload" : need->kind;
 
     if (close != NULL)
         return report_add(&g->build->report, ERR_INVALID, from->file, need->line,
-                          "%s: there is no workload \"%s\"; did you mean \"%s\"?", need->path,
-                          need->workload, close);
+                          "%s: there is no %s \"%s\"; did you mean \"%s\"?", need->path, kind,
+                          need->name, close);
     return report_add(&g->build->report, ERR_INVALID, from->file, need->line,
-                      "%s: there is no workload \"%s\" in this repository", need->path,
-                      need->workload);
+                      "%s: there is no %s \"%s\" in this repository", need->path, kind, need->name);
 }
 
-static int unknown_port(const struct graph *g, const struct desired_workload *from,
-                        const struct need *need, const struct desired_workload *to)
+/* "it has http, metrics" */
+static void port_names(const struct desired_workload *workload, char *text, size_t size)
 {
-    char names[160] = "no ports";
     size_t used = 0;
 
-    for (size_t i = 0; i < to->port_count; i++) {
-        snprintf(names + used, sizeof names - used, i > 0 ? ", %s" : "%s", to->ports[i].name);
-        used = strlen(names);
+    snprintf(text, size, "no ports");
+    for (size_t i = 0; i < workload->port_count; i++) {
+        snprintf(text + used, size - used, i > 0 ? ", %s" : "%s", workload->ports[i].name);
+        used = strlen(text);
     }
-    return report_add(&g->build->report, ERR_INVALID, from->file, need->line,
-                      "%s: the workload %s has no port \"%s\"; it has %s (%s:%d)", need->path,
-                      to->name, need->port, names, to->file, to->line);
 }
 
-static int check_need(const struct graph *g, const struct desired_workload *from,
-                      const struct need *need)
+static int check_port(const struct graph *g, const struct vertex *from, const struct need *need,
+                      const struct desired_workload *to)
 {
-    const struct workload_item *item = find(g, need->workload);
+    char names[160];
 
-    if (item == NULL)
-        return unknown_workload(g, from, need);
-    if (need->port == NULL) {
-        if (item->workload.cron)
-            return report_add(&g->build->report, ERR_INVALID, from->file, need->line,
-                              "%s: %s is a CronWorkload, which is never ready: depend on a "
-                              "Workload",
-                              need->path, need->workload);
+    if (need->part[0] == '\0' && to->port_count == 1) /* the only one */
         return 0;
-    }
-    for (size_t i = 0; i < item->workload.port_count; i++)
-        if (strcmp(item->workload.ports[i].name, need->port) == 0)
+    for (size_t i = 0; i < to->port_count; i++) {
+        char number[8];
+        snprintf(number, sizeof number, "%u", (unsigned)to->ports[i].port);
+        if (strcmp(to->ports[i].name, need->part) == 0 ||
+            (to->ports[i].port != 0 && strcmp(number, need->part) == 0 &&
+             strcmp(from->kind, "Route") == 0))
             return 0;
-    return unknown_port(g, from, need, &item->workload);
+    }
+    port_names(to, names, sizeof names);
+    if (need->part[0] == '\0')
+        return report_add(&g->build->report, ERR_INVALID, from->file, need->line,
+                          "%s: which port of the workload %s? It has %s (%s:%d)", need->path,
+                          to->name, names, to->file, to->line);
+    return report_add(&g->build->report, ERR_INVALID, from->file, need->line,
+                      "%s: the workload %s has no port \"%s\"; it has %s (%s:%d)", need->path,
+                      to->name, need->part, names, to->file, to->line);
+}
+
+static int check_key(const struct graph *g, const struct vertex *from, const struct need *need,
+                     const struct desired_secret *to)
+{
+    if (desired_map_get(&to->data, need->part) != NULL)
+        return 0;
+    return report_add(&g->build->report, ERR_INVALID, from->file, need->line,
+                      "%s: the SealedSecret %s has no value \"%s\" (%s:%d)", need->path, to->name,
+                      need->part, to->file, to->line);
+}
+
+static int check_need(const struct graph *g, const struct vertex *from, const struct need *need)
+{
+    const struct vertex *to = find(g, need->kind, need->name);
+
+    if (to == NULL)
+        return unknown_object(g, from, need);
+    if (to->workload != NULL && to->workload->cron && need->part == NULL)
+        return report_add(&g->build->report, ERR_INVALID, from->file, need->line,
+                          "%s: %s is a CronWorkload, which is never ready: depend on a Workload",
+                          need->path, need->name);
+    if (need->part != NULL && to->workload != NULL)
+        return check_port(g, from, need, to->workload);
+    if (need->part != NULL && to->secret != NULL)
+        return check_key(g, from, need, to->secret);
+    return 0;
 }
 
 static int check_names_and_needs(const struct graph *g)
@@ -101,82 +156,91 @@ static int check_names_and_needs(const struct graph *g)
     int first_rc = 0;
 
     for (size_t i = 0; i < g->count; i++) {
-        const struct desired_workload *w = &g->items[i]->workload;
+        const struct vertex *v = &g->vertices[i];
+        const struct vertex *before = i > 0 ? v - 1 : NULL;
         int rc = 0;
-        if (i > 0 && strcmp(g->items[i - 1]->workload.name, w->name) == 0) {
-            const struct desired_workload *before = &g->items[i - 1]->workload;
-            rc = report_add(&g->build->report, ERR_INVALID, w->file, w->line,
-                            "metadata.name: the workload \"%s\" exists already (%s:%d): names are "
-                            "unique in the whole repository",
-                            w->name, before->file, before->line);
-        }
+        if (before != NULL && !v->foreign && !before->foreign &&
+            compare(before->kind, before->name, v->kind, v->name) == 0)
+            rc = report_add(&g->build->report, ERR_INVALID, v->file, v->line,
+                            "metadata.name: the %s \"%s\" exists already (%s:%d): names are unique "
+                            "in the whole repository",
+                            v->workload != NULL ? "workload" : v->kind, v->name, before->file,
+                            before->line);
         first_rc = first_rc != 0 ? first_rc : rc;
-        for (const struct need *need = g->items[i]->needs; need != NULL; need = need->next) {
-            rc = check_need(g, w, need);
+        for (const struct need *need = v->needs != NULL ? v->needs->first : NULL; need != NULL;
+             need = need->next) {
+            rc = check_need(g, v, need);
             first_rc = first_rc != 0 ? first_rc : rc;
         }
     }
     return first_rc;
 }
 
+/* ---- cycles ---- */
+
 struct step {
-    struct workload_item *item;
-    size_t next; /* dependency to follow next */
+    struct vertex *vertex;
+    const struct need *next; /* to follow next */
+    const struct need *last; /* that was followed */
 };
 
 static int cycle_error(const struct graph *g, const struct step *path, size_t depth,
-                       const struct workload_item *closing)
+                       const struct vertex *closing)
 {
+    const struct step *end = &path[depth - 1];
     char text[REPORT_LINE / 2];
-    const struct desired_workload *w;
-    const struct need *at;
     size_t used = 0, i = 0;
 
-    while (path[i].item != closing)
+    while (path[i].vertex != closing)
         i++;
-    w = &path[depth - 1].item->workload;
-    for (at = path[depth - 1].item->needs; at != NULL; at = at->next)
-        if (at->port == NULL && strcmp(at->workload, closing->workload.name) == 0)
-            break;
     for (; i < depth && used + 80 < sizeof text; i++) {
-        snprintf(text + used, sizeof text - used, "%s -> ", path[i].item->workload.name);
+        snprintf(text + used, sizeof text - used, "%s -> ", path[i].vertex->name);
         used = strlen(text);
     }
     if (i < depth) {
         snprintf(text + used, sizeof text - used, "... -> ");
         used = strlen(text);
     }
-    return report_add(&g->build->report, ERR_INVALID, w->file, at != NULL ? at->line : w->line,
-                      "spec.dependsOn: a cycle, so none of them could ever start: %.*s%s",
-                      (int)used, text, closing->workload.name);
+    return report_add(&g->build->report, ERR_INVALID, end->vertex->file, end->last->line,
+                      "%s: a cycle, so none of them could ever start: %.*s%s",
+                      strncmp(end->last->path, "spec.dependsOn", 14) == 0 ? "spec.dependsOn"
+                                                                          : end->last->path,
+                      (int)used, text, closing->name);
 }
 
 enum { VISIT_NEW, VISIT_OPEN, VISIT_DONE };
 
-/* Depth first from @start; @path has room for every workload. */
-static int find_cycle(const struct graph *g, struct workload_item *start, struct step *path)
+static const struct need *first_need(const struct vertex *v)
+{
+    return v->needs != NULL ? v->needs->first : NULL;
+}
+
+/* Depth first from @start; @path has room for every vertex. */
+static int find_cycle(const struct graph *g, struct vertex *start, struct step *path)
 {
     size_t depth = 1;
 
-    path[0] = (struct step){.item = start};
+    path[0] = (struct step){.vertex = start, .next = first_need(start)};
     start->visit = VISIT_OPEN;
     while (depth > 0) {
         struct step *top = &path[depth - 1];
-        const char *name = top->item->workload.depends_on[top->next];
-        struct workload_item *item;
+        struct vertex *to;
 
-        if (name == NULL) {
-            top->item->visit = VISIT_DONE;
+        while (top->next != NULL && !top->next->order)
+            top->next = top->next->next;
+        if (top->next == NULL) {
+            top->vertex->visit = VISIT_DONE;
             depth--;
             continue;
         }
-        top->next++;
-        item = find(g, name);
-        if (item->visit == VISIT_OPEN)
-            return cycle_error(g, path, depth, item);
-        if (item->visit == VISIT_NEW) {
-            item->visit = VISIT_OPEN;
-            path[depth++] = (struct step){.item = item};
+        top->last = top->next;
+        top->next = top->next->next;
+        to = find(g, top->last->kind, top->last->name);
+        if (to->visit == VISIT_OPEN)
+            return cycle_error(g, path, depth, to);
+        if (to->visit == VISIT_NEW) {
+            to->visit = VISIT_OPEN;
+            path[depth++] = (struct step){.vertex = to, .next = first_need(to)};
         }
     }
     return 0;
@@ -189,8 +253,8 @@ static int check_cycles(const struct graph *g)
     if (path == NULL)
         return report_no_memory(&g->build->report);
     for (size_t i = 0; i < g->count; i++) {
-        if (g->items[i]->visit == VISIT_NEW) {
-            int rc = find_cycle(g, g->items[i], path);
+        if (g->vertices[i].visit == VISIT_NEW) {
+            int rc = find_cycle(g, &g->vertices[i], path);
             if (rc != 0)
                 return rc;
         }
@@ -198,30 +262,76 @@ static int check_cycles(const struct graph *g)
     return 0;
 }
 
-int workloads_finish(struct build *build)
+/* ---- all objects ---- */
+
+static void add_workloads(struct graph *g)
+{
+    for (const struct workload_item *i = g->build->workload_items; i != NULL; i = i->next)
+        g->vertices[g->count++] =
+            (struct vertex){.kind = i->workload.cron ? "CronWorkload" : "Workload",
+                            .name = i->workload.name,
+                            .file = i->workload.file,
+                            .line = i->workload.line,
+                            .needs = &i->needs,
+                            .workload = &i->workload};
+}
+
+static void add_others(struct graph *g)
+{
+    for (const struct vip_item *i = g->build->vip_items; i != NULL; i = i->next)
+        g->vertices[g->count++] = (struct vertex){
+            .kind = "VirtualIP", .name = i->vip.name, .file = i->vip.file, .line = i->vip.line};
+    for (const struct route_item *i = g->build->route_items; i != NULL; i = i->next)
+        g->vertices[g->count++] = (struct vertex){.kind = "Route",
+                                                  .name = i->route.name,
+                                                  .file = i->route.file,
+                                                  .line = i->route.line,
+                                                  .needs = &i->needs};
+    for (const struct k3s_item *i = g->build->k3s_items; i != NULL; i = i->next)
+        g->vertices[g->count++] = (struct vertex){
+            .kind = "K3s", .name = i->k3s.name, .file = i->k3s.file, .line = i->k3s.line};
+    for (const struct secret_item *i = g->build->secret_items; i != NULL; i = i->next)
+        g->vertices[g->count++] = (struct vertex){.kind = "SealedSecret",
+                                                  .name = i->secret.name,
+                                                  .file = i->secret.file,
+                                                  .line = i->secret.line,
+                                                  .secret = &i->secret};
+    for (const struct foreign_item *i = g->build->foreign_items; i != NULL; i = i->next)
+        g->vertices[g->count++] = (struct vertex){.kind = i->foreign.kind,
+                                                  .name = i->foreign.name,
+                                                  .file = i->foreign.file,
+                                                  .line = i->foreign.line,
+                                                  .needs = &i->needs,
+                                                  .foreign = true};
+}
+
+/* A new value of a secret is a new generation of whoever uses it. */
+static void mix_secrets(const struct graph *g)
+{
+    for (struct workload_item *i = g->build->workload_items; i != NULL; i = i->next)
+        for (const struct need *need = i->needs.first; need != NULL; need = need->next) {
+            const struct vertex *to = find(g, need->kind, need->name);
+            if (to != NULL && to->secret != NULL && need->part != NULL)
+                i->workload.generation = hash64_mix(i->workload.generation, to->secret->digest);
+        }
+}
+
+int graph_finish(struct build *build)
 {
     struct graph g = {.build = build};
-    struct desired_workload *workloads;
     int rc;
 
-    for (const struct workload_item *item = build->workload_items; item != NULL; item = item->next)
-        g.count++;
-    g.items = arena_array(&build->scratch, g.count, sizeof(struct workload_item *));
-    workloads = arena_array(build->arena, g.count, sizeof *workloads);
-    if (g.items == NULL || workloads == NULL)
+    g.vertices = arena_array(&build->scratch, build->objects, sizeof *g.vertices);
+    if (g.vertices == NULL)
         return report_no_memory(&build->report);
-    g.count = 0;
-    for (struct workload_item *item = build->workload_items; item != NULL; item = item->next)
-        g.items[g.count++] = item;
-    qsort(g.items, g.count, sizeof(struct workload_item *), by_name);
+    add_workloads(&g);
+    add_others(&g);
+    if (g.count > 0)
+        qsort(g.vertices, g.count, sizeof *g.vertices, by_name);
     rc = check_names_and_needs(&g);
     if (rc == 0)
         rc = check_cycles(&g);
-    if (rc != 0)
-        return rc;
-    for (size_t i = 0; i < g.count; i++)
-        workloads[i] = g.items[i]->workload;
-    build->desired->workloads = workloads;
-    build->desired->workload_count = g.count;
-    return 0;
+    if (rc == 0)
+        mix_secrets(&g);
+    return rc;
 }

@@ -72,6 +72,73 @@ static const struct schema_table cluster_node_table = {
     .fields = cluster_node_fields,
 };
 
+static const char *const drifts[] = {
+    [DESIRED_DRIFT_CORRECT] = "correct",
+    [DESIRED_DRIFT_WARN] = "warn",
+    [DESIRED_DRIFT_OFF] = "off",
+    NULL,
+};
+
+static const struct schema_field sync_app_fields[] = {
+    {.name = "name",
+     .type = SCHEMA_TEXT,
+     .required = true,
+     .format = &format_name,
+     .offset = offsetof(struct kind_sync_app, name),
+     .help = "name of the folder below apps/"},
+    {.name = "drift",
+     .type = SCHEMA_CHOICE,
+     .choices = drifts,
+     .normal = DESIRED_DRIFT_CORRECT,
+     .offset = offsetof(struct kind_sync_app, drift),
+     .help = "what happens where the app is not as the repository says"},
+    {.name = NULL},
+};
+
+static const struct schema_table sync_app_table = {
+    .help = "an app with a policy of its own",
+    .size = sizeof(struct kind_sync_app),
+    .fields = sync_app_fields,
+};
+
+static const struct schema_field sync_fields[] = {
+    {.name = "healthTimeoutSeconds",
+     .type = SCHEMA_INTEGER,
+     .high = 3600,
+     .normal = DESIRED_HEALTH_TIMEOUT_S,
+     .offset = offsetof(struct kind_sync, health_timeout_s),
+     .help = "what a commit changes must be ready within this time; 0: nobody waits"},
+    {.name = "rollback",
+     .type = SCHEMA_BOOLEAN,
+     .normal = true,
+     .offset = offsetof(struct kind_sync, rollback),
+     .help = "a commit that is not ready in time gives way to the last good one"},
+    {.name = "canary",
+     .type = SCHEMA_TEXT,
+     .format = &format_name,
+     .offset = offsetof(struct kind_sync, canary),
+     .help = "this node applies a commit first; the others follow when it is well there"},
+    {.name = "drift",
+     .type = SCHEMA_CHOICE,
+     .choices = drifts,
+     .normal = DESIRED_DRIFT_CORRECT,
+     .offset = offsetof(struct kind_sync, drift),
+     .help = "what happens where something is not as the repository says"},
+    {.name = "apps",
+     .type = SCHEMA_LIST,
+     .high = DESIRED_APPS_MAX,
+     .table = &sync_app_table,
+     .offset = offsetof(struct kind_sync, apps),
+     .help = "apps with a policy of their own"},
+    {.name = NULL},
+};
+
+static const struct schema_table sync_table = {
+    .help = "how commits are applied",
+    .size = sizeof(struct kind_sync),
+    .fields = sync_fields,
+};
+
 static const struct schema_field cluster_spec_fields[] = {
     {.name = "pool",
      .type = SCHEMA_TEXT,
@@ -90,10 +157,22 @@ static const struct schema_field cluster_spec_fields[] = {
      .table = &cluster_node_table,
      .offset = offsetof(struct kind_cluster, nodes),
      .help = "nodes and their labels"},
+    {.name = "sync",
+     .type = SCHEMA_OBJECT,
+     .table = &sync_table,
+     .offset = offsetof(struct kind_cluster, sync),
+     .help = "how commits are applied"},
+    {.name = "variables",
+     .type = SCHEMA_MAP,
+     .high = DESIRED_VARIABLES_MAX,
+     .keys = &format_env_name,
+     .format = &format_env_value,
+     .offset = offsetof(struct kind_cluster, variables),
+     .help = "texts that ${var:NAME} stands for in every workload"},
     {.name = NULL},
 };
 
-static const struct schema_table cluster_spec_table = {
+const struct schema_table kind_cluster_table = {
     .help = "what the whole flock shares",
     .size = sizeof(struct kind_cluster),
     .fields = cluster_spec_fields,
@@ -117,7 +196,7 @@ static const struct schema_field vip_spec_fields[] = {
     {.name = NULL},
 };
 
-static const struct schema_table vip_spec_table = {
+const struct schema_table kind_vip_table = {
     .help = "an address that one node of the flock answers for",
     .size = sizeof(struct kind_vip),
     .fields = vip_spec_fields,
@@ -130,63 +209,109 @@ static const char *const kind_names[KIND_COUNT][2] = {
     [KIND_WORKLOAD] = {"Workload"},
     [KIND_CRON_WORKLOAD] = {"CronWorkload"},
     [KIND_VIRTUAL_IP] = {"VirtualIP"},
+    [KIND_ROUTE] = {"Route"},
+    [KIND_K3S] = {"K3s"},
+    [KIND_SEALED_SECRET] = {"SealedSecret"},
 };
 
-static const struct schema_field document_fields[KIND_COUNT][3] = {
-    [KIND_CLUSTER] =
-        {
-            {.name = "kind",
-             .type = SCHEMA_CONSTANT,
-             .required = true,
-             .choices = kind_names[KIND_CLUSTER],
-             .help = "kind of the document"},
-            {.name = "spec",
-             .type = SCHEMA_OBJECT,
-             .table = &cluster_spec_table,
-             .offset = offsetof(struct kind_document, spec),
-             .help = "what the whole flock shares"},
-        },
-    [KIND_WORKLOAD] =
-        {
-            {.name = "kind",
-             .type = SCHEMA_CONSTANT,
-             .required = true,
-             .choices = kind_names[KIND_WORKLOAD],
-             .help = "kind of the document"},
-            {.name = "spec",
-             .type = SCHEMA_OBJECT,
-             .required = true,
-             .table = &kind_workload_table,
-             .offset = offsetof(struct kind_document, spec),
-             .help = "what shall run"},
-        },
-    [KIND_CRON_WORKLOAD] =
-        {
-            {.name = "kind",
-             .type = SCHEMA_CONSTANT,
-             .required = true,
-             .choices = kind_names[KIND_CRON_WORKLOAD],
-             .help = "kind of the document"},
-            {.name = "spec",
-             .type = SCHEMA_OBJECT,
-             .required = true,
-             .table = &kind_cron_table,
-             .offset = offsetof(struct kind_document, spec),
-             .help = "what shall run, and when"},
-        },
-    [KIND_VIRTUAL_IP] =
-        {
-            {.name = "kind",
-             .type = SCHEMA_CONSTANT,
-             .required = true,
-             .choices = kind_names[KIND_VIRTUAL_IP],
-             .help = "kind of the document"},
-            {.name = "spec",
-             .type = SCHEMA_OBJECT,
-             .table = &vip_spec_table,
-             .offset = offsetof(struct kind_document, spec),
-             .help = "which address, and how"},
-        },
+static const struct schema_field document_fields[KIND_COUNT][3] =
+    {
+        [KIND_CLUSTER] =
+            {
+                {.name = "kind",
+                 .type = SCHEMA_CONSTANT,
+                 .required = true,
+                 .choices = kind_names[KIND_CLUSTER],
+                 .help = "kind of the document"},
+                {.name = "spec",
+                 .type = SCHEMA_OBJECT,
+                 .table = &kind_cluster_table,
+                 .offset = offsetof(struct kind_document, spec),
+                 .help = "what the whole flock shares"},
+            },
+        [KIND_WORKLOAD] =
+            {
+                {.name = "kind",
+                 .type = SCHEMA_CONSTANT,
+                 .required = true,
+                 .choices = kind_names[KIND_WORKLOAD],
+                 .help = "kind of the document"},
+                {.name = "spec",
+                 .type = SCHEMA_OBJECT,
+                 .required = true,
+                 .table = &kind_workload_table,
+                 .offset = offsetof(struct kind_document, spec),
+                 .help = "what shall run"},
+            },
+        [KIND_CRON_WORKLOAD] =
+            {
+                {.name = "kind",
+                 .type = SCHEMA_CONSTANT,
+                 .required = true,
+                 .choices = kind_names[KIND_CRON_WORKLOAD],
+                 .help = "kind of the document"},
+                {.name = "spec",
+                 .type = SCHEMA_OBJECT,
+                 .required = true,
+                 .table = &kind_cron_table,
+                 .offset = offsetof(struct kind_document, spec),
+                 .help = "what shall run, and when"},
+            },
+        [KIND_VIRTUAL_IP] =
+            {
+                {.name = "kind",
+                 .type = SCHEMA_CONSTANT,
+                 .required = true,
+                 .choices = kind_names[KIND_VIRTUAL_IP],
+                 .help = "kind of the document"},
+                {.name = "spec",
+                 .type = SCHEMA_OBJECT,
+                 .table = &kind_vip_table,
+                 .offset = offsetof(struct kind_document, spec),
+                 .help = "which address, and how"},
+            },
+        [KIND_ROUTE] =
+            {
+                {.name = "kind",
+                 .type = SCHEMA_CONSTANT,
+                 .required = true,
+                 .choices = kind_names[KIND_ROUTE],
+                 .help = "kind of the document"},
+                {.name = "spec",
+                 .type = SCHEMA_OBJECT,
+                 .required = true,
+                 .table = &kind_route_table,
+                 .offset = offsetof(struct kind_document, spec),
+                 .help = "which requests, and who answers them"},
+            },
+        [KIND_K3S] =
+            {
+                {.name = "kind",
+                 .type = SCHEMA_CONSTANT,
+                 .required = true,
+                 .choices = kind_names[KIND_K3S],
+                 .help = "kind of the document"},
+                {.name = "spec",
+                 .type = SCHEMA_OBJECT,
+                 .required = true,
+                 .table = &kind_k3s_table,
+                 .offset = offsetof(struct kind_document, spec),
+                 .help = "where k3s runs, and how"},
+            },
+        [KIND_SEALED_SECRET] =
+            {
+                {.name = "kind",
+                 .type = SCHEMA_CONSTANT,
+                 .required = true,
+                 .choices = kind_names[KIND_SEALED_SECRET],
+                 .help = "kind of the document"},
+                {.name = "spec",
+                 .type = SCHEMA_OBJECT,
+                 .required = true,
+                 .table = &kind_secret_table,
+                 .offset = offsetof(struct kind_document, spec),
+                 .help = "the values, encrypted"},
+            },
 };
 
 static const struct schema_table document_tables[KIND_COUNT] = {
@@ -206,6 +331,19 @@ static const struct schema_table document_tables[KIND_COUNT] = {
                          .size = sizeof(struct kind_document),
                          .base = &common_table,
                          .fields = document_fields[KIND_VIRTUAL_IP]},
+    [KIND_ROUTE] = {.help = "which workload answers for a host name",
+                    .size = sizeof(struct kind_document),
+                    .base = &common_table,
+                    .fields = document_fields[KIND_ROUTE]},
+    [KIND_K3S] = {.help = "k3s on the nodes of the flock",
+                  .size = sizeof(struct kind_document),
+                  .base = &common_table,
+                  .fields = document_fields[KIND_K3S]},
+    [KIND_SEALED_SECRET] =
+        {.help = "values that only some nodes can open; agentctl secret seal writes it",
+         .size = sizeof(struct kind_document),
+         .base = &common_table,
+         .fields = document_fields[KIND_SEALED_SECRET]},
 };
 
 const struct kind_row kinds[KIND_COUNT] = {
@@ -213,6 +351,7 @@ const struct kind_row kinds[KIND_COUNT] = {
     [KIND_WORKLOAD] = {.name = "Workload", .table = &document_tables[KIND_WORKLOAD]},
     [KIND_CRON_WORKLOAD] = {.name = "CronWorkload", .table = &document_tables[KIND_CRON_WORKLOAD]},
     [KIND_VIRTUAL_IP] = {.name = "VirtualIP", .table = &document_tables[KIND_VIRTUAL_IP]},
+    [KIND_ROUTE] = {.name = "Route", .table = &document_tables[KIND_ROUTE]},
+    [KIND_K3S] = {.name = "K3s", .table = &document_tables[KIND_K3S]},
+    [KIND_SEALED_SECRET] = {.name = "SealedSecret", .table = &document_tables[KIND_SEALED_SECRET]},
 };
-
-const char *const kinds_not_yet[] = {"Route", "K3s", "SealedSecret", NULL};

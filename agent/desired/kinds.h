@@ -9,7 +9,16 @@
 #define KIND_API_VERSION "covey.dev/v1"
 #define KIND_API_GROUP "covey.dev/"
 
-enum kind { KIND_CLUSTER, KIND_WORKLOAD, KIND_CRON_WORKLOAD, KIND_VIRTUAL_IP, KIND_COUNT };
+enum kind {
+    KIND_CLUSTER,
+    KIND_WORKLOAD,
+    KIND_CRON_WORKLOAD,
+    KIND_VIRTUAL_IP,
+    KIND_ROUTE,
+    KIND_K3S,
+    KIND_SEALED_SECRET,
+    KIND_COUNT
+};
 
 struct kind_metadata {
     const char *name;
@@ -19,7 +28,7 @@ struct kind_metadata {
 /* Every document. */
 struct kind_document {
     const struct kind_metadata *metadata;
-    const void *spec; /* struct kind_cluster, kind_workload or kind_vip; NULL where not given */
+    const void *spec; /* struct kind_cluster, kind_workload, …; NULL where not given */
 };
 
 struct kind_cluster_node {
@@ -27,14 +36,41 @@ struct kind_cluster_node {
     struct desired_map labels;
 };
 
+struct kind_sync_app {
+    const char *name;
+    uint32_t drift; /* enum desired_drift */
+};
+
+struct kind_sync {
+    uint32_t health_timeout_s;
+    bool rollback;
+    const char *canary;
+    uint32_t drift;          /* enum desired_drift */
+    struct schema_list apps; /* struct kind_sync_app */
+};
+
 struct kind_cluster {
     const char *pool;
     uint32_t hold_down_s;
     struct schema_list nodes; /* struct kind_cluster_node */
+    const struct kind_sync *sync;
+    struct desired_map variables;
 };
 
 struct kind_env {
     const char *name, *value;
+};
+
+struct kind_file {
+    const char *path, *content, *source, *mode;
+    bool template;
+    uint32_t change; /* enum desired_change */
+};
+
+struct kind_spread {
+    const char *key;
+    uint32_t max_skew;
+    uint32_t unsatisfiable; /* 0 DoNotSchedule, 1 ScheduleAnyway */
 };
 
 struct kind_port {
@@ -75,6 +111,9 @@ struct kind_workload {
     struct schema_list env; /* struct kind_env */
     const char *working_dir, *user;
     const struct kind_resources *resources;
+    struct schema_list files; /* struct kind_file */
+    struct desired_map variables;
+    uint32_t reload_signal; /* index in the choices */
     struct desired_map node_selector;
     const char *const *depends_on;
     uint32_t restart; /* enum desired_restart */
@@ -82,8 +121,9 @@ struct kind_workload {
 
     uint32_t replicas;
     bool singleton;
-    uint32_t listen;          /* enum desired_listen */
-    struct schema_list ports; /* struct kind_port */
+    struct schema_list spread; /* struct kind_spread */
+    uint32_t listen;           /* enum desired_listen */
+    struct schema_list ports;  /* struct kind_port */
     const struct kind_probe *startup, *readiness, *liveness;
 
     const char *schedule;
@@ -97,6 +137,33 @@ struct kind_vip {
     uint32_t mode; /* 0 solo, 1 strict */
 };
 
+struct kind_service {
+    const char *name, *port;
+};
+
+struct kind_route {
+    const char *const *hosts;
+    const char *path;
+    const struct kind_service *service;
+    const char *vip;
+};
+
+struct kind_k3s {
+    const char *const *servers;
+    struct desired_map agents;
+    const char *version, *interface;
+    const char *const *disable, *const *args;
+};
+
+struct kind_recipient {
+    const char *node, *key;
+};
+
+struct kind_secret {
+    struct schema_list recipients; /* struct kind_recipient */
+    struct desired_map data;
+};
+
 struct kind_row {
     const char *name;
     const struct schema_table *table; /* fills a struct kind_document */
@@ -107,7 +174,11 @@ extern const struct kind_row kinds[KIND_COUNT];
 /* Their specs; each fills a struct kind_workload. */
 extern const struct schema_table kind_workload_table, kind_cron_table;
 
-/* Kinds that later versions handle: kept as desired_foreign. Ends with NULL. */
-extern const char *const kinds_not_yet[];
+/* Of the others: struct kind_cluster, kind_vip, kind_route, kind_k3s, kind_secret. */
+extern const struct schema_table kind_cluster_table, kind_vip_table, kind_route_table,
+    kind_k3s_table, kind_secret_table;
+
+/* The signals that reloadSignal may name, in the order of its choices. */
+extern const int kind_signals[];
 
 #endif

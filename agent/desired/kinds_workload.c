@@ -1,3 +1,5 @@
+#include <signal.h>
+
 #include "agent/desired/formats.h"
 #include "agent/desired/kinds.h"
 
@@ -19,7 +21,7 @@ static const struct schema_field env_fields[] = {
      .verbatim = true,
      .format = &format_env_value,
      .offset = offsetof(struct kind_env, value),
-     .help = "its value; ${service:NAME/PORT}, ${node:name} and ${node:address} are filled in"},
+     .help = "its value; ${service:NAME/PORT}, ${secret:NAME/KEY} and others are filled in"},
     {.name = NULL},
 };
 
@@ -64,6 +66,59 @@ static const struct schema_table resources_table = {
     .fields = resources_fields,
 };
 
+static const char *const changes[] = {
+    [DESIRED_CHANGE_RESTART] = "Restart",
+    [DESIRED_CHANGE_SIGNAL] = "Signal",
+    [DESIRED_CHANGE_NOTHING] = "Nothing",
+    NULL,
+};
+
+static const struct schema_field file_fields[] = {
+    {.name = "path",
+     .type = SCHEMA_TEXT,
+     .required = true,
+     .format = &format_relative_path,
+     .offset = offsetof(struct kind_file, path),
+     .help = "where it is written, below the folder that CONFIG_DIR names"},
+    {.name = "content",
+     .type = SCHEMA_TEXT,
+     .verbatim = true,
+     .offset = offsetof(struct kind_file, content),
+     .help = "what it holds; references such as ${service:NAME/PORT} are filled in"},
+    {.name = "source",
+     .type = SCHEMA_TEXT,
+     .format = &format_relative_path,
+     .offset = offsetof(struct kind_file, source),
+     .help = "the file of the repository that holds it instead, below the app's files/"},
+    {.name = "mode",
+     .type = SCHEMA_TEXT,
+     .format = &format_mode,
+     .offset = offsetof(struct kind_file, mode),
+     .help = "octal permissions; 0440 where nothing is said"},
+    {.name = "template",
+     .type = SCHEMA_BOOLEAN,
+     .normal = true,
+     .offset = offsetof(struct kind_file, template),
+     .help = "false: what it holds is written as it is, without looking for references"},
+    {.name = "onChange",
+     .type = SCHEMA_CHOICE,
+     .choices = changes,
+     .normal = DESIRED_CHANGE_RESTART,
+     .offset = offsetof(struct kind_file, change),
+     .help = "what happens to the program when the file becomes another"},
+    {.name = NULL},
+};
+
+static const struct schema_table file_table = {
+    .help = "a file that is written for the program",
+    .size = sizeof(struct kind_file),
+    .fields = file_fields,
+};
+
+static const char *const signals[] = {"SIGHUP", "SIGUSR1",  "SIGUSR2", "SIGTERM",
+                                      "SIGINT", "SIGWINCH", NULL};
+const int kind_signals[] = {SIGHUP, SIGUSR1, SIGUSR2, SIGTERM, SIGINT, SIGWINCH};
+
 static const struct schema_field process_fields[] = {
     {.name = "command",
      .type = SCHEMA_TEXTS,
@@ -83,6 +138,24 @@ static const struct schema_field process_fields[] = {
      .table = &env_table,
      .offset = offsetof(struct kind_workload, env),
      .help = "environment: name and value each"},
+    {.name = "files",
+     .type = SCHEMA_LIST,
+     .high = DESIRED_FILES_OF_MAX,
+     .table = &file_table,
+     .offset = offsetof(struct kind_workload, files),
+     .help = "files that are written for the program"},
+    {.name = "variables",
+     .type = SCHEMA_MAP,
+     .high = DESIRED_VARIABLES_MAX,
+     .keys = &format_env_name,
+     .format = &format_env_value,
+     .offset = offsetof(struct kind_workload, variables),
+     .help = "texts that ${var:NAME} stands for in env, args and files"},
+    {.name = "reloadSignal",
+     .type = SCHEMA_CHOICE,
+     .choices = signals,
+     .offset = offsetof(struct kind_workload, reload_signal),
+     .help = "sent when a file with onChange: Signal becomes another"},
     {.name = "workingDir",
      .type = SCHEMA_TEXT,
      .format = &format_absolute_path,
@@ -108,9 +181,9 @@ static const struct schema_field process_fields[] = {
     {.name = "dependsOn",
      .type = SCHEMA_TEXTS,
      .high = DESIRED_DEPENDS_MAX,
-     .format = &format_name,
+     .format = &format_object,
      .offset = offsetof(struct kind_workload, depends_on),
-     .help = "workloads that must be ready before this one starts"},
+     .help = "what must be ready before this one starts: workloads, or Kind/name"},
     {.name = "terminationGracePeriodSeconds",
      .type = SCHEMA_INTEGER,
      .high = 3600,
@@ -270,6 +343,36 @@ static const char *const restarts[] = {
     NULL,
 };
 
+static const char *const unsatisfiables[] = {"DoNotSchedule", "ScheduleAnyway", NULL};
+
+static const struct schema_field spread_fields[] = {
+    {.name = "topologyKey",
+     .type = SCHEMA_TEXT,
+     .required = true,
+     .format = &format_label_key,
+     .offset = offsetof(struct kind_spread, key),
+     .help = "label whose values are the places to spread over, such as zone"},
+    {.name = "maxSkew",
+     .type = SCHEMA_INTEGER,
+     .low = 1,
+     .high = 16,
+     .normal = 1,
+     .offset = offsetof(struct kind_spread, max_skew),
+     .help = "how many more instances one place may have than another"},
+    {.name = "whenUnsatisfiable",
+     .type = SCHEMA_CHOICE,
+     .choices = unsatisfiables,
+     .offset = offsetof(struct kind_spread, unsatisfiable),
+     .help = "whether an instance that would break it runs all the same"},
+    {.name = NULL},
+};
+
+static const struct schema_table spread_table = {
+    .help = "how the instances are spread over nodes with a label",
+    .size = sizeof(struct kind_spread),
+    .fields = spread_fields,
+};
+
 static const struct schema_field workload_spec_fields[] = {
     {.name = "replicas",
      .type = SCHEMA_INTEGER,
@@ -281,6 +384,12 @@ static const struct schema_field workload_spec_fields[] = {
      .type = SCHEMA_BOOLEAN,
      .offset = offsetof(struct kind_workload, singleton),
      .help = "at most one instance, ever: it takes a lease, and rather none runs than two"},
+    {.name = "topologySpreadConstraints",
+     .type = SCHEMA_LIST,
+     .high = DESIRED_SPREAD_MAX,
+     .table = &spread_table,
+     .offset = offsetof(struct kind_workload, spread),
+     .help = "how the instances are spread over the nodes"},
     {.name = "listen",
      .type = SCHEMA_CHOICE,
      .choices = listens,

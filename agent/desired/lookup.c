@@ -40,10 +40,29 @@ const char *desired_map_get(const struct desired_map *map, const char *name)
     return pair != NULL ? pair->value : NULL;
 }
 
+static int compare_secret(const void *key, const void *item)
+{
+    return strcmp(key, ((const struct desired_secret *)item)->name);
+}
+
+const struct desired_secret *desired_secret(const struct desired *desired, const char *name)
+{
+    if (desired->secret_count == 0)
+        return NULL;
+    return bsearch(name, desired->secrets, desired->secret_count, sizeof *desired->secrets,
+                   compare_secret);
+}
+
+enum desired_drift desired_drift(const struct desired *desired, const char *app)
+{
+    for (size_t i = 0; i < desired->app_count; i++)
+        if (strcmp(desired->apps[i].name, app) == 0)
+            return desired->apps[i].drift;
+    return desired->sync.drift;
+}
+
 void desired_waiting(const struct desired_foreign *foreign, char *text, size_t size)
 {
-    if (strncmp(foreign->api_version, KIND_API_GROUP, strlen(KIND_API_GROUP)) == 0)
-        snprintf(text, size, "a version of agentd that handles %s", foreign->kind);
-    else
-        snprintf(text, size, "k3s");
+    (void)foreign;
+    snprintf(text, size, "k3s");
 }

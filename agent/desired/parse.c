@@ -10,6 +10,7 @@
 
 #define CLUSTER_FILE "cluster.yaml"
 #define APPS "apps/"
+#define SOURCES "files/" /* in the folder of an app */
 
 static_assert(DESIRED_DEPTH_MAX == TREE_DEPTH_MAX, "one limit of nesting");
 
@@ -49,13 +50,69 @@ static bool is_kustomization(const char *path)
            strcmp(name, "Kustomization") == 0;
 }
 
+/* Below apps/APP/files/: what workloads may take in as it is. */
+static bool is_source(const char *path)
+{
+    const char *app = path + strlen(APPS);
+    const char *slash;
+
+    if (strncmp(path, APPS, strlen(APPS)) != 0 || (slash = strchr(app, '/')) == NULL)
+        return false;
+    return strncmp(slash + 1, SOURCES, strlen(SOURCES)) == 0;
+}
+
 bool desired_wants(const char *path)
 {
     if (strcmp(path, CLUSTER_FILE) == 0)
         return true;
     if (strncmp(path, APPS, strlen(APPS)) != 0)
         return false;
-    return ends_with(path, ".yaml") || ends_with(path, ".yml") || is_kustomization(path);
+    return ends_with(path, ".yaml") || ends_with(path, ".yml") || is_kustomization(path) ||
+           is_source(path);
+}
+
+/* Whether a file that might be a source is a document all the same: none may be lost. */
+static bool is_document(const struct desired_file *file)
+{
+    static const char version[] = "apiVersion:";
+    const char *at = file->data;
+    size_t left = file->size;
+
+    if (!is_source(file->path))
+        return true;
+    if (!ends_with(file->path, ".yaml") && !ends_with(file->path, ".yml"))
+        return false;
+    while (left > strlen(version)) {
+        const char *end = memchr(at, '\n', left);
+        if (strncmp(at, version, strlen(version)) == 0)
+            return true;
+        if (end == NULL)
+            return false;
+        left -= (size_t)(end - at) + 1;
+        at = end + 1;
+    }
+    return false;
+}
+
+const struct desired_file *build_source(const struct build *build, const char *app,
+                                        const char *path)
+{
+    char whole[DESIRED_PATH_MAX];
+    size_t low = 0, high = build->source_count;
+    int n = snprintf(whole, sizeof whole, APPS "%s/" SOURCES "%s", app, path);
+
+    if (n < 0 || (size_t)n >= sizeof whole)
+        return NULL;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (strcmp(build->sources[middle]->path, whole) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < build->source_count && strcmp(build->sources[low]->path, whole) == 0
+               ? build->sources[low]
+               : NULL;
 }
 
 int object_error(const struct object *object, const char *path, const char *format, ...)
@@ -189,42 +246,24 @@ static int count_object(struct build *build, const char *file, int line)
     return 0;
 }
 
-static int add_foreign(struct build *build, const struct desired_foreign *foreign)
-{
-    struct arena *arena = build->arena;
-    struct foreign_item *item = arena_alloc(&build->scratch, sizeof *item);
-    int rc = count_object(build, foreign->file, foreign->line);
-
-    if (rc != 0)
-        return rc;
-    if (item == NULL)
-        return report_no_memory(&build->report);
-    item->foreign = *foreign;
-    item->foreign.api_version =
-        arena_text(arena, foreign->api_version, strlen(foreign->api_version));
-    item->foreign.kind = arena_text(arena, foreign->kind, strlen(foreign->kind));
-    item->foreign.name = arena_text(arena, foreign->name, strlen(foreign->name));
-    if (item->foreign.api_version == NULL || item->foreign.kind == NULL ||
-        item->foreign.name == NULL)
-        return report_no_memory(&build->report);
-    item->next = build->foreign_items;
-    build->foreign_items = item;
-    return 0;
-}
-
 static int read_foreign(struct build *build, const char *file, const struct tree_document *document)
 {
     const struct tree_node *root = document->root;
     const struct tree_node *metadata = tree_get(root, "metadata");
+    int rc = count_object(build, file, root->line);
 
-    return add_foreign(build, &(struct desired_foreign){
-                                  .file = file,
-                                  .line = root->line,
-                                  .api_version = scalar_of(tree_get(root, "apiVersion")),
-                                  .kind = scalar_of(tree_get(root, "kind")),
-                                  .name = scalar_of(tree_get(metadata, "name")),
-                                  .digest = tree_hash(root),
-                              });
+    if (rc != 0)
+        return rc;
+    return foreign_add(build,
+                       &(struct desired_foreign){
+                           .file = file,
+                           .line = root->line,
+                           .api_version = scalar_of(tree_get(root, "apiVersion")),
+                           .kind = scalar_of(tree_get(root, "kind")),
+                           .name = scalar_of(tree_get(metadata, "name")),
+                           .digest = tree_hash(root),
+                       },
+                       root);
 }
 
 /* The folder below apps/ that @file lies in; NULL and a report where there is none. */
@@ -253,12 +292,14 @@ static const char *app_of(struct build *build, const char *file, int line, const
 static int unknown_kind(struct build *build, const char *file, const struct tree_node *root,
                         const char *name)
 {
-    static const char *const names[] = {"Cluster", "Workload", "CronWorkload", "VirtualIP",
-                                        "Route",   "K3s",      "SealedSecret", NULL};
-    const char *close = report_suggest(name, names);
+    const char *names[KIND_COUNT + 1] = {NULL};
+    const char *close;
     char quoted[REPORT_QUOTED];
     int line = tree_line(root, "kind");
 
+    for (int kind = 0; kind < KIND_COUNT; kind++)
+        names[kind] = kinds[kind].name;
+    close = report_suggest(name, names);
     report_quote(name, quoted);
     if (close != NULL)
         return report_add(&build->report, ERR_INVALID, file, line,
@@ -292,11 +333,20 @@ static int read_object(struct build *build, const char *file, const struct tree_
         rc = schema_read(&reader, root, kinds[kind].table, &document);
     if (rc != 0)
         return rc;
-    if (kind == KIND_CLUSTER)
+    switch (kind) {
+    case KIND_CLUSTER:
         return cluster_read(&object);
-    if (kind == KIND_VIRTUAL_IP)
+    case KIND_VIRTUAL_IP:
         return vip_read(&object);
-    return workload_read(&object, kind == KIND_CRON_WORKLOAD);
+    case KIND_ROUTE:
+        return route_read(&object);
+    case KIND_K3S:
+        return k3s_read(&object);
+    case KIND_SEALED_SECRET:
+        return secret_read(&object);
+    default:
+        return workload_read(&object, kind == KIND_CRON_WORKLOAD);
+    }
 }
 
 static int read_native(struct build *build, const char *file, const struct tree_document *document)
@@ -313,9 +363,6 @@ static int read_native(struct build *build, const char *file, const struct tree_
         return report_add(&build->report, ERR_INVALID, file, tree_line(root, "apiVersion"),
                           "apiVersion: \"%s\" is unknown; expected " KIND_API_VERSION,
                           report_quote(version, quoted));
-    for (size_t i = 0; kinds_not_yet[i] != NULL; i++)
-        if (strcmp(name, kinds_not_yet[i]) == 0)
-            return read_foreign(build, file, document);
     for (int kind = 0; kind < KIND_COUNT; kind++)
         if (strcmp(name, kinds[kind].name) == 0)
             return read_object(build, file, root, (enum kind)kind);
@@ -384,17 +431,23 @@ static int add_folder(struct build *build, const struct files *files, const char
 {
     const char *path = arena_text(build->arena, file, strlen(file));
     char *folder = arena_text(&build->scratch, file, (size_t)(base_name(file) - file) - 1);
+    int rc;
 
     if (path == NULL || folder == NULL)
         return report_no_memory(&build->report);
-    return add_foreign(build, &(struct desired_foreign){
-                                  .file = path,
-                                  .line = 1,
-                                  .api_version = "",
-                                  .kind = "Kustomization",
-                                  .name = folder,
-                                  .digest = folder_digest(files, folder),
-                              });
+    rc = count_object(build, path, 1);
+    if (rc != 0)
+        return rc;
+    return foreign_add(build,
+                       &(struct desired_foreign){
+                           .file = path,
+                           .line = 1,
+                           .api_version = "",
+                           .kind = "Kustomization",
+                           .name = folder,
+                           .digest = folder_digest(files, folder),
+                       },
+                       NULL);
 }
 
 /* What lies in a folder of kustomize is its business (patches, values, templates that are no YAML),
@@ -404,6 +457,8 @@ static void read_file(struct build *build, const struct files *files,
 {
     bool foreign = in_folder(files, file->path, true);
 
+    if (!is_document(file))
+        return;
     if (is_kustomization(file->path)) {
         if (!in_folder(files, file->path, false))
             add_folder(build, files, file->path);
@@ -414,36 +469,28 @@ static void read_file(struct build *build, const struct files *files,
     read_documents(build, file, foreign);
 }
 
-static int foreign_finish(struct build *build)
-{
-    size_t count = 0;
-    struct desired_foreign *foreign;
-
-    for (const struct foreign_item *item = build->foreign_items; item != NULL; item = item->next)
-        count++;
-    foreign = arena_array(build->arena, count, sizeof *foreign);
-    if (foreign == NULL)
-        return report_no_memory(&build->report);
-    build->desired->foreign = foreign;
-    build->desired->foreign_count = count;
-    for (const struct foreign_item *item = build->foreign_items; item != NULL; item = item->next)
-        foreign[--count] = item->foreign;
-    return 0;
-}
-
 static void read_all(struct build *build, const struct desired_file *all, size_t count)
 {
     struct files files = {0};
 
     if (sort_files(build, all, count, &files) != 0 || find_folders(build, &files) != 0)
         return;
-    for (size_t i = 0; i < files.count && !report_full(&build->report); i++)
-        read_file(build, &files, files.sorted[i]);
+    build->sources = files.sorted;
+    build->source_count = files.count;
+    /* The cluster's variables are known before the workloads that they stand in. */
+    for (int others = 0; others <= 1; others++)
+        for (size_t i = 0; i < files.count && !report_full(&build->report); i++)
+            if ((strcmp(files.sorted[i]->path, CLUSTER_FILE) != 0) == (others == 1))
+                read_file(build, &files, files.sorted[i]);
     /* An object with an error is missing below, and would cause errors elsewhere. */
     if (build->report.count > 0 || build->report.no_memory)
         return;
-    workloads_finish(build);
+    graph_finish(build);
     vips_finish(build);
+    if (build->report.count > 0 || build->report.no_memory)
+        return;
+    workloads_finish(build);
+    objects_finish(build);
     foreign_finish(build);
 }
 
@@ -464,6 +511,8 @@ int desired_parse(const char *commit, const struct desired_file *files, size_t c
     snprintf(owner->desired.commit, sizeof owner->desired.commit, "%s", commit);
     owner->desired.cluster_name = "flock";
     owner->desired.hold_down_s = DESIRED_HOLD_DOWN_S;
+    owner->desired.sync =
+        (struct desired_sync){.health_timeout_s = DESIRED_HEALTH_TIMEOUT_S, .rollback = true};
     read_all(&build, files, count);
     arena_free(&build.scratch);
     rc = report_finish(&build.report, report, err);

@@ -1,4 +1,7 @@
-/* References in texts: ${service:NAME/PORT}, ${node:name} and ${node:address}. Everything else,
+/* References in texts. desired_parse fills in ${var:NAME}; the node ${service:NAME/PORT},
+ * ${node:name}, ${node:address} and ${file:PATH} (where a file of the workload lies); whoever
+ * starts the process ${secret:NAME/KEY}, so that no secret is in a hash or a record. Everything
+ * else,
  * ${HOME} for a shell too, is ordinary text. */
 #ifndef COVEY_DESIRED_REFERENCE_H
 #define COVEY_DESIRED_REFERENCE_H
@@ -9,13 +12,23 @@
 #include "proto/base/id.h"
 #include "proto/record/value.h"
 
-enum reference_kind { REFERENCE_SERVICE, REFERENCE_NODE_NAME, REFERENCE_NODE_ADDRESS };
+#define REFERENCE_KEY_MAX 201 /* bytes of a key or path, terminating zero included */
+
+enum reference_kind {
+    REFERENCE_SERVICE,
+    REFERENCE_NODE_NAME,
+    REFERENCE_NODE_ADDRESS,
+    REFERENCE_VARIABLE,
+    REFERENCE_SECRET,
+    REFERENCE_FILE,
+};
 
 struct reference {
     enum reference_kind kind;
-    size_t begin, end;                /* bytes of the text that it takes, '}' included */
-    char workload[NODE_NAME_MAX + 1]; /* REFERENCE_SERVICE */
-    char port[VALUE_PORT_NAME_MAX];   /* REFERENCE_SERVICE: a port's name */
+    size_t begin, end;            /* bytes of the text that it takes, '}' included */
+    char name[NODE_NAME_MAX + 1]; /* SERVICE: the workload; SECRET: the SealedSecret */
+    char key[REFERENCE_KEY_MAX];  /* SERVICE: a port's name; SECRET: a key; VARIABLE: its name;
+                                     FILE: its path */
 };
 
 /* Finds the first reference in @text at or behind @from.

@@ -7,7 +7,7 @@
 #include "agent/desired/build.h"
 #include "agent/desired/cron.h"
 #include "agent/desired/formats.h"
-#include "agent/desired/reference.h"
+#include "proto/record/value.h"
 #include "proto/base/id.h"
 
 static_assert(DESIRED_PORTS_MAX == VALUE_PORTS_MAX, "all ports of a workload fit its record");
@@ -26,63 +26,8 @@ static size_t texts_count(const char *const *texts)
     return count;
 }
 
-static int add_need(const struct object *object, struct workload_item *item, const char *path,
-                    const char *workload, const char *port)
-{
-    struct arena *scratch = &object->build->scratch;
-    struct need *need;
-
-    if (++item->need_count > DESIRED_NEEDS_MAX)
-        return object_error(object, path, "the workload names others more than %d times",
-                            DESIRED_NEEDS_MAX);
-    need = arena_alloc(scratch, sizeof *need);
-    if (need == NULL)
-        return no_memory(object);
-    need->path = arena_text(scratch, path, strlen(path));
-    need->line = tree_line(object->root, path);
-    need->workload = arena_text(scratch, workload, strlen(workload));
-    need->port = port != NULL ? arena_text(scratch, port, strlen(port)) : NULL;
-    if (need->path == NULL || need->workload == NULL || (port != NULL && need->port == NULL))
-        return no_memory(object);
-    *item->needs_end = need;
-    item->needs_end = &need->next;
-    return 0;
-}
-
-/* Notes the references of @text, which stands at @path. */
-static int read_references(const struct object *object, struct workload_item *item,
-                           const char *path, const char *text)
-{
-    struct reference reference;
-    struct err err;
-    size_t from = 0;
-    int found;
-
-    while ((found = reference_next(text, from, &reference, &err)) == 1) {
-        from = reference.end;
-        if (reference.kind == REFERENCE_SERVICE) {
-            int rc = add_need(object, item, path, reference.workload, reference.port);
-            if (rc != 0)
-                return rc;
-        }
-    }
-    return found == 0 ? 0 : object_error(object, path, "%s", err.text);
-}
-
-/* References are filled in anew when what they name moves; the environment is the one place. */
-static int refuse_references(const struct object *object, const char *path, const char *text)
-{
-    struct reference reference;
-
-    if (reference_next(text, 0, &reference, NULL) == 0)
-        return 0;
-    return object_error(object, path,
-                        "references are filled in only in env: give the value to a "
-                        "variable, and let the program read that");
-}
-
 static int read_command(const struct object *object, const struct kind_workload *spec,
-                        struct desired_workload *workload)
+                        struct workload_item *item)
 {
     size_t commands = texts_count(spec->command), args = texts_count(spec->args);
     const char **all = arena_array(object->build->arena, commands + args + 1, sizeof *all);
@@ -98,16 +43,16 @@ static int read_command(const struct object *object, const struct kind_workload 
         all[i] = first ? spec->command[i] : spec->args[i - commands];
         snprintf(path, sizeof path, "spec.%s[%zu]", first ? "command" : "args",
                  first ? i : i - commands);
-        rc = refuse_references(object, path, all[i]);
+        rc = workload_text(object, spec, item, path, PLACE_ARGS, all[i], &all[i]);
     }
-    workload->command = all;
+    item->workload.command = all;
     return rc;
 }
 
 /* What agentd itself sets in the environment of a workload. */
-static bool env_reserved(const char *name, bool has_ports)
+static bool env_reserved(const char *name, bool has_ports, bool has_files)
 {
-    if (strcmp(name, "HOST") == 0)
+    if (strcmp(name, "HOST") == 0 || (has_files && strcmp(name, "CONFIG_DIR") == 0))
         return true;
     return has_ports && (strcmp(name, "PORT") == 0 || strcmp(name, "METRICS_PORT") == 0 ||
                          strncmp(name, "PORT_", 5) == 0);
@@ -135,9 +80,9 @@ static int read_env(const struct object *object, const struct kind_workload *spe
         pairs[i].name = env[i].name;
         pairs[i].value = env[i].value != NULL ? env[i].value : "";
         snprintf(path, sizeof path, "spec.env[%zu].value", i);
-        rc = read_references(object, item, path, pairs[i].value);
+        rc = workload_text(object, spec, item, path, PLACE_ENV, pairs[i].value, &pairs[i].value);
         snprintf(path, sizeof path, "spec.env[%zu].name", i);
-        if (rc == 0 && env_reserved(env[i].name, spec->ports.count > 0))
+        if (rc == 0 && env_reserved(env[i].name, spec->ports.count > 0, spec->files.count > 0))
             rc = object_error(object, path, "%s is set by agentd: leave it out", env[i].name);
         for (size_t j = 0; rc == 0 && j < i; j++)
             if (strcmp(env[j].name, env[i].name) == 0)
@@ -254,24 +199,55 @@ static int read_probe(const struct object *object, const char *field,
     return read_probe_port(object, path, written->tcp->port, workload, &probe->port);
 }
 
+/* Names of workloads and "Kind/name" of others, each in a list of its own. */
 static int read_depends(const struct object *object, const struct kind_workload *spec,
                         struct workload_item *item)
 {
     static const char *const nothing[] = {NULL};
-    const char *const *names = spec->depends_on != NULL ? spec->depends_on : nothing;
+    const char *const *written = spec->depends_on != NULL ? spec->depends_on : nothing;
+    size_t count = texts_count(written), names = 0, others = 0;
+    const char **workloads = arena_array(object->build->arena, count + 1, sizeof *workloads);
+    const char **objects = arena_array(object->build->arena, count + 1, sizeof *objects);
     char path[SCHEMA_PATH_MAX];
-    int rc;
 
-    for (size_t i = 0; names[i] != NULL; i++) {
+    if (workloads == NULL || objects == NULL)
+        return no_memory(object);
+    for (size_t i = 0; i < count; i++) {
+        char kind[64];
+        const char *name = needs_split(written[i], kind, sizeof kind);
+        int rc;
         snprintf(path, sizeof path, "spec.dependsOn[%zu]", i);
         for (size_t j = 0; j < i; j++)
-            if (strcmp(names[j], names[i]) == 0)
-                return object_error(object, path, "%s stands here for the second time", names[i]);
-        rc = add_need(object, item, path, names[i], NULL);
+            if (strcmp(written[j], written[i]) == 0)
+                return object_error(object, path, "%s stands here for the second time", written[i]);
+        if (strcmp(kind, "Workload") == 0)
+            workloads[names++] = name;
+        else
+            objects[others++] = written[i];
+        rc = needs_add(object, &item->needs, path, kind, name, NULL, true);
         if (rc != 0)
             return rc;
     }
-    item->workload.depends_on = names;
+    item->workload.depends_on = workloads;
+    item->workload.depends_objects = objects;
+    return 0;
+}
+
+static int read_spread(const struct object *object, const struct kind_workload *spec,
+                       struct desired_workload *workload)
+{
+    const struct kind_spread *written = spec->spread.items;
+    size_t count = spec->spread.count;
+    struct desired_spread *spread = arena_array(object->build->arena, count, sizeof *spread);
+
+    if (spread == NULL)
+        return no_memory(object);
+    for (size_t i = 0; i < count; i++)
+        spread[i] = (struct desired_spread){.key = written[i].key,
+                                            .max_skew = written[i].max_skew,
+                                            .strict = written[i].unsatisfiable == 0};
+    workload->spread = spread;
+    workload->spread_count = count;
     return 0;
 }
 
@@ -337,9 +313,13 @@ static int read_parts(const struct object *object, const struct kind_workload *s
 
     part = w->cron ? read_cron(object, spec, w) : 0;
     rc = rc != 0 ? rc : part;
-    part = read_command(object, spec, w);
+    part = read_command(object, spec, item);
     rc = rc != 0 ? rc : part;
     part = read_env(object, spec, item);
+    rc = rc != 0 ? rc : part;
+    part = workload_files(object, spec, item);
+    rc = rc != 0 ? rc : part;
+    part = read_spread(object, spec, w);
     rc = rc != 0 ? rc : part;
     part = read_ports(object, spec, w);
     if (part == 0) /* probes name ports */
@@ -373,7 +353,6 @@ int workload_read(const struct object *object, bool cron)
         .stop_grace_s = spec->stop_grace_s,
         .node_selector = spec->node_selector,
     };
-    item->needs_end = &item->needs;
     read_limits(spec, &item->workload);
     rc = read_parts(object, spec, item);
     if (rc != 0)
@@ -381,5 +360,31 @@ int workload_read(const struct object *object, bool cron)
     item->workload.generation = workload_generation(&item->workload);
     item->next = object->build->workload_items;
     object->build->workload_items = item;
+    return 0;
+}
+
+static int by_item(const void *left, const void *right)
+{
+    return strcmp(((const struct desired_workload *)left)->name,
+                  ((const struct desired_workload *)right)->name);
+}
+
+int workloads_finish(struct build *build)
+{
+    struct desired_workload *workloads;
+    size_t count = 0;
+
+    for (const struct workload_item *item = build->workload_items; item != NULL; item = item->next)
+        count++;
+    workloads = arena_array(build->arena, count, sizeof *workloads);
+    if (workloads == NULL)
+        return report_no_memory(&build->report);
+    count = 0;
+    for (const struct workload_item *item = build->workload_items; item != NULL; item = item->next)
+        workloads[count++] = item->workload;
+    if (count > 0)
+        qsort(workloads, count, sizeof *workloads, by_item);
+    build->desired->workloads = workloads;
+    build->desired->workload_count = count;
     return 0;
 }

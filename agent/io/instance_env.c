@@ -101,6 +101,8 @@ int instance_env_build(const struct uv_instances_config *config, const struct ef
     set(env, "NODE_NAME", "%s", config->node_name);
     set(env, "INSTANCE", "%s", effect->instance);
     set(env, "HOST", "%s", host);
+    if (effect->file_count > 0)
+        set(env, "CONFIG_DIR", "%s/files/%s", config->run_dir, effect->instance);
     set_ports(env, ports, port_count);
     for (size_t i = 0; i < effect->env.count; i++)
         set(env, effect->env.pairs[i].name, "%s", effect->env.pairs[i].value);

@@ -1,5 +1,5 @@
-/* The file in the runtime folder (tmpfs) that carries promises and held leases over a restart of the
- * agent within one boot of the machine (docs/vip.md, rules 8 and 9).
+/* The file in the runtime folder (tmpfs) that carries promises and held leases over a restart of
+ * the agent within one boot of the machine (docs/vip.md, rules 8 and 9).
  *
  * Two slots, written in turn, each with a number, the boot id and a checksum: an agent that is
  * killed in the middle of a write leaves the other slot whole. No fsync: what a power cut takes is

@@ -12,6 +12,7 @@
 
 #include "agent/core/node.h"
 #include "agent/io/instance_env.h"
+#include "agent/io/os_files.h"
 #include "agent/io/os_port.h"
 #include "agent/io/os_shim.h"
 #include "agent/io/uv_probe.h"
@@ -29,8 +30,9 @@ struct run { /* one instance with a shim, or with what a killed shim left */
     uv_poll_t poll;
     uv_timer_t sweep;
     int handles;
-    bool started; /* NODE_STARTED or NODE_FOUND was posted */
-    bool over;    /* NODE_EXITED was posted */
+    bool started;        /* NODE_STARTED or NODE_FOUND was posted */
+    bool over;           /* NODE_EXITED was posted */
+    pid_t pid, shim_pid; /* 0: not known */
     struct value_port ports[VALUE_PORTS_MAX];
     uint8_t port_count;
     struct run *next;
@@ -134,6 +136,8 @@ static void post_instance(struct run *run, enum node_event_type type,
     event.instance.port_count = run->port_count;
     memcpy(event.instance.ports, run->ports, sizeof run->ports);
     if (record != NULL) {
+        run->pid = (pid_t)record->pid;
+        run->shim_pid = (pid_t)record->shim_pid;
         event.instance.generation = record->generation;
         event.instance.pid = record->pid;
         event.instance.started_at = (mono_t){record->started_ms};
@@ -313,6 +317,9 @@ static int start_shim(struct run *run, const struct effect_start *effect, struct
     if (rc == ERR_NONE)
         rc = make_folder(instances, run->name, spec->switch_user, uid, gid, folder, err);
     if (rc == ERR_NONE)
+        rc = os_files_write(instances->config.run_dir, run->name, effect->files, effect->file_count,
+                            true, &(struct os_files_owner){spec->switch_user, uid, gid}, NULL, err);
+    if (rc == ERR_NONE)
         rc = pick_ports(instances, run, workload, err);
     if (rc == ERR_NONE)
         rc = instance_env_build(&instances->config, effect, run->ports, run->port_count, folder,
@@ -332,8 +339,8 @@ static int start_shim(struct run *run, const struct effect_start *effect, struct
     spec->stop_signal = SIGTERM;
     spec->stop_timeout_ms = (int64_t)workload->stop_grace_s * 1000;
     spec->deadline_ms = mono_is_never(effect->lease_until) ? 0 : effect->lease_until.ms;
-    for (; workload->command[n] != NULL && n < SHIM_ARGS_MAX; n++)
-        spec->argv[n] = workload->command[n];
+    for (; effect->args[n] != NULL && n < SHIM_ARGS_MAX; n++)
+        spec->argv[n] = effect->args[n];
     instance_env_copy(env, spec->env, SHIM_ENV_MAX);
     rc = os_shim_start(&instances->where, spec, &run->shim, err);
     if (rc != ERR_NONE)
@@ -365,6 +372,23 @@ void uv_instances_start(struct uv_instances *instances, const struct effect_star
         post_failed(run, 0, err.text);
 }
 
+void uv_instances_files(struct uv_instances *instances, const struct effect_files *effect)
+{
+    struct run *run = find_run(instances, effect->instance);
+    struct os_files_owner owner = {0};
+    struct err err;
+    bool changed;
+
+    if (run == NULL || run->pid <= 0)
+        return;
+    owner.set = find_user(instances, effect->workload, &owner.uid, &owner.gid, &err);
+    if (err.code == ERR_NONE &&
+        os_files_write(instances->config.run_dir, effect->instance, effect->files, effect->count,
+                       false, &owner, &changed, &err) == ERR_NONE &&
+        changed)
+        os_child_signal(run->pid, run->shim_pid, effect->workload->reload_signal);
+}
+
 void uv_instances_stop(struct uv_instances *instances, const struct effect_stop *effect)
 {
     struct run *run = find_run(instances, effect->instance);
@@ -387,8 +411,10 @@ void uv_instances_extend(struct uv_instances *instances, const struct effect_sto
 
 void uv_instances_forget(struct uv_instances *instances, const struct effect_stop *effect)
 {
-    if (find_run(instances, effect->instance) == NULL)
-        os_shim_acknowledge(&instances->where, effect->instance, NULL);
+    if (find_run(instances, effect->instance) != NULL)
+        return;
+    os_shim_acknowledge(&instances->where, effect->instance, NULL);
+    os_files_remove(instances->config.run_dir, effect->instance);
 }
 
 /* ---- probes ---- */

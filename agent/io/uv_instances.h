@@ -29,10 +29,13 @@ int uv_instances_create(struct uv_loop_s *loop, const struct uv_instances_config
 int uv_instances_scan(struct uv_instances *instances, struct err *err);
 
 /* EFFECT_START: picks ports (a declared one if it is free, one of 20000 to 29999 otherwise), builds
- * the environment (PATH, HOME, HOST, PORT, METRICS_PORT, PORT_<NAME>, NODE_NAME, INSTANCE, then the
- * effect's), starts a shim; posts NODE_STARTED with pid and ports, or NODE_EXITED with
- * SUPERVISE_EXIT_FAILED and a reason; later NODE_EXITED. */
+ * the environment (PATH, HOME, HOST, PORT, METRICS_PORT, PORT_<NAME>, NODE_NAME, INSTANCE,
+ * CONFIG_DIR where there are files, then the effect's), starts a shim; posts NODE_STARTED with pid
+ * and ports, or NODE_EXITED with SUPERVISE_EXIT_FAILED and a reason; later NODE_EXITED. */
 void uv_instances_start(struct uv_instances *instances, const struct effect_start *effect);
+/* EFFECT_FILES: writes those that differ, and sends the document's signal if one of them wants it.
+ */
+void uv_instances_files(struct uv_instances *instances, const struct effect_files *effect);
 void uv_instances_stop(struct uv_instances *instances, const struct effect_stop *effect);
 void uv_instances_extend(struct uv_instances *instances, const struct effect_stop *effect);
 void uv_instances_forget(struct uv_instances *instances, const struct effect_stop *effect);

@@ -189,10 +189,38 @@ static size_t inventory(const struct desired *desired, struct store_object *obje
         objects[n++] = (struct store_object){
             .kind = "VirtualIP", .app = v->app, .name = v->name, .file = v->file, .line = v->line};
     }
+    for (size_t i = 0; i < desired->route_count; i++) {
+        const struct desired_route *r = &desired->routes[i];
+        objects[n++] = (struct store_object){
+            .kind = "Route", .app = r->app, .name = r->name, .file = r->file, .line = r->line};
+    }
+    for (size_t i = 0; i < desired->k3s_count; i++) {
+        const struct desired_k3s *k = &desired->k3s[i];
+        objects[n++] = (struct store_object){.kind = "K3s",
+                                             .app = k->app,
+                                             .name = k->name,
+                                             .file = k->file,
+                                             .line = k->line,
+                                             .generation = k->generation,
+                                             .digest = k->generation};
+    }
+    for (size_t i = 0; i < desired->secret_count; i++) {
+        const struct desired_secret *s = &desired->secrets[i];
+        objects[n++] = (struct store_object){.kind = "SealedSecret",
+                                             .app = s->app,
+                                             .name = s->name,
+                                             .file = s->file,
+                                             .line = s->line,
+                                             .digest = s->digest};
+    }
     for (size_t i = 0; i < desired->foreign_count; i++) {
         const struct desired_foreign *f = &desired->foreign[i];
-        objects[n++] = (struct store_object){
-            .kind = f->kind, .app = "", .name = f->name, .file = f->file, .line = f->line};
+        objects[n++] = (struct store_object){.kind = f->kind,
+                                             .app = "",
+                                             .name = f->name,
+                                             .file = f->file,
+                                             .line = f->line,
+                                             .digest = f->digest};
     }
     return n;
 }
@@ -222,7 +250,8 @@ static void run_store(struct worker_job *job, struct store *store)
         store_fail_commit(store, &commit, sync->err.text, &ignored);
         return;
     }
-    room = desired->workload_count + desired->vip_count + desired->foreign_count + 1;
+    room = desired->workload_count + desired->vip_count + desired->route_count +
+           desired->k3s_count + desired->secret_count + desired->foreign_count + 1;
     objects = calloc(room, sizeof *objects);
     if (objects == NULL) {
         sync->outcome = OUTCOME_BLOCKED;

@@ -20,7 +20,7 @@ import jsonschema
 import yaml
 
 HERE = pathlib.Path(__file__).resolve().parent
-KINDS = ("Cluster", "Workload", "CronWorkload", "VirtualIP")
+KINDS = ("Cluster", "Workload", "CronWorkload", "VirtualIP", "Route", "K3s", "SealedSecret")
 
 BEYOND = re.compile(
     "|".join(
@@ -36,7 +36,15 @@ BEYOND = re.compile(
             r"which port of the workload",
             r"expected exactly one of httpGet",
             r"only a readinessProbe may have",
-            r"references are filled in only in env",
+            r"everybody on the node can read arguments",
+            r"there is no (variable|SealedSecret|VirtualIP|[A-Z][A-Za-z0-9]* \")",
+            r"the workload has no file",
+            r"expected exactly one of content and source",
+            r"there is no file apps/",
+            r"takes the same host and path",
+            r"octal permissions",
+            r"relative path without",
+            r"expected base64",
             r"is no reference",
             r"the program's name is empty",
             r'schedule "',

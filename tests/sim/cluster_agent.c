@@ -291,6 +291,8 @@ static void carry_out(struct machine *m, const struct effect *effect)
     case EFFECT_START:
         machine_start(m, &effect->start);
         break;
+    case EFFECT_FILES:
+        break;
     case EFFECT_STOP:
         machine_stop(m, &effect->stop);
         break;

@@ -229,29 +229,25 @@ static void a_flux_repository_is_kept_for_k3s(void **state)
         FILE_OF("apps/metrics-app/templates/x.yaml", "{{ no yaml }"),
         FILE_OF("apps/metrics-app/base/kustomization.yml", "resources: []\n"),
         FILE_OF("apps/metrics-app/covey.yaml", WORKLOAD_HEAD("native") "  command: [x]\n"),
-        FILE_OF("apps/metrics-apps/route.yaml", "apiVersion: covey.dev/v1\n"
-                                                "kind: Route\n"
-                                                "metadata: {name: grafana}\n"
-                                                "spec: {host: grafana.local}\n")));
+        FILE_OF("apps/cloudflared/files/values.yaml", "replicas: 1\n"),
+        FILE_OF("apps/cloudflared/files/lost.yaml", "# kept\napiVersion: v1\nkind: Namespace\n")));
     char waiting[64];
     (void)state;
 
     assert_int_equal(d->foreign_count, 4);
-    assert_string_equal(d->foreign[0].kind, "HelmRelease");
-    assert_string_equal(d->foreign[0].api_version, "helm.toolkit.fluxcd.io/v2");
-    assert_string_equal(d->foreign[0].name, "grafana");
-    assert_string_equal(d->foreign[0].file, "apps/grafana/helmrelease.yaml");
-    assert_int_equal(d->foreign[0].line, 1);
+    assert_string_equal(d->foreign[0].kind, "Namespace"); /* in the order of application */
     assert_string_equal(d->foreign[1].kind, "ConfigMap");
     assert_int_equal(d->foreign[1].line, 6);
-    assert_string_equal(d->foreign[2].kind, "Kustomization");
-    assert_string_equal(d->foreign[2].name, "apps/metrics-app");
-    assert_string_equal(d->foreign[2].api_version, "");
-    desired_waiting(&d->foreign[2], waiting, sizeof waiting);
-    assert_string_equal(waiting, "k3s");
-    assert_string_equal(d->foreign[3].kind, "Route");
+    assert_string_equal(d->foreign[2].kind, "HelmRelease");
+    assert_string_equal(d->foreign[2].api_version, "helm.toolkit.fluxcd.io/v2");
+    assert_string_equal(d->foreign[2].name, "grafana");
+    assert_string_equal(d->foreign[2].file, "apps/grafana/helmrelease.yaml");
+    assert_int_equal(d->foreign[2].line, 1);
+    assert_string_equal(d->foreign[3].kind, "Kustomization");
+    assert_string_equal(d->foreign[3].name, "apps/metrics-app");
+    assert_string_equal(d->foreign[3].api_version, "");
     desired_waiting(&d->foreign[3], waiting, sizeof waiting);
-    assert_string_equal(waiting, "a version of agentd that handles Route");
+    assert_string_equal(waiting, "k3s");
     assert_int_equal(d->workload_count, 1); /* no document of Covey is lost among others */
     desired_free(d);
 }
@@ -390,8 +386,8 @@ static void references_are_found_in_texts(void **state)
 
     assert_int_equal(reference_next(text, 0, &r, &err), 1);
     assert_int_equal(r.kind, REFERENCE_SERVICE);
-    assert_string_equal(r.workload, "rest-api");
-    assert_string_equal(r.port, "http");
+    assert_string_equal(r.name, "rest-api");
+    assert_string_equal(r.key, "http");
     assert_int_equal(r.begin, 7);
     assert_memory_equal(text + r.end, "/ ${HOME}", 9);
     assert_int_equal(reference_next(text, r.end, &r, &err), 1);

@@ -89,9 +89,11 @@ static void unknown_and_missing_fields_are_named(void **state)
     spec_refused("  command: [w]\n  replcas: 2\n",
                  LINE("6: spec.replcas: no such field; did you mean \"replicas\"?"), NULL);
     spec_refused("  command: [w]\n  image: nginx\n",
-                 LINE("6: spec.image: no such field; known here: command, args, env, workingDir, "
+                 LINE("6: spec.image: no such field; known here: command, args, env, files, "
+                      "variables, reloadSignal, workingDir, "
                       "user, resources, nodeSelector, dependsOn, terminationGracePeriodSeconds, "
-                      "replicas, singleton, listen, ports, startupProbe, readinessProbe, "
+                      "replicas, singleton, topologySpreadConstraints, listen, ports, "
+                      "startupProbe, readinessProbe, "
                       "livenessProbe, restartPolicy"),
                  NULL);
     spec_refused("  replicas: 1\n",
@@ -185,13 +187,15 @@ static void what_a_workload_says_must_fit_together(void **state)
                  LINE("6: spec.startupProbe.successThreshold: only a readinessProbe may have "
                       "another value than 1"),
                  NULL);
-    spec_refused("  command: [w, '${service:a/http}']\n",
-                 LINE("5: spec.command[1]: references are filled in only in env: give the value to "
-                      "a variable, and let the program read that"),
-                 NULL);
+    spec_refused(
+        "  command: [w, '${secret:a/key}']\n",
+        LINE("5: spec.command[1]: everybody on the node can read arguments: give the secret "
+             "to a variable of the environment or a file"),
+        NULL);
     spec_refused("  command: [w]\n  env: [{name: A, value: '${service:a}'}]\n",
                  LINE("6: spec.env[0].value: \"${service:a}\" is no reference; expected "
-                      "${service:NAME/PORT}, ${node:name} or ${node:address}"),
+                      "${service:NAME/PORT}, ${var:NAME}, ${secret:NAME/KEY}, ${file:PATH}, "
+                      "${node:name} or ${node:address}"),
                  NULL);
 }
 
@@ -217,7 +221,8 @@ static void cron_schedules_are_checked(void **state)
                      "kind: CronWorkload\n"
                      "metadata: {name: w}\n"
                      "spec: {command: [w], schedule: '@daily', replicas: 2}\n",
-                     LINE("4: spec.replicas: no such field; known here: command, args, env, "
+                     LINE("4: spec.replicas: no such field; known here: command, args, env, files, "
+                          "variables, reloadSignal, "
                           "workingDir, user, resources, nodeSelector, dependsOn, "
                           "terminationGracePeriodSeconds, schedule, concurrencyPolicy, "
                           "startingDeadlineSeconds, suspend, restartPolicy"));

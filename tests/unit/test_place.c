@@ -148,9 +148,64 @@ static void ranks_are_a_permutation(void **state)
     }
 }
 
+static const struct desired_pair zone_a[] = {{"zone", "a"}}, zone_b[] = {{"zone", "b"}};
+static const struct desired_map in_a = {zone_a, 1}, in_b = {zone_b, 1};
+
+/* pi1, pi2, pi3 in zone a, pi4 in zone b, pi5 in none. */
+static void make_zones(void)
+{
+    make_nodes(NODES);
+    for (int i = 0; i < 3; i++)
+        nodes[i].labels = &in_a;
+    nodes[3].labels = &in_b;
+}
+
+static void replicas_spread_over_zones(void **state)
+{
+    static const struct desired_spread strict = {.key = "zone", .max_skew = 1, .strict = true};
+    struct desired_workload w = {.name = "w", .replicas = 6, .spread = &strict, .spread_count = 1};
+    int owner[REPLICAS];
+    int in_zone_b = 0;
+    (void)state;
+
+    make_zones();
+    place(&w, NODES, owner);
+    for (int r = 0; r < 6; r++) {
+        assert_in_range(owner[r], 0, 3); /* never where the label is missing */
+        in_zone_b += owner[r] == 3;
+    }
+    assert_int_equal(in_zone_b, 3);
+}
+
+static void a_zone_that_is_gone_counts_no_more(void **state)
+{
+    static const struct desired_spread strict = {.key = "zone", .max_skew = 1, .strict = true};
+    static const struct desired_spread soft = {.key = "zone", .max_skew = 1};
+    struct desired_workload w = {.name = "w", .replicas = 4, .spread = &strict, .spread_count = 1};
+    int owner[REPLICAS];
+    int placed = 0;
+    (void)state;
+
+    make_zones();
+    nodes[3].usable = false; /* zone b is gone, and its replicas move */
+    place(&w, NODES, owner);
+    for (int r = 0; r < 4; r++)
+        placed += owner[r] >= 0;
+    assert_int_equal(placed, 4); /* a place without usable nodes is none: all are in zone a */
+
+    w.spread = &soft;
+    nodes[3].usable = true;
+    nodes[4].usable = false;
+    place(&w, NODES, owner);
+    for (int r = 0; r < 4; r++)
+        assert_true(owner[r] >= 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(replicas_spread_over_zones),
+        cmocka_unit_test(a_zone_that_is_gone_counts_no_more),
         cmocka_unit_test(replicas_spread_evenly),
         cmocka_unit_test(a_death_moves_only_the_dead_nodes_replicas),
         cmocka_unit_test(two_pis_share_and_one_takes_all),

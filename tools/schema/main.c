@@ -3,7 +3,7 @@
  *     covey-schema json KIND     the JSON Schema of a kind: provisioning/schemas/ holds its output
  *     covey-schema check FILE... what agentd says of each file: "FILE accepted" or "FILE refused
  *                                REASON" on one line. A file stands alone, as apps/check/FILE
- * beside a cluster.yaml with a pool, or as cluster.yaml itself if its name begins with "cluster".
+ * beside a cluster.yaml with a pool, a workload "behind" and an address "outside", or as cluster.yaml itself if its name begins with "cluster".
  */
 #include <jansson.h>
 #include <stdio.h>
@@ -125,7 +125,7 @@ static json_t *type_json(const struct schema_field *field)
     case SCHEMA_TEXT:
         return text_json(field->format, !field->required);
     case SCHEMA_TEXTS:
-        return array_json(field, text_json(field->format, field->format == NULL));
+        return array_json(field, text_json(field->format, takes(field->format, "null")));
     case SCHEMA_MAP:
         return map_json(field);
     case SCHEMA_OBJECT:
@@ -182,6 +182,10 @@ static int check_file(const char *name)
 {
     static const char cluster[] = "{apiVersion: covey.dev/v1, kind: Cluster, metadata: {name: c}, "
                                   "spec: {pool: 10.0.0.1-10.0.0.250}}";
+    static const char others[] =
+        "{apiVersion: covey.dev/v1, kind: Workload, metadata: {name: behind}, spec: {command: [x], "
+        "ports: [{name: http, port: 80}]}}\n---\n{apiVersion: covey.dev/v1, kind: VirtualIP, "
+        "metadata: {name: outside}}\n";
     static char data[DESIRED_FILE_MAX + 1];
     const char *slash = strrchr(name, '/');
     const char *base = slash != NULL ? slash + 1 : name;
@@ -189,6 +193,7 @@ static int check_file(const char *name)
     struct desired_file files[] = {
         {.path = path, .data = data},
         {.path = "cluster.yaml", .data = cluster, .size = sizeof cluster - 1},
+        {.path = "apps/others/all.yaml", .data = others, .size = sizeof others - 1},
     };
     bool is_cluster = strncmp(base, "cluster", strlen("cluster")) == 0;
     struct desired *desired;
@@ -205,7 +210,7 @@ static int check_file(const char *name)
         snprintf(path, sizeof path, "cluster.yaml");
     else
         snprintf(path, sizeof path, "apps/check/%s", base);
-    if (desired_parse("", files, is_cluster ? 1 : 2, &desired, NULL, &err) != 0) {
+    if (desired_parse("", files, is_cluster ? 1 : 3, &desired, NULL, &err) != 0) {
         printf("%s refused %s\n", name, err.text);
         return 0;
     }

@@ -1,0 +1,39 @@
+/* Files that agentd writes for a workload instance: <run_dir>/files/<instance>/, on a tmpfs,
+ * because they may hold secrets. */
+#ifndef COVEY_IO_OS_FILES_H
+#define COVEY_IO_OS_FILES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "agent/desired/desired.h"
+#include "proto/base/err.h"
+
+struct os_files_owner {
+    bool set; /* give them to uid and gid; else they are the agent's */
+    uid_t uid;
+    gid_t gid;
+};
+
+/* The folder of @instance, for CONFIG_DIR. */
+int os_files_dir(const char *run_dir, const char *instance, char *path, size_t size,
+                 struct err *err);
+
+/* Writes those of @files that differ from what lies there, each by a rename, so that a reader finds
+ * the old or the new one as a whole. @all: for a start; files that are not in the list are removed.
+ * Without it those with DESIRED_CHANGE_RESTART are left alone, and *@signal says whether one with
+ * DESIRED_CHANGE_SIGNAL was written.
+ * Errors: ERR_NOSPACE, ERR_IO, ERR_LIMIT (a path that is too long). */
+int os_files_write(const char *run_dir, const char *instance, const struct desired_content *files,
+                   size_t count, bool all, const struct os_files_owner *owner, bool *signal,
+                   struct err *err);
+
+/* Sends @signal to the process @pid if it is a child of @parent: a stranger who has the number of a
+ * process that has just ended does not get it. Best effort. */
+void os_child_signal(pid_t pid, pid_t parent, int signal);
+
+/* Removes all files of @instance; best effort. */
+void os_files_remove(const char *run_dir, const char *instance);
+
+#endif
