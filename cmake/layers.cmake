@@ -36,7 +36,8 @@ get_target_property(msgpack_headers PkgConfig::MSGPACK INTERFACE_INCLUDE_DIRECTO
 list(FILTER msgpack_headers INCLUDE REGEX "^/")
 set_target_properties(PkgConfig::MSGPACK PROPERTIES INTERFACE_INCLUDE_DIRECTORIES
                                                    "${msgpack_headers}")
-foreach(dependency IN ITEMS libuv libsodium sqlite3 yaml-0.1 jansson libmnl libmicrohttpd)
+foreach(dependency IN ITEMS libuv libsodium sqlite3 yaml-0.1 jansson libmnl libmicrohttpd
+                         librabbitmq libcurl)
   string(REGEX REPLACE "^lib|-.*" "" name ${dependency})
   string(TOUPPER ${name} upper)
   pkg_check_modules(${upper} REQUIRED IMPORTED_TARGET ${dependency})

@@ -58,6 +58,8 @@ yaml\.h: agent/desired/
 jansson\.h: agent/web/|agent/daemon/|tools/|workloads/
 microhttpd\.h: agent/web/uv_|workloads/lib/
 libmnl/.*: agent/io/os_
+(rabbitmq-c/.*|amqp.*)\.h: workloads/lib/amqp/
+curl/.*: workloads/notify-smtp/
 linux/.*: agent/io/(os_|arp_frame)|agent/shim/
 TEXT
 }

@@ -1,0 +1,43 @@
+/* What link.c and link_read.c share. */
+#ifndef COVEY_WORKLOADS_AMQP_LINK_INTERNAL_H
+#define COVEY_WORKLOADS_AMQP_LINK_INTERNAL_H
+
+#include "workloads/lib/amqp/librabbitmq.h"
+#include "workloads/lib/amqp/link.h"
+
+#define LINK_CHANNEL 1
+
+/* Of a message, what comes next. */
+enum link_want {
+    WANT_METHOD,
+    WANT_HEADER,
+    WANT_BODY,
+};
+
+struct link {
+    amqp_connection_state_t connection;
+    int fd;
+    int64_t idle_ms;
+    uint64_t published;
+    bool corked;
+    enum link_want want;
+    struct delivery in; /* the message that is being read */
+    uint64_t have;      /* bytes of its body so far */
+    char *body;         /* a body of several frames, or NULL */
+};
+
+static inline struct span link_span(amqp_bytes_t bytes)
+{
+    return (struct span){bytes.bytes, bytes.len};
+}
+
+/* Sets @err to what librabbitmq's @status means; @doing is what was attempted. */
+int link_failed(struct err *err, int status, const char *doing);
+
+/* Sets @err to what the broker said when it closed channel or connection. */
+int link_closed_by(struct err *err, const amqp_method_t *method, const char *doing);
+
+/* Fills the delivery's spans from a message's properties. */
+void link_read_properties(struct delivery *delivery, const amqp_basic_properties_t *properties);
+
+#endif
