@@ -6,7 +6,7 @@ set(own ${CMAKE_INSTALL_LIBEXECDIR}/covey)
 set(data ${CMAKE_INSTALL_DATADIR}/covey)
 
 install(TARGETS agentctl orderctl RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
-install(TARGETS agentd agent-shim RUNTIME DESTINATION ${own})
+install(TARGETS agentd agent-shim agent-seccomp RUNTIME DESTINATION ${own})
 install(TARGETS metrics-app rest-api batch-job log-generator
         order-generator payment-service fulfillment-service notification-service notify-smtp
         RUNTIME DESTINATION lib/covey/workloads)

@@ -37,7 +37,7 @@ list(FILTER msgpack_headers INCLUDE REGEX "^/")
 set_target_properties(PkgConfig::MSGPACK PROPERTIES INTERFACE_INCLUDE_DIRECTORIES
                                                    "${msgpack_headers}")
 foreach(dependency IN ITEMS libuv libsodium sqlite3 yaml-0.1 jansson libmnl libmicrohttpd
-                         librabbitmq libcurl)
+                         librabbitmq libcurl libseccomp)
   string(REGEX REPLACE "^lib|-.*" "" name ${dependency})
   string(TOUPPER ${name} upper)
   pkg_check_modules(${upper} REQUIRED IMPORTED_TARGET ${dependency})

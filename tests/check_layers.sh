@@ -51,6 +51,7 @@ TEXT
 libraries() {
     cat <<'TEXT'
 sodium\.h: proto/wire/
+seccomp\.h: agent/seccomp/
 msgpack\.h: proto/wire/codec
 sqlite3\.h: store/
 uv\.h: agent/[a-z]+/uv_|agent/daemon/|agent/main\.c

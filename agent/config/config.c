@@ -245,7 +245,8 @@ static const struct schema_field config_fields[] = {
      .type = SCHEMA_TEXT,
      .format = &format_user,
      .offset = offsetof(struct written, workload_user),
-     .help = "system user of workloads that name none"},
+     .help =
+         "system user of workloads that name none; each has one of its own where nothing is said"},
     {.name = NULL},
 };
 static const struct schema_table config_table = {
@@ -322,7 +323,7 @@ static int fill(struct owner *owner, const struct written *w, struct report *rep
     c->power_save = w->power_save;
     c->workload_path =
         or_default(w->workload_path, "/usr/lib/covey/workloads:/usr/local/bin:/usr/bin:/bin");
-    c->workload_user = or_default(w->workload_user, "nobody");
+    c->workload_user = w->workload_user;
     fill_web(c, w->web);
     rc = fill_join(owner, w, report);
     return rc != 0 ? rc : fill_repository(owner, w, report);

@@ -45,7 +45,7 @@ struct config {
         const char *user;   /* git runs as this one; NULL: as the folder's owner */
     } repository;
     const char *workload_path; /* PATH of workloads, and where their programs are looked up */
-    const char *workload_user; /* of workloads that name none */
+    const char *workload_user; /* of workloads that name none; NULL: one of its own for each */
 };
 
 /* Reads @data, the contents of @file (for messages). On success *@config owns itself and is freed

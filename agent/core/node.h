@@ -136,7 +136,7 @@ struct node_event_instance {
     uint8_t port_count;
     struct value_port ports[VALUE_PORTS_MAX];
     struct supervise_exit exit; /* EXITED */
-    const char *reason;         /* EXITED with SUPERVISE_EXIT_FAILED: why it did not start */
+    const char *reason;         /* EXITED: why it did not start, or more about its end, or NULL */
 };
 
 struct node_event_probe {

@@ -277,14 +277,16 @@ void node_work_started(struct node *node, const struct node_event_instance *even
 
 static void describe_exit(struct instance *instance, const struct node_event_instance *event)
 {
+    const char *more = event->reason != NULL ? event->reason : "";
+
     switch (event->exit.kind) {
     case SUPERVISE_EXIT_CODE:
-        snprintf(instance->reason, sizeof instance->reason, "ended with exit code %d",
-                 event->exit.value);
+        snprintf(instance->reason, sizeof instance->reason, "ended with exit code %d%s%.100s",
+                 event->exit.value, more[0] != '\0' ? " " : "", more);
         break;
     case SUPERVISE_EXIT_SIGNAL:
-        snprintf(instance->reason, sizeof instance->reason, "ended by signal %d (%s)",
-                 event->exit.value, strsignal(event->exit.value));
+        snprintf(instance->reason, sizeof instance->reason, "ended by signal %d (%s)%s%.90s",
+                 event->exit.value, strsignal(event->exit.value), more[0] != '\0' ? " " : "", more);
         break;
     case SUPERVISE_EXIT_FAILED:
         snprintf(instance->reason, sizeof instance->reason, "could not be started: %.120s",

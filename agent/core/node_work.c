@@ -23,6 +23,8 @@ static struct supervise_policy policy_of(const struct desired_workload *w)
         w->startup.kind != DESIRED_PROBE_NONE || w->readiness.kind != DESIRED_PROBE_NONE;
     policy.needs_lease = w->singleton;
     policy.stop_timeout_ms = (int64_t)w->stop_grace_s * 1000;
+    if (w->stop_signal != 0)
+        policy.stop_signal = w->stop_signal;
     return policy;
 }
 

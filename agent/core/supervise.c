@@ -202,6 +202,17 @@ static enum supervise_state unwant_note(struct supervise *m, const struct step *
     return m->state;
 }
 
+/* A hook before its start may take long: the shim is told at once. What it answers is the end. */
+static enum supervise_state unwant_starting(struct supervise *m, const struct step *s)
+{
+    struct supervise_effect *effect = emit(s, SUPERVISE_DO_STOP);
+
+    effect->signal = m->policy.stop_signal != 0 ? m->policy.stop_signal : SIGTERM;
+    effect->timeout_ms = m->policy.stop_timeout_ms;
+    m->wanted = false;
+    return m->state;
+}
+
 static enum supervise_state unwant_idle(struct supervise *m, const struct step *s)
 {
     (void)s;
@@ -384,7 +395,7 @@ static const struct cell {
         [SUPERVISE_STARTING] =
             {
                 [SUPERVISE_WANT_RUN] = {want_note, STARTING},
-                [SUPERVISE_WANT_STOP] = {unwant_note, STARTING},
+                [SUPERVISE_WANT_STOP] = {unwant_starting, STARTING},
                 [SUPERVISE_PERMIT] = {permit, STARTING},
                 [SUPERVISE_FORBID] = {forbid, STARTING},
                 [SUPERVISE_LEASE_GAINED] = {lease_gained, STARTING},

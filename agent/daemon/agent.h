@@ -81,6 +81,7 @@ struct agent {
     char repo_path[4096];
     char agentctl[4096]; /* beside agentd, for the hooks */
     char shim[4096];
+    char seccomp[4096];
     char files_dir[4096 + 8]; /* of workloads; the node's as long as it lives */
 
     struct node *node; /* NULL until this node is in a flock */

@@ -175,6 +175,11 @@ static void admit_known(struct agent *agent)
     agent->known_count = 0;
 }
 
+static void report_missing(void *agent, const char *text)
+{
+    agent_report(agent, EFFECT_WARNING, "node", "%s", text);
+}
+
 static int open_executors(struct agent *agent, const struct node_saved *saved, struct err *err)
 {
     const struct uv_instances_config instances = {.shim = agent->shim,
@@ -183,7 +188,10 @@ static int open_executors(struct agent *agent, const struct node_saved *saved, s
                                                   .path = agent->config->workload_path,
                                                   .node_name = agent->name,
                                                   .address = agent->address,
-                                                  .user = agent->config->workload_user};
+                                                  .user = agent->config->workload_user,
+                                                  .seccomp = agent->seccomp,
+                                                  .report = report_missing,
+                                                  .report_context = agent};
     struct post post = {.event = agent_post, .context = agent};
     struct addr resumed[LEASES_MAX];
     size_t count = 0;

@@ -427,6 +427,7 @@ static int open_all(struct agent *agent, struct err *err)
         rc = make_folder(agent->config->run_dir, 0755, err);
     find_program("agentctl", "/usr/bin/agentctl", agent->agentctl);
     find_program("agent-shim", "/usr/libexec/covey/agent-shim", agent->shim);
+    find_program("agent-seccomp", "/usr/libexec/covey/agent-seccomp", agent->seccomp);
     find_address(agent->config, &agent->address);
     if (rc == ERR_NONE)
         rc = open_keys(agent, err);

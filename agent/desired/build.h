@@ -115,6 +115,9 @@ const char *needs_split(const char *object, char *kind, size_t size);
 const struct desired_file *build_source(const struct build *build, const char *app,
                                         const char *path);
 
+/* Limits, privileges, hooks, log: what kinds_process.c describes. */
+void workload_read_process(const struct kind_workload *spec, struct desired_workload *workload);
+
 /* Checks that need all documents, then the sorted arrays of the result. To be called only when the
  * report is empty. */
 int graph_finish(struct build *build); /* names, references, cycles: before the others */

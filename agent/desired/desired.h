@@ -26,7 +26,10 @@
 #define DESIRED_PORTS_MAX 8        /* = VALUE_PORTS_MAX: all of them fit the instance's record */
 #define DESIRED_LABELS_MAX 16
 #define DESIRED_DEPENDS_MAX 16
-#define DESIRED_NEEDS_MAX 128 /* dependencies and references of one workload */
+#define DESIRED_HOOK_ARGS_MAX 32
+#define DESIRED_PIDS_NORMAL 1024 /* processes of an instance whose document names no limit */
+#define DESIRED_HISTORY_MAX 20   /* ended runs of a CronWorkload that are remembered */
+#define DESIRED_NEEDS_MAX 128    /* dependencies and references of one workload */
 #define DESIRED_VIPS_MAX 64
 #define DESIRED_NODES_MAX 128
 #define DESIRED_HOLD_DOWN_S 10           /* where cluster.yaml says nothing */
@@ -113,6 +116,23 @@ struct desired_schedule { /* CronWorkload */
     enum desired_concurrency concurrency;
     uint32_t starting_deadline_s; /* a tick missed by less than this is made up for */
     bool suspend;
+    const char *time_zone; /* a name of the tz database; NULL: UTC */
+    bool retry_lost;       /* a run whose end nobody knows is made up for */
+    uint32_t history_limit;
+};
+
+struct desired_security { /* all zero is the strictest, and the default */
+    bool writable_root;
+    bool shared_tmp;
+    bool may_escalate;
+    bool unfiltered;                   /* no filter of system calls */
+    uint64_t capabilities;             /* bit n: Linux' capability n is kept */
+    const char *const *writable_paths; /* NULL-terminated, or NULL */
+};
+
+struct desired_hook {
+    const char *const *command; /* NULL: no hook */
+    uint32_t timeout_s;
 };
 
 /* Workload and CronWorkload. */
@@ -146,8 +166,18 @@ struct desired_workload {
     int reload_signal; /* for files whose change is a signal */
     const struct desired_spread *spread;
     size_t spread_count;
-    uint64_t memory_limit;    /* bytes; 0: none */
-    uint32_t cpu_limit_milli; /* thousandths of a core; 0: none */
+    uint64_t memory_limit;     /* bytes; 0: none */
+    uint32_t cpu_limit_milli;  /* thousandths of a core; 0: none */
+    uint32_t pids_limit;       /* processes and threads */
+    uint32_t open_files_limit; /* 0: agentd's own */
+    int32_t oom_score_adjust;  /* -1000..1000 */
+    int32_t stop_signal;       /* 0: SIGTERM */
+    struct desired_security security;
+    struct desired_hook pre_start, post_stop;
+    uint64_t log_bytes;       /* kept per instance; 0: the agent's default */
+    uint32_t log_age_s;       /* a file is rotated at this age; 0: never for its age */
+    uint32_t max_unavailable; /* replicas away at a time while they are replaced */
+    bool hand_over;           /* listening sockets are passed from one process to the next */
 };
 
 struct desired_vip {

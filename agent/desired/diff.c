@@ -146,6 +146,37 @@ static void diff_schedule(struct fields *f, const struct desired_schedule *a,
     differs(f, "concurrencyPolicy", a->concurrency != b->concurrency);
     differs(f, "startingDeadlineSeconds", a->starting_deadline_s != b->starting_deadline_s);
     differs(f, "suspend", a->suspend != b->suspend);
+    differs(f, "timeZone", other_text(a->time_zone, b->time_zone));
+    differs(f, "retryLost", a->retry_lost != b->retry_lost);
+    differs(f, "historyLimit", a->history_limit != b->history_limit);
+}
+
+static bool other_hook(const struct desired_hook *a, const struct desired_hook *b)
+{
+    return other_texts(a->command, b->command) || a->timeout_s != b->timeout_s;
+}
+
+static bool other_security(const struct desired_security *a, const struct desired_security *b)
+{
+    return a->writable_root != b->writable_root || a->shared_tmp != b->shared_tmp ||
+           a->may_escalate != b->may_escalate || a->unfiltered != b->unfiltered ||
+           a->capabilities != b->capabilities || other_texts(a->writable_paths, b->writable_paths);
+}
+
+static void diff_process(struct fields *f, const struct desired_workload *a,
+                         const struct desired_workload *b)
+{
+    differs(f, "resources",
+            a->memory_limit != b->memory_limit || a->cpu_limit_milli != b->cpu_limit_milli ||
+                a->pids_limit != b->pids_limit || a->open_files_limit != b->open_files_limit);
+    differs(f, "oomScoreAdjust", a->oom_score_adjust != b->oom_score_adjust);
+    differs(f, "stopSignal", a->stop_signal != b->stop_signal);
+    differs(f, "securityContext", other_security(&a->security, &b->security));
+    differs(f, "lifecycle",
+            other_hook(&a->pre_start, &b->pre_start) || other_hook(&a->post_stop, &b->post_stop));
+    differs(f, "logs", a->log_bytes != b->log_bytes || a->log_age_s != b->log_age_s);
+    differs(f, "updateStrategy",
+            a->max_unavailable != b->max_unavailable || a->hand_over != b->hand_over);
 }
 
 static void diff_workload(struct text *text, const struct desired_workload *a,
@@ -176,8 +207,7 @@ static void diff_workload(struct text *text, const struct desired_workload *a,
     differs(&f, "dependsOn",
             other_texts(a->depends_on, b->depends_on) ||
                 other_texts(a->depends_objects, b->depends_objects));
-    differs(&f, "resources",
-            a->memory_limit != b->memory_limit || a->cpu_limit_milli != b->cpu_limit_milli);
+    diff_process(&f, a, b);
     end_fields(&f);
 }
 

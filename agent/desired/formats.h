@@ -24,6 +24,10 @@ extern const struct schema_format format_relative_path; /* inside its folder */
 extern const struct schema_format format_mode;          /* 0440 */
 extern const struct schema_format format_base64;
 extern const struct schema_format format_secret_key; /* of a value of a SealedSecret */
+extern const struct schema_format format_capability; /* "NET_BIND_SERVICE" */
+extern const struct schema_format format_signal;     /* "SIGINT" */
+extern const struct schema_format format_oom_score;  /* -1000 to 1000 */
+extern const struct schema_format format_time_zone;  /* "Europe/Berlin" */
 extern const struct schema_format format_ipv4;       /* of a host */
 extern const struct schema_format format_pool;       /* "10.0.0.210-10.0.0.230" or one address */
 
@@ -35,6 +39,14 @@ bool format_read_cpu(const char *text, uint32_t *milli);
 
 /* "0440", "640": at most 0777; nobody but the owner may write. */
 bool format_read_mode(const char *text, uint32_t *mode);
+
+/* "NET_BIND_SERVICE", also with CAP_ before it: Linux' number of the capability. */
+bool format_read_capability(const char *text, unsigned *number);
+
+/* "SIGINT" or "INT". */
+bool format_read_signal(const char *text, int32_t *number);
+
+bool format_read_oom_score(const char *text, int32_t *score);
 
 bool format_read_ipv4(const char *text, struct addr *address);
 bool format_read_pool(const char *text, struct addr *first, struct addr *last);

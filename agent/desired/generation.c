@@ -22,9 +22,38 @@ static uint64_t add_texts(uint64_t hash, const char *const *texts)
     return hash;
 }
 
+static uint64_t add_hook(uint64_t hash, const struct desired_hook *hook)
+{
+    if (hook->command == NULL)
+        return hash64_mix(hash, 1);
+    return hash64_mix(add_texts(hash, hook->command), hook->timeout_s);
+}
+
+/* How its process is kept: all of it takes effect at a start alone. */
+static uint64_t add_process(uint64_t hash, const struct desired_workload *w)
+{
+    const struct desired_security *s = &w->security;
+
+    hash = hash64_mix(hash, w->memory_limit);
+    hash = hash64_mix(hash, w->cpu_limit_milli);
+    hash = hash64_mix(hash, w->pids_limit);
+    hash = hash64_mix(hash, w->open_files_limit);
+    hash = hash64_mix(hash, (uint64_t)w->oom_score_adjust);
+    hash = hash64_mix(hash, (uint64_t)s->writable_root << 3 | (uint64_t)s->shared_tmp << 2 |
+                                (uint64_t)s->may_escalate << 1 | (uint64_t)s->unfiltered);
+    hash = hash64_mix(hash, s->capabilities);
+    if (s->writable_paths != NULL)
+        hash = add_texts(hash, s->writable_paths);
+    hash = add_hook(hash, &w->pre_start);
+    hash = add_hook(hash, &w->post_stop);
+    hash = hash64_mix(hash, w->log_bytes);
+    hash = hash64_mix(hash, w->log_age_s);
+    return hash64_mix(hash, w->hand_over);
+}
+
 uint64_t workload_generation(const struct desired_workload *w)
 {
-    uint64_t hash = 1; /* of this recipe: another number restarts everything once */
+    uint64_t hash = 2; /* of this recipe: another number restarts everything once */
 
     hash = add_texts(hash, w->command);
     hash = hash64_mix(hash, w->env.count);
@@ -37,8 +66,7 @@ uint64_t workload_generation(const struct desired_workload *w)
         hash = add_text(hash, w->ports[i].name);
         hash = hash64_mix(hash, w->ports[i].port);
     }
-    hash = hash64_mix(hash, w->memory_limit);
-    hash = hash64_mix(hash, w->cpu_limit_milli);
+    hash = add_process(hash, w);
     hash = add_text(hash, w->user);
     hash = add_text(hash, w->working_dir);
     hash = hash64_mix(hash, (uint64_t)w->listen);

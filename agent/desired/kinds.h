@@ -99,10 +99,45 @@ struct kind_probe {
 
 struct kind_limits {
     const char *memory, *cpu;
+    uint32_t pids, open_files;
 };
 
 struct kind_resources {
     const struct kind_limits *limits;
+};
+
+struct kind_capabilities {
+    const char *const *add;
+};
+
+struct kind_seccomp {
+    uint32_t type; /* 0 RuntimeDefault, 1 Unconfined */
+};
+
+struct kind_security {
+    bool read_only_root, private_tmp, may_escalate;
+    const struct kind_capabilities *capabilities;
+    const struct kind_seccomp *seccomp;
+    const char *const *writable_paths;
+};
+
+struct kind_hook {
+    const struct kind_exec *exec;
+    uint32_t timeout_s;
+};
+
+struct kind_lifecycle {
+    const struct kind_hook *pre_start, *post_stop;
+};
+
+struct kind_logs {
+    const char *max_size;
+    uint32_t max_age_s;
+};
+
+struct kind_strategy {
+    uint32_t max_unavailable;
+    bool hand_over;
 };
 
 /* Workload and CronWorkload; fields of the other kind keep their zeroes. */
@@ -118,6 +153,10 @@ struct kind_workload {
     const char *const *depends_on;
     uint32_t restart; /* enum desired_restart */
     uint32_t stop_grace_s;
+    const char *stop_signal, *oom_score;
+    const struct kind_security *security;
+    const struct kind_lifecycle *lifecycle;
+    const struct kind_logs *logs;
 
     uint32_t replicas;
     bool singleton;
@@ -125,11 +164,15 @@ struct kind_workload {
     uint32_t listen;           /* enum desired_listen */
     struct schema_list ports;  /* struct kind_port */
     const struct kind_probe *startup, *readiness, *liveness;
+    const struct kind_strategy *strategy;
 
     const char *schedule;
     uint32_t concurrency; /* enum desired_concurrency */
     uint32_t starting_deadline_s;
     bool suspend;
+    const char *time_zone;
+    bool retry_lost;
+    uint32_t history_limit;
 };
 
 struct kind_vip {
@@ -180,5 +223,9 @@ extern const struct schema_table kind_cluster_table, kind_vip_table, kind_route_
 
 /* The signals that reloadSignal may name, in the order of its choices. */
 extern const int kind_signals[];
+
+/* Parts of them that say how a process is kept: kinds_process.c. */
+extern const struct schema_table kind_resources_table, kind_security_table, kind_lifecycle_table,
+    kind_logs_table, kind_strategy_table;
 
 #endif

@@ -31,41 +31,6 @@ static const struct schema_table env_table = {
     .fields = env_fields,
 };
 
-static const struct schema_field limits_fields[] = {
-    {.name = "memory",
-     .type = SCHEMA_TEXT,
-     .format = &format_memory,
-     .offset = offsetof(struct kind_limits, memory),
-     .help = "memory, such as 32Mi"},
-    {.name = "cpu",
-     .type = SCHEMA_TEXT,
-     .format = &format_cpu,
-     .offset = offsetof(struct kind_limits, cpu),
-     .help = "cores, such as 500m"},
-    {.name = NULL},
-};
-
-static const struct schema_table limits_table = {
-    .help = "what an instance may use at most",
-    .size = sizeof(struct kind_limits),
-    .fields = limits_fields,
-};
-
-static const struct schema_field resources_fields[] = {
-    {.name = "limits",
-     .type = SCHEMA_OBJECT,
-     .table = &limits_table,
-     .offset = offsetof(struct kind_resources, limits),
-     .help = "what an instance may use at most"},
-    {.name = NULL},
-};
-
-static const struct schema_table resources_table = {
-    .help = "resources of an instance",
-    .size = sizeof(struct kind_resources),
-    .fields = resources_fields,
-};
-
 static const char *const changes[] = {
     [DESIRED_CHANGE_RESTART] = "Restart",
     [DESIRED_CHANGE_SIGNAL] = "Signal",
@@ -168,7 +133,7 @@ static const struct schema_field process_fields[] = {
      .help = "system user; an unprivileged one where nothing is said"},
     {.name = "resources",
      .type = SCHEMA_OBJECT,
-     .table = &resources_table,
+     .table = &kind_resources_table,
      .offset = offsetof(struct kind_workload, resources),
      .help = "limits of an instance"},
     {.name = "nodeSelector",
@@ -189,7 +154,33 @@ static const struct schema_field process_fields[] = {
      .high = 3600,
      .normal = STOP_GRACE_NORMAL_S,
      .offset = offsetof(struct kind_workload, stop_grace_s),
-     .help = "time between SIGTERM and SIGKILL"},
+     .help = "time between stopSignal and SIGKILL"},
+    {.name = "stopSignal",
+     .type = SCHEMA_TEXT,
+     .format = &format_signal,
+     .offset = offsetof(struct kind_workload, stop_signal),
+     .help = "signal that asks it to end, such as SIGINT; SIGTERM where nothing is said"},
+    {.name = "oomScoreAdjust",
+     .type = SCHEMA_TEXT,
+     .format = &format_oom_score,
+     .offset = offsetof(struct kind_workload, oom_score),
+     .help = "-1000 to 1000: the higher, the sooner it is killed for want of memory; 0 where "
+             "nothing is said"},
+    {.name = "securityContext",
+     .type = SCHEMA_OBJECT,
+     .table = &kind_security_table,
+     .offset = offsetof(struct kind_workload, security),
+     .help = "privileges: each is relaxed by its name"},
+    {.name = "lifecycle",
+     .type = SCHEMA_OBJECT,
+     .table = &kind_lifecycle_table,
+     .offset = offsetof(struct kind_workload, lifecycle),
+     .help = "programs that run before the start and after the end"},
+    {.name = "logs",
+     .type = SCHEMA_OBJECT,
+     .table = &kind_logs_table,
+     .offset = offsetof(struct kind_workload, logs),
+     .help = "how much of its log is kept"},
     {.name = NULL},
 };
 
@@ -423,6 +414,11 @@ static const struct schema_field workload_spec_fields[] = {
      .normal = DESIRED_RESTART_ALWAYS,
      .offset = offsetof(struct kind_workload, restart),
      .help = "when an instance that ended is started again"},
+    {.name = "updateStrategy",
+     .type = SCHEMA_OBJECT,
+     .table = &kind_strategy_table,
+     .offset = offsetof(struct kind_workload, strategy),
+     .help = "how a new version replaces the old one"},
     {.name = NULL},
 };
 
@@ -465,6 +461,23 @@ static const struct schema_field cron_spec_fields[] = {
      .type = SCHEMA_BOOLEAN,
      .offset = offsetof(struct kind_workload, suspend),
      .help = "ticks pass without a start"},
+    {.name = "timeZone",
+     .type = SCHEMA_TEXT,
+     .format = &format_time_zone,
+     .offset = offsetof(struct kind_workload, time_zone),
+     .help =
+         "whose clock the schedule reads, such as Europe/Berlin; Etc/UTC where nothing is said"},
+    {.name = "retryLost",
+     .type = SCHEMA_BOOLEAN,
+     .offset = offsetof(struct kind_workload, retry_lost),
+     .help = "a tick whose node died during its run, so that its end is unknown, runs again"},
+    {.name = "historyLimit",
+     .type = SCHEMA_INTEGER,
+     .low = 1,
+     .high = DESIRED_HISTORY_MAX,
+     .normal = 5,
+     .offset = offsetof(struct kind_workload, history_limit),
+     .help = "ended runs that are remembered"},
     {.name = "restartPolicy",
      .type = SCHEMA_CHOICE,
      .choices = &restarts[DESIRED_RESTART_ON_FAILURE],

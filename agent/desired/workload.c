@@ -251,18 +251,6 @@ static int read_spread(const struct object *object, const struct kind_workload *
     return 0;
 }
 
-static void read_limits(const struct kind_workload *spec, struct desired_workload *workload)
-{
-    const struct kind_limits *limits = spec->resources != NULL ? spec->resources->limits : NULL;
-
-    if (limits == NULL)
-        return;
-    if (limits->memory != NULL)
-        format_read_memory(limits->memory, &workload->memory_limit);
-    if (limits->cpu != NULL)
-        format_read_cpu(limits->cpu, &workload->cpu_limit_milli);
-}
-
 static int read_cron(const struct object *object, const struct kind_workload *spec,
                      struct desired_workload *workload)
 {
@@ -275,6 +263,9 @@ static int read_cron(const struct object *object, const struct kind_workload *sp
         .concurrency = spec->concurrency,
         .starting_deadline_s = spec->starting_deadline_s,
         .suspend = spec->suspend,
+        .time_zone = spec->time_zone,
+        .retry_lost = spec->retry_lost,
+        .history_limit = spec->history_limit,
     };
     if (cron_parse(spec->schedule, &schedule, &err) != 0)
         return object_error(object, "spec.schedule", "%s", err.text);
@@ -353,7 +344,7 @@ int workload_read(const struct object *object, bool cron)
         .stop_grace_s = spec->stop_grace_s,
         .node_selector = spec->node_selector,
     };
-    read_limits(spec, &item->workload);
+    workload_read_process(spec, &item->workload);
     rc = read_parts(object, spec, item);
     if (rc != 0)
         return rc;

@@ -1,8 +1,7 @@
 #include "agent/io/uv_instances.h"
 
 #include <errno.h>
-#include <pwd.h>
-#include <signal.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,14 +10,14 @@
 #include <uv.h>
 
 #include "agent/core/node.h"
+#include "agent/io/instance_enter.h"
 #include "agent/io/instance_env.h"
+#include "agent/io/instance_spec.h"
 #include "agent/io/os_files.h"
 #include "agent/io/os_port.h"
 #include "agent/io/os_shim.h"
 #include "agent/io/uv_probe.h"
 
-#define LOG_FILE_BYTES (4u * 1024 * 1024)
-#define LOG_FILES 3
 #define SWEEP_MS 50
 #define PATH_SIZE 4096
 #define PORTS_USED_MAX 1024
@@ -35,12 +34,18 @@ struct run { /* one instance with a shim, or with what a killed shim left */
     pid_t pid, shim_pid; /* 0: not known */
     struct value_port ports[VALUE_PORTS_MAX];
     uint8_t port_count;
+    bool found;                    /* by a scan, while it had no main process yet */
+    bool wanted;                   /* found so, and its start was asked for since */
+    struct os_cgroup_usage before; /* at its start */
+    uint64_t memory_limit;         /* as it was started with; 0: none, or not known */
+    uint32_t pids_limit;
     struct run *next;
 };
 
 struct uv_instances {
     uv_loop_t *loop;
     struct uv_instances_config config;
+    struct instance_keeper keeper;
     struct os_shims where;
     char log_dir[PATH_SIZE];
     struct post post;
@@ -78,6 +83,7 @@ static void run_closed(uv_handle_t *handle)
     free(run);
     if (instances->closed != NULL && instances->runs == NULL) {
         instances->closed(instances->closed_context);
+        instance_keeper_close(&instances->keeper);
         free(instances);
     }
 }
@@ -158,6 +164,32 @@ static struct supervise_exit exit_of(const struct shim_record *record)
     return exit;
 }
 
+/* Why it ended, where its control group knows more than its exit status. */
+static const char *explain_end(struct run *run, char *text, size_t size)
+{
+    struct os_cgroup_usage now;
+    uint64_t limit = run->memory_limit >> 20;
+
+    os_cgroup_usage(run->owner->keeper.cgroup, run->name, &now);
+    if (now.oom_kills > run->before.oom_kills && limit > 0)
+        snprintf(text, size, "for want of memory, at its limit of %" PRIu64 " MiB", limit);
+    else if (now.oom_kills > run->before.oom_kills)
+        snprintf(text, size, "for want of memory");
+    else if (now.pids_refused > run->before.pids_refused)
+        snprintf(text, size, "after %" PRIu64 " forks were refused, at its limit of processes",
+                 now.pids_refused - run->before.pids_refused);
+    else
+        return NULL;
+    return text;
+}
+
+static void post_exited(struct run *run, const struct shim_record *record)
+{
+    char text[128];
+
+    post_instance(run, NODE_EXITED, record, exit_of(record), explain_end(run, text, sizeof text));
+}
+
 static void post_failed(struct run *run, int errnum, const char *reason)
 {
     struct supervise_exit exit = {SUPERVISE_EXIT_FAILED, errnum};
@@ -195,7 +227,7 @@ static void take_status(struct run *run, const struct shim_record *record)
     if (run->started || record->pid == 0)
         return;
     run->started = true;
-    post_instance(run, NODE_STARTED, record, none, NULL);
+    post_instance(run, run->found ? NODE_FOUND : NODE_STARTED, record, none, NULL);
 }
 
 static void on_event(uv_poll_t *poll, int status, int events)
@@ -215,13 +247,16 @@ static void on_event(uv_poll_t *poll, int status, int events)
             break;
         case OS_SHIM_FAILED:
             os_shim_acknowledge(&run->owner->where, run->name, run->shim);
-            post_failed(run, event.record.errnum, event.record.text);
+            if (run->found && !run->wanted)
+                close_run(run); /* nobody knows of it yet */
+            else
+                post_failed(run, event.record.errnum, event.record.text);
             return;
         case OS_SHIM_EXITED:
             take_status(run, &event.record);
             os_shim_acknowledge(&run->owner->where, run->name, run->shim);
             close_run(run);
-            post_instance(run, NODE_EXITED, &event.record, exit_of(&event.record), NULL);
+            post_exited(run, &event.record);
             return;
         case OS_SHIM_LOST:
             begin_sweep(run);
@@ -231,43 +266,6 @@ static void on_event(uv_poll_t *poll, int status, int events)
 }
 
 /* ---- starting ---- */
-
-/* The user that the instance runs as; false: as the agent (which is not root). */
-static bool find_user(const struct uv_instances *instances, const struct desired_workload *workload,
-                      uid_t *uid, gid_t *gid, struct err *err)
-{
-    const char *name = workload->user != NULL ? workload->user : instances->config.user;
-    const struct passwd *entry;
-
-    err->code = ERR_NONE;
-    if (geteuid() != 0 || name == NULL)
-        return false;
-    entry = getpwnam(name);
-    if (entry == NULL) {
-        err_set(err, ERR_NOTFOUND, "there is no user %s on this node", name);
-        return false;
-    }
-    *uid = entry->pw_uid;
-    *gid = entry->pw_gid;
-    return true;
-}
-
-static int make_folder(const struct uv_instances *instances, const char *name, bool own, uid_t uid,
-                       gid_t gid, char path[PATH_SIZE], struct err *err)
-{
-    int n = snprintf(path, PATH_SIZE, "%s/instances", instances->config.state_dir);
-
-    if (n < 0 || n >= PATH_SIZE - INSTANCE_MAX - 1)
-        return err_set(err, ERR_LIMIT, "state_dir is too long");
-    if (mkdir(path, 0711) != 0 && errno != EEXIST)
-        return err_errno(err, ERR_IO, errno, "make the folder %s", path);
-    snprintf(path + n, PATH_SIZE - (size_t)n, "/%s", name);
-    if (mkdir(path, 0750) != 0 && errno != EEXIST)
-        return err_errno(err, ERR_IO, errno, "make the folder %s", path);
-    if (own && chown(path, uid, gid) != 0)
-        return err_errno(err, ERR_IO, errno, "give the folder %s to its user", path);
-    return ERR_NONE;
-}
 
 static int pick_ports(struct uv_instances *instances, struct run *run,
                       const struct desired_workload *workload, struct err *err)
@@ -297,69 +295,70 @@ static int pick_ports(struct uv_instances *instances, struct run *run,
     return ERR_NONE;
 }
 
-static int start_shim(struct run *run, const struct effect_start *effect, struct err *err)
+static int fill_spec(struct run *run, const struct effect_start *effect, struct instance_spec *spec,
+                     struct instance_env **env, struct err *err)
 {
     struct uv_instances *instances = run->owner;
     const struct desired_workload *workload = effect->workload;
-    struct shim_spec *spec = calloc(1, sizeof *spec);
+    int rc = instance_spec_make(&instances->keeper, effect, spec, err);
+
+    if (rc == ERR_NONE)
+        rc = os_files_write(
+            instances->config.run_dir, run->name, effect->files, effect->file_count, true,
+            &(struct os_files_owner){spec->shim.switch_user, spec->shim.uid, spec->shim.gid}, NULL,
+            err);
+    if (rc == ERR_NONE)
+        rc = pick_ports(instances, run, workload, err);
+    if (rc == ERR_NONE)
+        rc = instance_env_build(&instances->config, effect, run->ports, run->port_count,
+                                spec->folder, env, err);
+    if (rc != ERR_NONE)
+        return rc;
+    instance_note_write(run->ports, run->port_count, spec->note, sizeof spec->note);
+    spec->shim.note = spec->note;
+    for (size_t n = 0; effect->args[n] != NULL && n < SHIM_ARGS_MAX; n++)
+        spec->shim.argv[n] = effect->args[n];
+    instance_env_copy(*env, spec->shim.env, SHIM_ENV_MAX);
+    return ERR_NONE;
+}
+
+static int start_shim(struct run *run, const struct effect_start *effect, struct err *err)
+{
+    struct uv_instances *instances = run->owner;
+    struct instance_spec *spec = calloc(1, sizeof *spec);
     struct instance_env *env = NULL;
-    char folder[PATH_SIZE];
-    char note[SHIM_NOTE_MAX];
-    uid_t uid = 0;
-    gid_t gid = 0;
-    size_t n = 0;
     int rc;
 
     if (spec == NULL)
         return err_set(err, ERR_NOMEM, "start %s: %s", run->name, err_text(ERR_NOMEM));
-    spec->switch_user = find_user(instances, workload, &uid, &gid, err);
-    rc = err->code;
-    if (rc == ERR_NONE)
-        rc = make_folder(instances, run->name, spec->switch_user, uid, gid, folder, err);
-    if (rc == ERR_NONE)
-        rc = os_files_write(instances->config.run_dir, run->name, effect->files, effect->file_count,
-                            true, &(struct os_files_owner){spec->switch_user, uid, gid}, NULL, err);
-    if (rc == ERR_NONE)
-        rc = pick_ports(instances, run, workload, err);
-    if (rc == ERR_NONE)
-        rc = instance_env_build(&instances->config, effect, run->ports, run->port_count, folder,
-                                &env, err);
-    if (rc != ERR_NONE)
-        goto out;
-    instance_note_write(run->ports, run->port_count, note, sizeof note);
-    spec->instance = run->name;
-    spec->generation = effect->generation;
-    spec->note = note;
-    spec->log_file_bytes = LOG_FILE_BYTES;
-    spec->log_files = LOG_FILES;
-    spec->working_dir = workload->working_dir != NULL ? workload->working_dir : folder;
-    spec->no_new_privileges = true;
-    spec->uid = uid;
-    spec->gid = gid;
-    spec->stop_signal = SIGTERM;
-    spec->stop_timeout_ms = (int64_t)workload->stop_grace_s * 1000;
-    spec->deadline_ms = mono_is_never(effect->lease_until) ? 0 : effect->lease_until.ms;
-    for (; effect->args[n] != NULL && n < SHIM_ARGS_MAX; n++)
-        spec->argv[n] = effect->args[n];
-    instance_env_copy(env, spec->env, SHIM_ENV_MAX);
-    rc = os_shim_start(&instances->where, spec, &run->shim, err);
-    if (rc != ERR_NONE)
-        goto out;
-    rc = watch_shim(run, err);
-    if (rc != ERR_NONE) /* nobody would hear how it ends */
-        (void)os_shim_stop(run->shim, 0, 0, NULL);
-
-out:
+    rc = fill_spec(run, effect, spec, &env, err);
+    if (rc == ERR_NONE) {
+        os_cgroup_usage(instances->keeper.cgroup, run->name, &run->before);
+        run->memory_limit = effect->workload->memory_limit;
+        run->pids_limit = effect->workload->pids_limit;
+        rc = os_shim_start(&instances->where, &spec->shim, &run->shim, err);
+    }
+    if (rc == ERR_NONE) {
+        rc = watch_shim(run, err);
+        if (rc != ERR_NONE) /* nobody would hear how it ends */
+            (void)os_shim_stop(run->shim, 0, 0, NULL);
+    }
     instance_env_free(env);
+    instance_spec_free(spec);
     free(spec);
     return rc;
 }
 
 void uv_instances_start(struct uv_instances *instances, const struct effect_start *effect)
 {
-    struct run *run = add_run(instances, effect->instance);
+    struct run *run = find_run(instances, effect->instance);
     struct err err = {0};
 
+    if (run != NULL && run->found && !run->started) { /* under way since an earlier life */
+        run->wanted = true;
+        return;
+    }
+    run = add_run(instances, effect->instance);
     if (run == NULL) {
         struct node_event event = {.type = NODE_EXITED};
         event.instance.instance = effect->instance;
@@ -381,8 +380,7 @@ void uv_instances_files(struct uv_instances *instances, const struct effect_file
 
     if (run == NULL || run->pid <= 0)
         return;
-    owner.set = find_user(instances, effect->workload, &owner.uid, &owner.gid, &err);
-    if (err.code == ERR_NONE &&
+    if (instance_user(&instances->keeper, effect->workload, &owner, &err) == ERR_NONE &&
         os_files_write(instances->config.run_dir, effect->instance, effect->files, effect->count,
                        false, &owner, &changed, &err) == ERR_NONE &&
         changed)
@@ -415,6 +413,7 @@ void uv_instances_forget(struct uv_instances *instances, const struct effect_sto
         return;
     os_shim_acknowledge(&instances->where, effect->instance, NULL);
     os_files_remove(instances->config.run_dir, effect->instance);
+    os_cgroup_remove(instances->keeper.cgroup, effect->instance);
 }
 
 /* ---- probes ---- */
@@ -454,20 +453,40 @@ static void probe_done(void *context, bool success, const char *reason)
     free(ticket);
 }
 
-/* Who owns the instance's folder is its user (make_folder), also after a restart of the agent. */
-static bool find_owner(const struct uv_instances *instances, const char *name,
-                       struct uv_probe_spec *spec)
+/* Who owns the instance's folder is its user (instance_spec.c), also after a restart of the agent.
+ */
+static bool find_owner(const struct uv_instances *instances, const char *name, struct stat *info)
 {
     char path[PATH_SIZE];
-    struct stat info;
     int n = snprintf(path, sizeof path, "%s/instances/%s", instances->config.state_dir, name);
 
-    if (n < 0 || (size_t)n >= sizeof path || lstat(path, &info) != 0)
-        return false;
-    spec->set_ids = info.st_uid != 0;
-    spec->uid = info.st_uid;
-    spec->gid = info.st_gid;
-    return true;
+    return n > 0 && (size_t)n < sizeof path && lstat(path, info) == 0;
+}
+
+/* An exec probe sees what its workload sees. */
+static int start_exec(struct uv_instances *instances, struct probe_ticket *ticket,
+                      struct uv_probe_spec *spec)
+{
+    const struct run *run = find_run(instances, ticket->name);
+    struct instance_enter enter = {0};
+    struct err err = {0};
+    struct stat info;
+    int rc;
+
+    if (run == NULL || run->pid == 0 || !find_owner(instances, ticket->name, &info)) {
+        post_probe(ticket, false, "the instance is gone");
+        return ERR_NOTFOUND;
+    }
+    rc = instance_enter(run->pid, info.st_uid, info.st_gid, spec->probe->command, &enter, &err);
+    if (rc == ERR_NONE) {
+        spec->argv = enter.argv;
+        spec->env = enter.env;
+        rc = uv_probe_start(instances->loop, spec, &ticket->probe);
+    } else {
+        post_probe(ticket, false, err.text);
+    }
+    instance_enter_free(&enter);
+    return rc;
 }
 
 void uv_instances_probe(struct uv_instances *instances, const struct effect_probe *effect)
@@ -480,6 +499,7 @@ void uv_instances_probe(struct uv_instances *instances, const struct effect_prob
                                  .env = env,
                                  .done = probe_done};
     struct probe_ticket *ticket = calloc(1, sizeof *ticket);
+    int rc;
 
     if (ticket == NULL)
         return; /* counts as failed when its time is over (core/health.h) */
@@ -489,13 +509,11 @@ void uv_instances_probe(struct uv_instances *instances, const struct effect_prob
     ticket->ticket = effect->ticket;
     snprintf(ticket->name, sizeof ticket->name, "%s", effect->instance);
     spec.context = ticket;
-    if (effect->probe->kind == DESIRED_PROBE_EXEC && geteuid() == 0 &&
-        !find_owner(instances, ticket->name, &spec)) {
-        post_probe(ticket, false, "the instance's folder is gone, and with it whose it is");
-        free(ticket);
-        return;
-    }
-    if (uv_probe_start(instances->loop, &spec, &ticket->probe) != ERR_NONE) {
+    if (effect->probe->kind == DESIRED_PROBE_EXEC && instances->keeper.root)
+        rc = start_exec(instances, ticket, &spec);
+    else
+        rc = uv_probe_start(instances->loop, &spec, &ticket->probe);
+    if (rc != ERR_NONE) {
         free(ticket);
         return;
     }
@@ -520,12 +538,15 @@ static void found(void *context, enum os_shim_found kind, const struct shim_reco
     if (run == NULL)
         return;
     run->port_count = instance_note_read(record->note, run->ports);
-    run->started = true;
-    post_instance(run, NODE_FOUND, record, none, NULL);
+    os_cgroup_usage(instances->keeper.cgroup, run->name, &run->before);
+    run->found = true;
+    run->started = record->pid != 0;
+    if (run->started)
+        post_instance(run, NODE_FOUND, record, none, NULL);
     if (kind == OS_SHIM_FOUND_ENDED) {
         os_shim_acknowledge(&instances->where, run->name, NULL);
         close_run(run);
-        post_instance(run, NODE_EXITED, record, exit_of(record), NULL);
+        post_exited(run, record);
         return;
     }
     if (kind == OS_SHIM_FOUND_ALIVE &&
@@ -557,6 +578,8 @@ int uv_instances_create(uv_loop_t *loop, const struct uv_instances_config *confi
     instances->where = (struct os_shims){
         .program = config->shim, .run_dir = config->run_dir, .log_dir = instances->log_dir};
     rc = os_shim_prepare(&instances->where, err);
+    if (rc == ERR_NONE)
+        rc = instance_keeper_open(&instances->config, &instances->keeper, err);
     if (rc != ERR_NONE) {
         free(instances);
         return rc;
@@ -578,6 +601,7 @@ void uv_instances_close(struct uv_instances *instances, void (*closed)(void *con
         uv_probe_cancel(instances->probes->probe);
     if (instances->runs == NULL) {
         closed(context);
+        instance_keeper_close(&instances->keeper);
         free(instances);
         return;
     }

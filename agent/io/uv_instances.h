@@ -17,7 +17,11 @@ struct uv_instances_config { /* strings are borrowed for the life of the object 
     const char *path;      /* PATH of workloads: where their commands are looked up */
     const char *node_name; /* NODE_NAME of the workloads' environment */
     struct addr address;   /* HOST of workloads that listen on the node's own address */
-    const char *user;      /* default user of workloads when agentd is root; NULL: no change */
+    const char *user;    /* of workloads that name none, when agentd is root; NULL: each has one of
+                            its own (os_users.h) */
+    const char *seccomp; /* path of agent-seccomp; NULL: no filter of system calls */
+    void (*report)(void *context, const char *text); /* what this node cannot do for workloads */
+    void *report_context;
 };
 
 /* Errors: ERR_NOMEM, ERR_IO. */

@@ -181,11 +181,12 @@ static void on_child_exit(uv_process_t *process, int64_t status, int signal)
 
 static int start_exec(struct uv_probe *probe, uv_loop_t *loop, const struct uv_probe_spec *spec)
 {
+    const char *const *argv = spec->argv != NULL ? spec->argv : spec->probe->command;
     uv_process_options_t options = {0};
     int rc;
 
-    options.file = spec->probe->command[0];
-    options.args = (char **)(uintptr_t)spec->probe->command;
+    options.file = argv[0];
+    options.args = (char **)(uintptr_t)argv;
     options.env = (char **)(uintptr_t)spec->env;
     options.cwd = spec->cwd;
     options.exit_cb = on_child_exit;

@@ -18,7 +18,8 @@ struct uv_probe_spec { /* borrowed for the call */
     const struct desired_probe *probe;
     struct addr target; /* HTTP, TCP */
     int64_t timeout_ms;
-    const char *const *env; /* exec; NULL-terminated */
+    const char *const *argv; /* exec: in the place of the probe's command; NULL: that */
+    const char *const *env;  /* exec; NULL-terminated */
     const char *cwd;
     bool set_ids; /* exec: as uid and gid */
     uid_t uid;

@@ -23,6 +23,8 @@ struct shim_log {
     uint64_t size; /* of the present file */
     uint64_t file_bytes;
     uint32_t files;
+    int64_t age_s;   /* a file that began longer ago is rotated; 0: never */
+    int64_t began_s; /* the present file */
     uint64_t lines;
     uint64_t dropped;
     uint64_t unreported; /* dropped since the log last said so */
@@ -35,11 +37,13 @@ struct shim_log {
     char buffer[SHIM_READ_MAX];
 };
 
-/* Opens <dir>/log for appending; @dir NULL: nothing is kept. A file that cannot be opened now is
- * tried again with every write, and what is lost meanwhile is counted. Errors: ERR_IO: there is no
- * such folder. */
-int shim_log_open(struct shim_log *log, const char *dir, uint64_t file_bytes, uint32_t files,
-                  struct err *err);
+/* Opens <spec->log_dir>/log for appending; NULL: nothing is kept. A file that cannot be opened now
+ * is tried again with every write, and what is lost meanwhile is counted. Errors: ERR_IO: there is
+ * no such folder. */
+int shim_log_open(struct shim_log *log, const struct shim_spec *spec, struct err *err);
+
+/* Words of the shim's own, in one line. */
+void shim_log_say(struct shim_log *log, const char *text);
 
 /* Takes at most SHIM_READ_MAX bytes that @stream has and writes their frames. True: there may be
  * more. At its end, closes the stream. */

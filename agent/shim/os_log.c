@@ -22,15 +22,20 @@ static void open_file(struct shim_log *log)
         return;
     }
     log->size = fstat(log->fd, &st) == 0 ? (uint64_t)st.st_size : 0;
+    /* How old a file is that others began is not known: its last line says how new it is. */
+    log->began_s = log->size > 0 ? st.st_mtim.tv_sec : time(NULL);
 }
 
-int shim_log_open(struct shim_log *log, const char *dir, uint64_t file_bytes, uint32_t files,
-                  struct err *err)
+int shim_log_open(struct shim_log *log, const struct shim_spec *spec, struct err *err)
 {
+    const char *dir = spec->log_dir;
+
     log->dir = dir != NULL ? open(dir, O_DIRECTORY | O_RDONLY | O_CLOEXEC) : -1;
     log->fd = -1;
-    log->file_bytes = file_bytes < SHIM_LOG_FILE_MIN ? SHIM_LOG_FILE_MIN : file_bytes;
-    log->files = files;
+    log->file_bytes =
+        spec->log_file_bytes < SHIM_LOG_FILE_MIN ? SHIM_LOG_FILE_MIN : spec->log_file_bytes;
+    log->files = spec->log_files;
+    log->age_s = spec->log_age_s;
     log->stamp_s = INT64_MIN;
     if (dir != NULL && log->dir < 0)
         return err_errno(err, ERR_IO, errno, "open the folder of logs %s", dir);
@@ -64,7 +69,9 @@ static bool write_whole(struct shim_log *log, const char *data, size_t len)
 {
     size_t done = 0;
 
-    if (log->fd >= 0 && log->size > 0 && log->size + len > log->file_bytes)
+    if (log->fd >= 0 && log->size > 0 &&
+        (log->size + len > log->file_bytes ||
+         (log->age_s > 0 && log->stamp_s - log->began_s >= log->age_s)))
         rotate(log);
     if (log->fd < 0)
         open_file(log);
@@ -113,6 +120,18 @@ static void report_loss(struct shim_log *log)
 
     if (write_whole(log, text, (size_t)n))
         log->unreported = 0;
+}
+
+void shim_log_say(struct shim_log *log, const char *text)
+{
+    char line[512];
+    int n;
+
+    if (log->dir < 0)
+        return;
+    refresh_stamp(log);
+    n = snprintf(line, sizeof line, "%s shim F %.400s\n", log->stamp, text);
+    write_whole(log, line, (size_t)n);
 }
 
 static void flush(struct shim_log *log)

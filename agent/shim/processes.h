@@ -8,11 +8,12 @@
 
 #include "agent/shim/shim.h"
 
-/* Starts @spec in a session and process group of its own, with /dev/null as its input and @output
- * and @error as its other streams. On success its program is running (execve has succeeded).
- * Errors: ERR_NOTFOUND, ERR_DENIED, ERR_INVALID, ERR_IO; *errnum is the cause. */
-int shim_process_start(const struct shim_spec *spec, int output, int error, pid_t *pid, int *errnum,
-                       struct err *err);
+/* Starts @argv, the program or a hook of @spec, in a session and process group of its own, with
+ * /dev/null as its input and @output and @error as its other streams. On success its program is
+ * running (execve has succeeded). Errors: ERR_NOTFOUND, ERR_DENIED, ERR_INVALID, ERR_IO; *errnum is
+ * the cause. */
+int shim_process_start(const struct shim_spec *spec, const char *const *argv, int output, int error,
+                       pid_t *pid, int *errnum, struct err *err);
 
 /* The start time of @pid in clock ticks since boot; 0: there is no such process. */
 uint64_t shim_process_ticks(pid_t pid);

@@ -32,11 +32,16 @@
 
 #define SHIM_FD_SPEC 3   /* agent-shim reads its specification from here */
 #define SHIM_FD_CLIENT 4 /* and has its first client here */
+#define SHIM_FD_LISTEN 5 /* listening sockets that are passed to the workload, if any */
 
 #define SHIM_SPEC_MAX 262144         /* bytes of a specification */
 #define SHIM_ARGS_MAX 256            /* entries of argv */
 #define SHIM_ENV_MAX 512             /* entries of the environment */
 #define SHIM_GROUPS_MAX 16           /* supplementary groups */
+#define SHIM_CGROUPS_MAX 4           /* one with cgroup v2, one per controller with v1 */
+#define SHIM_PATHS_MAX 20            /* writable paths */
+#define SHIM_HOOK_ARGS_MAX 32        /* entries of a hook's argv */
+#define SHIM_LISTEN_MAX 8            /* listening sockets */
 #define SHIM_RECORD_MAX 2048         /* bytes of a record */
 #define SHIM_REQUEST_MAX 256         /* bytes of a request */
 #define SHIM_TEXT_MAX 256            /* bytes of a record's text, terminating zero included */
@@ -56,6 +61,24 @@
 /* The environment variable that marks the processes of an instance; its value is the folder. */
 #define SHIM_MARK "COVEY_SHIM_DIR"
 
+/* A program that runs before the workload's start or after its end, as the workload itself would.
+ */
+struct shim_hook {
+    const char *argv[SHIM_HOOK_ARGS_MAX + 1]; /* argv[0] NULL: none */
+    int64_t timeout_ms;                       /* then it is killed, and has failed */
+};
+
+/* What a workload may do. All zero: whatever its user may. Anything else needs root. */
+struct shim_sandbox {
+    bool private_tmp;    /* /tmp, /var/tmp and /dev/shm of its own, in memory */
+    bool read_only;      /* every file system, but for @paths and its private tmp */
+    bool bound;          /* gives up all capabilities but @capabilities, for ever */
+    uint64_t capability; /* bit n: it keeps Linux' capability n */
+    const char *paths[SHIM_PATHS_MAX + 1]; /* writable all the same; those that are missing are not
+                                              made */
+    const char *seccomp;                   /* file of a filter of system calls (BPF), or NULL */
+};
+
 /* What to run. Pointers are borrowed. */
 struct shim_spec {
     const char *instance;
@@ -66,15 +89,21 @@ struct shim_spec {
     const char *log_dir;     /* absolute, must exist; NULL: output is thrown away */
     uint64_t log_file_bytes; /* a file is rotated before it grows beyond this */
     uint32_t log_files;      /* rotated files that are kept */
+    uint32_t log_age_s;      /* a file is rotated too when it is older than this; 0: never */
     const char *working_dir; /* NULL: "/" */
-    const char *cgroup;      /* folder of a cgroup for the workload, or NULL */
-    bool switch_user;        /* to uid, gid and groups; needs root */
+    const char *cgroups[SHIM_CGROUPS_MAX + 1]; /* folders of cgroups for the workload */
+    struct shim_sandbox sandbox;
+    bool switch_user; /* to uid, gid and groups; needs root */
     bool no_new_privileges;
     uint32_t uid;
     uint32_t gid;
     uint32_t groups[SHIM_GROUPS_MAX];
     size_t group_count;
     uint64_t nofile; /* RLIMIT_NOFILE; 0: as the agent's */
+    int oom_score;   /* oom_score_adj of the workload */
+    uint32_t listen; /* sockets from SHIM_FD_LISTEN on, passed as LISTEN_FDS (sd_listen_fds(3)) */
+    struct shim_hook pre_start;
+    struct shim_hook post_stop;
     int stop_signal; /* for SIGTERM to the shim, and for what the main process leaves */
     int64_t stop_timeout_ms;
     int64_t deadline_ms;                 /* CLOCK_BOOTTIME: kill everything then; 0: never */
@@ -98,7 +127,7 @@ bool shim_instance_valid(const char *instance);
 void shim_instance_file(const char *instance, char name[INSTANCE_MAX]);
 
 enum shim_state {
-    SHIM_STARTING,
+    SHIM_STARTING, /* pid 0: its pre-start hook runs, or is about to */
     SHIM_RUNNING,
     SHIM_STOPPING, /* asked to end, or its main process ended and others of it are left */
     SHIM_EXITED,   /* nothing of it lives */

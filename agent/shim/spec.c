@@ -8,7 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define VERSION "covey-shim-spec 1"
+#define VERSION "covey-shim-spec 2"
+#define OOM_SCORE_OFFSET 1000 /* numbers are written without a sign */
 
 bool shim_instance_valid(const char *instance)
 {
@@ -53,6 +54,10 @@ static int check(const struct shim_spec *s, struct err *err)
     if (s->group_count > SHIM_GROUPS_MAX || s->log_files > SHIM_LOG_FILES_MAX)
         return err_set(err, ERR_LIMIT, "instance %s: more than %d groups or %d log files",
                        s->instance, SHIM_GROUPS_MAX, SHIM_LOG_FILES_MAX);
+    if (s->oom_score < -1000 || s->oom_score > 1000 || s->listen > SHIM_LISTEN_MAX ||
+        s->pre_start.timeout_ms < 0 || s->post_stop.timeout_ms < 0)
+        return err_set(err, ERR_INVALID, "instance %s: a limit or a hook is out of range",
+                       s->instance);
     if (s->deadline_ms < 0 || s->nofile > INT32_MAX)
         return err_set(err, ERR_INVALID, "instance %s: a deadline or limit is out of range",
                        s->instance);
@@ -97,6 +102,31 @@ static void put_u64(struct writer *w, const char *key, uint64_t value)
     put(w, key, text);
 }
 
+static void put_list(struct writer *w, const char *key, const char *const *texts, size_t max)
+{
+    for (size_t i = 0; i < max && texts[i] != NULL; i++)
+        put(w, key, texts[i]);
+}
+
+static void put_hook(struct writer *w, const char *key, const char *timeout_key,
+                     const struct shim_hook *hook)
+{
+    if (hook->argv[0] == NULL)
+        return;
+    put_list(w, key, hook->argv, SHIM_HOOK_ARGS_MAX);
+    put_u64(w, timeout_key, (uint64_t)hook->timeout_ms);
+}
+
+static void put_sandbox(struct writer *w, const struct shim_sandbox *s)
+{
+    put_u64(w, "private_tmp", s->private_tmp ? 1 : 0);
+    put_u64(w, "read_only", s->read_only ? 1 : 0);
+    put_u64(w, "bound", s->bound ? 1 : 0);
+    put_u64(w, "capability", s->capability);
+    put_list(w, "writable", s->paths, SHIM_PATHS_MAX);
+    put_text(w, "seccomp", s->seccomp);
+}
+
 int shim_spec_encode(const struct shim_spec *s, char *buffer, size_t size, size_t *len,
                      struct err *err)
 {
@@ -113,8 +143,10 @@ int shim_spec_encode(const struct shim_spec *s, char *buffer, size_t size, size_
     put_text(&w, "log_dir", s->log_dir);
     put_u64(&w, "log_file_bytes", s->log_file_bytes);
     put_u64(&w, "log_files", s->log_files);
+    put_u64(&w, "log_age_s", s->log_age_s);
     put_text(&w, "working_dir", s->working_dir);
-    put_text(&w, "cgroup", s->cgroup);
+    put_list(&w, "cgroup", s->cgroups, SHIM_CGROUPS_MAX);
+    put_sandbox(&w, &s->sandbox);
     if (s->switch_user) {
         put_u64(&w, "uid", s->uid);
         put_u64(&w, "gid", s->gid);
@@ -123,13 +155,15 @@ int shim_spec_encode(const struct shim_spec *s, char *buffer, size_t size, size_
         put_u64(&w, "group", s->groups[i]);
     put_u64(&w, "no_new_privileges", s->no_new_privileges ? 1 : 0);
     put_u64(&w, "nofile", s->nofile);
+    put_u64(&w, "oom_score", (uint64_t)(s->oom_score + OOM_SCORE_OFFSET));
+    put_u64(&w, "listen", s->listen);
+    put_hook(&w, "pre_start", "pre_start_ms", &s->pre_start);
+    put_hook(&w, "post_stop", "post_stop_ms", &s->post_stop);
     put_u64(&w, "stop_signal", (uint64_t)s->stop_signal);
     put_u64(&w, "stop_timeout_ms", (uint64_t)s->stop_timeout_ms);
     put_u64(&w, "deadline_ms", (uint64_t)s->deadline_ms);
-    for (size_t i = 0; i < SHIM_ARGS_MAX && s->argv[i] != NULL; i++)
-        put(&w, "arg", s->argv[i]);
-    for (size_t i = 0; i < SHIM_ENV_MAX && s->env[i] != NULL; i++)
-        put(&w, "env", s->env[i]);
+    put_list(&w, "arg", s->argv, SHIM_ARGS_MAX);
+    put_list(&w, "env", s->env, SHIM_ENV_MAX);
     if (w.full)
         return err_set(err, ERR_LIMIT,
                        "instance %s: command and environment take more than %d bytes", s->instance,
@@ -140,10 +174,11 @@ int shim_spec_encode(const struct shim_spec *s, char *buffer, size_t size, size_
 
 /* ---- reading ---- */
 
+enum { LIST_ARG, LIST_ENV, LIST_CGROUP, LIST_WRITABLE, LIST_PRE_START, LIST_POST_STOP, LISTS };
+
 struct reader {
     struct shim_spec *spec;
-    size_t args;
-    size_t envs;
+    size_t count[LISTS];
     bool version;
 };
 
@@ -171,7 +206,7 @@ static int read_text(struct shim_spec *s, const char *key, const char *value)
         {"dir", &s->dir},
         {"log_dir", &s->log_dir},
         {"working_dir", &s->working_dir},
-        {"cgroup", &s->cgroup},
+        {"seccomp", &s->sandbox.seccomp},
     };
 
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
@@ -204,6 +239,44 @@ static int read_i64(const char *text, int64_t high, int64_t *value)
     return ERR_NONE;
 }
 
+static int read_bool(const char *text, bool *value)
+{
+    int64_t n = 0;
+    int rc = read_i64(text, 1, &n);
+
+    *value = n == 1;
+    return rc;
+}
+
+static int read_limits(struct shim_spec *s, const char *key, const char *value)
+{
+    uint64_t n = 0;
+    int rc;
+
+    if (strcmp(key, "oom_score") == 0) {
+        rc = read_number(value, 2 * OOM_SCORE_OFFSET, &n);
+        s->oom_score = (int)n - OOM_SCORE_OFFSET;
+        return rc;
+    }
+    if (strcmp(key, "listen") == 0)
+        return read_u32(value, &s->listen);
+    if (strcmp(key, "pre_start_ms") == 0)
+        return read_i64(value, SHIM_TIMEOUT_MAX_MS, &s->pre_start.timeout_ms);
+    if (strcmp(key, "post_stop_ms") == 0)
+        return read_i64(value, SHIM_TIMEOUT_MAX_MS, &s->post_stop.timeout_ms);
+    if (strcmp(key, "log_age_s") == 0)
+        return read_u32(value, &s->log_age_s);
+    if (strcmp(key, "private_tmp") == 0)
+        return read_bool(value, &s->sandbox.private_tmp);
+    if (strcmp(key, "read_only") == 0)
+        return read_bool(value, &s->sandbox.read_only);
+    if (strcmp(key, "bound") == 0)
+        return read_bool(value, &s->sandbox.bound);
+    if (strcmp(key, "capability") == 0)
+        return read_number(value, UINT64_MAX, &s->sandbox.capability);
+    return ERR_NOTFOUND;
+}
+
 static int read_numbers(struct shim_spec *s, const char *key, const char *value)
 {
     int64_t n = 0;
@@ -232,15 +305,40 @@ static int read_numbers(struct shim_spec *s, const char *key, const char *value)
             return ERR_LIMIT;
         return read_u32(value, &s->groups[s->group_count++]);
     }
-    if (strcmp(key, "no_new_privileges") == 0) {
-        rc = read_i64(value, 1, &n);
-        s->no_new_privileges = n == 1;
-        return rc;
-    }
+    if (strcmp(key, "no_new_privileges") == 0)
+        return read_bool(value, &s->no_new_privileges);
     if (strcmp(key, "stop_signal") == 0) {
         rc = read_i64(value, 64, &n);
         s->stop_signal = (int)n;
         return rc;
+    }
+    return read_limits(s, key, value);
+}
+
+/* Keys that may stand several times. */
+static int read_entry(struct reader *r, const char *key, const char *value)
+{
+    struct shim_spec *s = r->spec;
+    const struct {
+        const char *key;
+        const char **entries;
+        size_t max;
+    } lists[LISTS] = {
+        [LIST_ARG] = {"arg", s->argv, SHIM_ARGS_MAX},
+        [LIST_ENV] = {"env", s->env, SHIM_ENV_MAX},
+        [LIST_CGROUP] = {"cgroup", s->cgroups, SHIM_CGROUPS_MAX},
+        [LIST_WRITABLE] = {"writable", s->sandbox.paths, SHIM_PATHS_MAX},
+        [LIST_PRE_START] = {"pre_start", s->pre_start.argv, SHIM_HOOK_ARGS_MAX},
+        [LIST_POST_STOP] = {"post_stop", s->post_stop.argv, SHIM_HOOK_ARGS_MAX},
+    };
+
+    for (size_t i = 0; i < LISTS; i++) {
+        if (strcmp(key, lists[i].key) != 0)
+            continue;
+        if (r->count[i] == lists[i].max)
+            return ERR_LIMIT;
+        lists[i].entries[r->count[i]++] = value;
+        return ERR_NONE;
     }
     return ERR_NOTFOUND;
 }
@@ -254,19 +352,9 @@ static int read_pair(struct reader *r, const char *key, const char *value)
         r->version = strcmp(key, "version") == 0 && strcmp(value, VERSION) == 0;
         return r->version ? ERR_NONE : ERR_VERSION;
     }
-    if (strcmp(key, "arg") == 0) {
-        if (r->args == SHIM_ARGS_MAX)
-            return ERR_LIMIT;
-        s->argv[r->args++] = value;
-        return ERR_NONE;
-    }
-    if (strcmp(key, "env") == 0) {
-        if (r->envs == SHIM_ENV_MAX)
-            return ERR_LIMIT;
-        s->env[r->envs++] = value;
-        return ERR_NONE;
-    }
-    rc = read_text(s, key, value);
+    rc = read_entry(r, key, value);
+    if (rc == ERR_NOTFOUND)
+        rc = read_text(s, key, value);
     return rc == ERR_NOTFOUND ? read_numbers(s, key, value) : rc;
 }
 

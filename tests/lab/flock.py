@@ -48,6 +48,17 @@ metadata: {name: front}
 spec: {mode: solo}
 """
 
+def remove_groups(folder):
+    """What killed agents below @folder left of control groups."""
+    name = "covey" + str(folder).replace("/", "-")
+    for group in sorted(Path("/sys/fs/cgroup").glob(f"**/{name}*"), key=str, reverse=True):
+        for path in [*group.glob("*/"), group]:
+            try:
+                path.rmdir()
+            except OSError:
+                pass  # in use still: its processes are of no test's
+
+
 programs = None  # the folder of agentd, agentctl and the workloads; set by main()
 
 
@@ -365,6 +376,7 @@ class Flock:
             if pi.process is not None:
                 pi.process.wait(WAIT_S)
         shutil.rmtree(self.folder, ignore_errors=True)
+        remove_groups(self.folder)
 
 
 class Capture:

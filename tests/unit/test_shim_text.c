@@ -111,7 +111,18 @@ static struct shim_spec full_spec(void)
         .log_file_bytes = 5,
         .log_files = 6,
         .working_dir = "/w",
-        .cgroup = "/sys/fs/cgroup/x",
+        .cgroups = {"/sys/fs/cgroup/x", "/sys/fs/cgroup/y"},
+        .sandbox = {.private_tmp = true,
+                    .read_only = true,
+                    .bound = true,
+                    .capability = UINT64_MAX,
+                    .paths = {"/p", "/q"},
+                    .seccomp = "/s"},
+        .log_age_s = 60,
+        .oom_score = -1000,
+        .listen = 2,
+        .pre_start = {.argv = {"init", "-x"}, .timeout_ms = 14},
+        .post_stop = {.argv = {"tidy"}, .timeout_ms = 15},
         .switch_user = true,
         .no_new_privileges = true,
         .uid = 7,
@@ -146,12 +157,16 @@ static void a_specification_comes_back(void **state)
     assert_null(read.argv[3]);
     assert_int_equal(read.groups[1], 10);
     assert_true(read.no_new_privileges && read.switch_user);
+    assert_string_equal(read.cgroups[1], "/sys/fs/cgroup/y");
+    assert_int_equal(read.oom_score, -1000);
+    assert_string_equal(read.pre_start.argv[1], "-x");
+    assert_int_equal(read.post_stop.timeout_ms, 15);
     assert_int_equal(shim_spec_encode(&read, again, sizeof again, &len_again, &err), ERR_NONE);
     assert_int_equal(len, len_again);
     assert_memory_equal(buffer, again, len);
     assert_int_equal(shim_spec_decode(buffer, len - 1, &read, &err), ERR_INVALID);
     assert_int_equal(shim_spec_encode(&spec, again, len - 1, &len_again, &err), ERR_LIMIT);
-    buffer[strlen("version=covey-shim-spec ")] = '2';
+    buffer[strlen("version=covey-shim-spec ")] = '9';
     assert_int_equal(shim_spec_decode(buffer, len, &read, &err), ERR_VERSION);
 }
 
@@ -174,6 +189,9 @@ static void impossible_specifications_are_refused(void **state)
     assert_int_equal(shim_spec_encode(&spec, buffer, sizeof buffer, &len, &err), ERR_INVALID);
     spec = full_spec();
     spec.stop_signal = 0;
+    assert_int_equal(shim_spec_encode(&spec, buffer, sizeof buffer, &len, &err), ERR_INVALID);
+    spec = full_spec();
+    spec.oom_score = 1001;
     assert_int_equal(shim_spec_encode(&spec, buffer, sizeof buffer, &len, &err), ERR_INVALID);
     spec = full_spec();
     spec.deadline_ms = -1;

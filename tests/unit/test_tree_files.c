@@ -205,7 +205,8 @@ static void the_shipped_configuration_holds_the_defaults(void **state)
     assert_string_equal(shipped->repository.path, none->repository.path);
     assert_string_equal(shipped->repository.branch, none->repository.branch);
     assert_string_equal(shipped->workload_path, none->workload_path);
-    assert_string_equal(shipped->workload_user, none->workload_user);
+    assert_null(shipped->workload_user);
+    assert_null(none->workload_user);
     config_free(shipped);
     config_free(none);
 }

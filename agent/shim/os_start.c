@@ -1,0 +1,331 @@
+/* The process of a workload, from fork to execve. */
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "agent/shim/processes.h"
+#include "agent/shim/sandbox.h"
+
+#define LISTEN_FDS_START 3 /* sd_listen_fds(3) */
+
+/* ---- the child, between fork and execve ---- */
+
+enum stage {
+    STAGE_SETUP,
+    STAGE_CGROUP,
+    STAGE_LIMITS,
+    STAGE_MOUNT,
+    STAGE_USER,
+    STAGE_FILTER,
+    STAGE_FOLDER,
+    STAGE_EXECUTE
+};
+
+struct failure {
+    enum stage stage;
+    int errnum;
+};
+
+static int write_pid(const char *cgroup)
+{
+    char path[4096];
+    char text[16];
+    int n = snprintf(path, sizeof path, "%s/cgroup.procs", cgroup);
+    int fd;
+    int rc;
+
+    if (n < 0 || (size_t)n >= sizeof path) {
+        errno = ENAMETOOLONG;
+        return -1;
+    }
+    fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd < 0)
+        return -1;
+    n = snprintf(text, sizeof text, "%d", (int)getpid());
+    rc = write(fd, text, (size_t)n) == n ? 0 : -1;
+    close(fd);
+    return rc;
+}
+
+static int switch_user(const struct shim_spec *s)
+{
+    gid_t groups[SHIM_GROUPS_MAX];
+
+    if (!s->switch_user)
+        return 0;
+    for (size_t i = 0; i < s->group_count; i++)
+        groups[i] = s->groups[i];
+    if (setgroups(s->group_count, groups) != 0 || setresgid(s->gid, s->gid, s->gid) != 0)
+        return -1;
+    return setresuid(s->uid, s->uid, s->uid);
+}
+
+static int set_limits(const struct shim_spec *s)
+{
+    struct rlimit limit = {.rlim_cur = (rlim_t)s->nofile, .rlim_max = (rlim_t)s->nofile};
+
+    return s->nofile == 0 ? 0 : setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+/* A workload may be killed to save memory; its shim is not (see main.c), so that the end of the
+ * one is recorded by the other. Less than the agent's own only root may ask for. */
+static void set_oom_score(int score)
+{
+    char text[8];
+    int n = snprintf(text, sizeof text, "%d", score);
+    int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+
+    if (fd < 0)
+        return;
+    if (write(fd, text, (size_t)n) != n)
+        errno = 0;
+    close(fd);
+}
+
+static int reset_signals(void)
+{
+    sigset_t none;
+
+    for (int i = 1; i <= SIGRTMAX; i++)
+        signal(i, SIG_DFL);
+    sigemptyset(&none);
+    return sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+static int redirect(int output, int error)
+{
+    int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+    if (null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(output, STDOUT_FILENO) < 0)
+        return -1;
+    return dup2(error, STDERR_FILENO) < 0 ? -1 : 0;
+}
+
+static const char *search_path(const struct shim_spec *s)
+{
+    for (size_t i = 0; s->env[i] != NULL; i++) {
+        if (strncmp(s->env[i], "PATH=", 5) == 0)
+            return s->env[i] + 5;
+    }
+    return "/usr/local/bin:/usr/bin:/bin";
+}
+
+/* execvp without its fall-back to a shell, which would turn a program of the wrong architecture
+ * into a syntax error. Returns an errno. */
+static int execute(const struct shim_spec *s, const char *const *arguments, char *const env[])
+{
+    const char *command = arguments[0];
+    char *const *argv = (char *const *)arguments;
+    int errnum = ENOENT;
+
+    if (strchr(command, '/') != NULL) {
+        execve(command, argv, env);
+        return errno;
+    }
+    for (const char *p = search_path(s); *p != '\0';) {
+        size_t len = strcspn(p, ":");
+        char path[4096];
+        int n = snprintf(path, sizeof path, "%.*s/%s", (int)len, p, command);
+        if (len > 0 && n > 0 && (size_t)n < sizeof path) {
+            execve(path, argv, env);
+            if (errno != ENOENT && errno != ENOTDIR)
+                errnum = errno;
+        }
+        p += len + (p[len] == ':' ? 1 : 0);
+    }
+    return errnum;
+}
+
+/* Listening sockets go down to where sd_listen_fds(3) has them. The shim's own descriptors are all
+ * closed by execve. */
+static int place_sockets(const struct shim_spec *s)
+{
+    for (int i = 0; i < (int)s->listen; i++) {
+        if (dup2(SHIM_FD_LISTEN + i, LISTEN_FDS_START + i) < 0)
+            return -1;
+    }
+    for (int i = (int)s->listen; i < SHIM_FD_LISTEN - LISTEN_FDS_START + (int)s->listen; i++)
+        close(LISTEN_FDS_START + i);
+    return 0;
+}
+
+/* Everything that needs privileges, then their end. */
+static struct failure restrict_self(const struct shim_spec *s)
+{
+    bool early = !s->no_new_privileges; /* without it a filter needs a privilege */
+    struct sandbox_filter filter;
+
+    for (size_t i = 0; s->cgroups[i] != NULL; i++) {
+        if (write_pid(s->cgroups[i]) != 0)
+            return (struct failure){STAGE_CGROUP, errno};
+    }
+    set_oom_score(s->oom_score);
+    umask(022);
+    if (set_limits(s) != 0)
+        return (struct failure){STAGE_LIMITS, errno};
+    if (sandbox_read_filter(&s->sandbox, &filter) != 0)
+        return (struct failure){STAGE_FILTER, errno};
+    if (sandbox_mount(&s->sandbox) != 0)
+        return (struct failure){STAGE_MOUNT, errno};
+    if (chdir(s->working_dir != NULL ? s->working_dir : "/") != 0)
+        return (struct failure){STAGE_FOLDER, errno};
+    if (early && sandbox_filter(&filter) != 0)
+        return (struct failure){STAGE_FILTER, errno};
+    if (sandbox_bound(&s->sandbox) != 0 || switch_user(s) != 0 || sandbox_keep(&s->sandbox) != 0)
+        return (struct failure){STAGE_USER, errno};
+    if (s->no_new_privileges && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
+        return (struct failure){STAGE_USER, errno};
+    if (!early && sandbox_filter(&filter) != 0)
+        return (struct failure){STAGE_FILTER, errno};
+    return (struct failure){STAGE_EXECUTE, 0};
+}
+
+static struct failure become(const struct shim_spec *s, const char *const *argv, int output,
+                             int error, pid_t shim)
+{
+    const char *env[SHIM_ENV_MAX + 4];
+    struct failure failure;
+    char sockets[32];
+    char pid[32];
+    char mark[4096];
+    size_t n = 1;
+
+    if (setsid() < 0 || reset_signals() != 0 || redirect(output, error) != 0)
+        return (struct failure){STAGE_SETUP, errno};
+    failure = restrict_self(s);
+    if (failure.errnum != 0)
+        return failure;
+    /* Without its shim nobody would watch it: it dies with it. A change of user forgets this
+     * setting, so it comes after; and the shim may have died before it took effect. */
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != shim)
+        return (struct failure){STAGE_SETUP, ESRCH};
+    /* First, so that it is found however long the rest is. */
+    snprintf(mark, sizeof mark, SHIM_MARK "=%s", s->dir);
+    env[0] = mark;
+    if (s->listen > 0) {
+        snprintf(sockets, sizeof sockets, "LISTEN_FDS=%" PRIu32, s->listen);
+        snprintf(pid, sizeof pid, "LISTEN_PID=%d", (int)getpid());
+        env[n++] = sockets;
+        env[n++] = pid;
+        if (place_sockets(s) != 0)
+            return (struct failure){STAGE_SETUP, errno};
+    }
+    for (size_t i = 0; s->env[i] != NULL; i++)
+        env[n++] = s->env[i];
+    env[n] = NULL;
+    return (struct failure){STAGE_EXECUTE, execute(s, argv, (char *const *)env)};
+}
+
+/* ---- the shim's side ---- */
+
+static int explain_execute(const char *command, int errnum, struct err *err)
+{
+    if (errnum == ENOENT)
+        return err_set(err, ERR_NOTFOUND,
+                       strchr(command, '/') != NULL
+                           ? "%s does not exist (or the interpreter it names)"
+                           : "%s is in no folder of PATH; give its whole path",
+                       command);
+    if (errnum == EACCES)
+        return err_set(err, ERR_DENIED, "%s may not be executed; check its mode and owner",
+                       command);
+    if (errnum == ENOEXEC)
+        return err_set(err, ERR_INVALID,
+                       "%s is no program for this machine (another architecture, or a script "
+                       "without #!)",
+                       command);
+    return err_errno(err, ERR_IO, errnum, "execute %s", command);
+}
+
+static int explain(const struct shim_spec *s, const char *command, const struct failure *f,
+                   struct err *err)
+{
+
+    switch (f->stage) {
+    case STAGE_SETUP:
+        return err_errno(err, ERR_IO, f->errnum, "prepare a process for %s", s->instance);
+    case STAGE_CGROUP:
+        return err_errno(err, ERR_IO, f->errnum, "enter the cgroup %s", s->cgroups[0]);
+    case STAGE_LIMITS:
+        return err_errno(err, ERR_DENIED, f->errnum, "set the limit of %" PRIu64 " open files",
+                         s->nofile);
+    case STAGE_MOUNT:
+        if (f->errnum == ENOSYS)
+            return err_set(err, ERR_DENIED,
+                           "%s: this kernel cannot lock its file systems (it takes Linux 5.12): "
+                           "set securityContext.readOnlyRootFilesystem: false",
+                           s->instance);
+        return err_errno(err, ERR_DENIED, f->errnum,
+                         "give %s file systems of its own (securityContext: "
+                         "readOnlyRootFilesystem, privateTmp)",
+                         s->instance);
+    case STAGE_USER:
+        return err_errno(err, ERR_DENIED, f->errnum, "become user %" PRIu32 ", group %" PRIu32,
+                         s->uid, s->gid);
+    case STAGE_FILTER:
+        return err_errno(err, ERR_DENIED, f->errnum, "filter the system calls of %s by %s",
+                         s->instance, s->sandbox.seccomp);
+    case STAGE_FOLDER:
+        return err_errno(err, ERR_NOTFOUND, f->errnum, "go to the working directory %s",
+                         s->working_dir != NULL ? s->working_dir : "/");
+    case STAGE_EXECUTE:
+        break;
+    }
+    return explain_execute(command, f->errnum, err);
+}
+
+int shim_process_start(const struct shim_spec *spec, const char *const *argv, int output, int error,
+                       pid_t *pid, int *errnum, struct err *err)
+{
+    struct failure failure;
+    pid_t shim = getpid();
+    int report[2];
+    ssize_t n;
+    pid_t child;
+
+    if (pipe2(report, O_CLOEXEC) != 0) {
+        *errnum = errno;
+        return err_errno(err, ERR_IO, errno, "make a pipe for %s", spec->instance);
+    }
+    child = fork();
+    if (child < 0) {
+        *errnum = errno;
+        close(report[0]);
+        close(report[1]);
+        return err_errno(err, ERR_IO, *errnum, "fork for %s", spec->instance);
+    }
+    if (child == 0) {
+        /* Out of the way of the sockets that are passed by number. */
+        int out = fcntl(report[1], F_DUPFD_CLOEXEC, LISTEN_FDS_START + 2 * SHIM_LISTEN_MAX);
+        if (out < 0)
+            _exit(126);
+        failure = become(spec, argv, output, error, shim);
+        if (write(out, &failure, sizeof failure) < 0)
+            _exit(126);
+        _exit(127);
+    }
+    close(report[1]);
+    do
+        n = read(report[0], &failure, sizeof failure);
+    while (n < 0 && errno == EINTR);
+    close(report[0]);
+    if (n == 0) {
+        *pid = child;
+        return ERR_NONE;
+    }
+    while (waitpid(child, NULL, 0) < 0 && errno == EINTR)
+        ;
+    if (n != (ssize_t)sizeof failure)
+        failure = (struct failure){STAGE_SETUP, EIO};
+    *errnum = failure.errnum;
+    return explain(spec, argv[0], &failure, err);
+}
