@@ -1,4 +1,4 @@
-#include "agent/io/uv_instances.h"
+#include "agent/io/uv_instances_inside.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -10,56 +10,19 @@
 #include <uv.h>
 
 #include "agent/core/node.h"
-#include "agent/io/instance_enter.h"
 #include "agent/io/instance_env.h"
-#include "agent/io/instance_spec.h"
 #include "agent/io/os_files.h"
 #include "agent/io/os_port.h"
-#include "agent/io/os_shim.h"
 #include "agent/io/uv_probe.h"
 
 #define SWEEP_MS 50
-#define PATH_SIZE 4096
 #define PORTS_USED_MAX 1024
-
-struct run { /* one instance with a shim, or with what a killed shim left */
-    struct uv_instances *owner;
-    char name[INSTANCE_MAX];
-    struct os_shim *shim;
-    uv_poll_t poll;
-    uv_timer_t sweep;
-    int handles;
-    bool started;        /* NODE_STARTED or NODE_FOUND was posted */
-    bool over;           /* NODE_EXITED was posted */
-    pid_t pid, shim_pid; /* 0: not known */
-    struct value_port ports[VALUE_PORTS_MAX];
-    uint8_t port_count;
-    bool found;                    /* by a scan, while it had no main process yet */
-    bool wanted;                   /* found so, and its start was asked for since */
-    struct os_cgroup_usage before; /* at its start */
-    uint64_t memory_limit;         /* as it was started with; 0: none, or not known */
-    uint32_t pids_limit;
-    struct run *next;
-};
-
-struct uv_instances {
-    uv_loop_t *loop;
-    struct uv_instances_config config;
-    struct instance_keeper keeper;
-    struct os_shims where;
-    char log_dir[PATH_SIZE];
-    struct post post;
-    struct run *runs;
-    struct probe_ticket *probes; /* under way */
-    void (*closed)(void *context);
-    void *closed_context;
-};
 
 static void on_event(uv_poll_t *poll, int status, int events);
 
 /* ---- the list ---- */
 
-static struct run *find_run(struct uv_instances *instances, const char *name)
+struct run *uv_instances_run(struct uv_instances *instances, const char *name)
 {
     for (struct run *run = instances->runs; run != NULL; run = run->next)
         if (!run->over && strcmp(run->name, name) == 0)
@@ -351,7 +314,7 @@ static int start_shim(struct run *run, const struct effect_start *effect, struct
 
 void uv_instances_start(struct uv_instances *instances, const struct effect_start *effect)
 {
-    struct run *run = find_run(instances, effect->instance);
+    struct run *run = uv_instances_run(instances, effect->instance);
     struct err err = {0};
 
     if (run != NULL && run->found && !run->started) { /* under way since an earlier life */
@@ -373,7 +336,7 @@ void uv_instances_start(struct uv_instances *instances, const struct effect_star
 
 void uv_instances_files(struct uv_instances *instances, const struct effect_files *effect)
 {
-    struct run *run = find_run(instances, effect->instance);
+    struct run *run = uv_instances_run(instances, effect->instance);
     struct os_files_owner owner = {0};
     struct err err;
     bool changed;
@@ -389,7 +352,7 @@ void uv_instances_files(struct uv_instances *instances, const struct effect_file
 
 void uv_instances_stop(struct uv_instances *instances, const struct effect_stop *effect)
 {
-    struct run *run = find_run(instances, effect->instance);
+    struct run *run = uv_instances_run(instances, effect->instance);
     struct err err;
 
     /* A shim that cannot be asked is gone, and its end is on the way as an event. */
@@ -400,7 +363,7 @@ void uv_instances_stop(struct uv_instances *instances, const struct effect_stop 
 
 void uv_instances_extend(struct uv_instances *instances, const struct effect_stop *effect)
 {
-    struct run *run = find_run(instances, effect->instance);
+    struct run *run = uv_instances_run(instances, effect->instance);
     struct err err;
 
     if (run != NULL && run->shim != NULL)
@@ -409,116 +372,11 @@ void uv_instances_extend(struct uv_instances *instances, const struct effect_sto
 
 void uv_instances_forget(struct uv_instances *instances, const struct effect_stop *effect)
 {
-    if (find_run(instances, effect->instance) != NULL)
+    if (uv_instances_run(instances, effect->instance) != NULL)
         return;
     os_shim_acknowledge(&instances->where, effect->instance, NULL);
     os_files_remove(instances->config.run_dir, effect->instance);
     os_cgroup_remove(instances->keeper.cgroup, effect->instance);
-}
-
-/* ---- probes ---- */
-
-struct probe_ticket {
-    struct uv_instances *instances;
-    struct uv_probe *probe;
-    char name[INSTANCE_MAX];
-    enum health_probe which;
-    uint32_t ticket;
-    struct probe_ticket *next;
-};
-
-static void post_probe(const struct probe_ticket *ticket, bool success, const char *reason)
-{
-    struct node_event event = {.type = NODE_PROBE};
-
-    event.probe.instance = ticket->name;
-    event.probe.which = ticket->which;
-    event.probe.ticket = ticket->ticket;
-    event.probe.success = success;
-    event.probe.reason = reason;
-    if (ticket->instances->closed == NULL)
-        ticket->instances->post.event(ticket->instances->post.context, &event);
-}
-
-static void probe_done(void *context, bool success, const char *reason)
-{
-    struct probe_ticket *ticket = context;
-
-    for (struct probe_ticket **at = &ticket->instances->probes; *at != NULL; at = &(*at)->next)
-        if (*at == ticket) {
-            *at = ticket->next;
-            break;
-        }
-    post_probe(ticket, success, reason);
-    free(ticket);
-}
-
-/* Who owns the instance's folder is its user (instance_spec.c), also after a restart of the agent.
- */
-static bool find_owner(const struct uv_instances *instances, const char *name, struct stat *info)
-{
-    char path[PATH_SIZE];
-    int n = snprintf(path, sizeof path, "%s/instances/%s", instances->config.state_dir, name);
-
-    return n > 0 && (size_t)n < sizeof path && lstat(path, info) == 0;
-}
-
-/* An exec probe sees what its workload sees. */
-static int start_exec(struct uv_instances *instances, struct probe_ticket *ticket,
-                      struct uv_probe_spec *spec)
-{
-    const struct run *run = find_run(instances, ticket->name);
-    struct instance_enter enter = {0};
-    struct err err = {0};
-    struct stat info;
-    int rc;
-
-    if (run == NULL || run->pid == 0 || !find_owner(instances, ticket->name, &info)) {
-        post_probe(ticket, false, "the instance is gone");
-        return ERR_NOTFOUND;
-    }
-    rc = instance_enter(run->pid, info.st_uid, info.st_gid, spec->probe->command, &enter, &err);
-    if (rc == ERR_NONE) {
-        spec->argv = enter.argv;
-        spec->env = enter.env;
-        rc = uv_probe_start(instances->loop, spec, &ticket->probe);
-    } else {
-        post_probe(ticket, false, err.text);
-    }
-    instance_enter_free(&enter);
-    return rc;
-}
-
-void uv_instances_probe(struct uv_instances *instances, const struct effect_probe *effect)
-{
-    char path[PATH_SIZE];
-    const char *env[] = {path, NULL};
-    struct uv_probe_spec spec = {.probe = effect->probe,
-                                 .target = effect->target,
-                                 .timeout_ms = effect->timeout_ms,
-                                 .env = env,
-                                 .done = probe_done};
-    struct probe_ticket *ticket = calloc(1, sizeof *ticket);
-    int rc;
-
-    if (ticket == NULL)
-        return; /* counts as failed when its time is over (core/health.h) */
-    snprintf(path, sizeof path, "PATH=%s", instances->config.path);
-    ticket->instances = instances;
-    ticket->which = effect->which;
-    ticket->ticket = effect->ticket;
-    snprintf(ticket->name, sizeof ticket->name, "%s", effect->instance);
-    spec.context = ticket;
-    if (effect->probe->kind == DESIRED_PROBE_EXEC && instances->keeper.root)
-        rc = start_exec(instances, ticket, &spec);
-    else
-        rc = uv_probe_start(instances->loop, &spec, &ticket->probe);
-    if (rc != ERR_NONE) {
-        free(ticket);
-        return;
-    }
-    ticket->next = instances->probes;
-    instances->probes = ticket;
 }
 
 void uv_instances_address(struct uv_instances *instances, const struct addr *address)

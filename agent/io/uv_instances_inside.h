@@ -1,0 +1,59 @@
+/* The inside of struct uv_instances, shared by uv_instances*.c alone. */
+#ifndef COVEY_IO_UV_INSTANCES_INSIDE_H
+#define COVEY_IO_UV_INSTANCES_INSIDE_H
+
+#include <sys/types.h>
+#include <uv.h>
+
+#include "agent/io/instance_spec.h"
+#include "agent/io/os_shim.h"
+#include "agent/io/uv_instances.h"
+
+#define PATH_SIZE 4096
+
+struct run { /* one instance with a shim, or with what a killed shim left */
+    struct uv_instances *owner;
+    char name[INSTANCE_MAX];
+    struct os_shim *shim;
+    uv_poll_t poll;
+    uv_timer_t sweep;
+    int handles;
+    bool started;        /* NODE_STARTED or NODE_FOUND was posted */
+    bool over;           /* NODE_EXITED was posted */
+    pid_t pid, shim_pid; /* 0: not known */
+    struct value_port ports[VALUE_PORTS_MAX];
+    uint8_t port_count;
+    bool found;                    /* by a scan, while it had no main process yet */
+    bool wanted;                   /* found so, and its start was asked for since */
+    struct os_cgroup_usage before; /* at its start */
+    uint64_t memory_limit;         /* as it was started with; 0: none, or not known */
+    uint32_t pids_limit;
+    struct run *next;
+};
+
+struct uv_instances {
+    uv_loop_t *loop;
+    struct uv_instances_config config;
+    struct instance_keeper keeper;
+    struct os_shims where;
+    char log_dir[PATH_SIZE];
+    struct post post;
+    struct run *runs;
+    struct probe_ticket *probes; /* under way */
+    void (*closed)(void *context);
+    void *closed_context;
+};
+
+struct probe_ticket {
+    struct uv_instances *instances;
+    struct uv_probe *probe;
+    char name[INSTANCE_MAX];
+    enum health_probe which;
+    uint32_t ticket;
+    struct probe_ticket *next;
+};
+
+/* The run of instance @name that is not over; NULL: there is none. */
+struct run *uv_instances_run(struct uv_instances *instances, const char *name);
+
+#endif
