@@ -79,12 +79,19 @@ static void take_change(struct node *node, const struct lease_change *change)
         announce(node, vip);
         return;
     }
+    node_vip_key(vip, subject);
+    addr_format_ip(&vip->address, text);
+    if (change->type == LEASE_DEFENDED) {
+        node_event(node, EFFECT_WARNING, subject,
+                   "%s is held by a node that this one cannot hear: does the access point isolate "
+                   "its clients? A witness on the network would settle it",
+                   text);
+        return;
+    }
     vip->value.holding = change->type == LEASE_ACQUIRED;
     vip->value.epoch = change->epoch;
     vip->value.since = node->wall;
     snprintf(vip->value.reason, sizeof vip->value.reason, "%s", lease_reason_text(change->reason));
-    node_vip_key(vip, subject);
-    addr_format_ip(&vip->address, text);
     node_event(node, EFFECT_INFO, subject, "%s %s (%s; epoch %llu)", text,
                vip->value.holding ? "is held by this node" : "is given up by this node",
                vip->value.reason, (unsigned long long)change->epoch);

@@ -53,6 +53,11 @@ static inline mono_t mono_max(mono_t a, mono_t b)
     return a.ms > b.ms ? a : b;
 }
 
+static inline bool mono_is_zero(mono_t t)
+{
+    return t.ms == 0;
+}
+
 static inline bool mono_is_never(mono_t t)
 {
     return t.ms == INT64_MAX;

@@ -25,6 +25,7 @@ mono_t claim_campaign_at(struct leases *l, const struct claim *c)
 
     if (!c->used || !c->wanted || l->draining || c->state != LEASE_IDLE || l->set.number == 0)
         return MONO_NEVER;
+    at = mono_max(at, register_campaign_at(l, c));
     return l->self_index >= 0 ? mono_max(at, l->silent_until) : at;
 }
 
@@ -47,6 +48,8 @@ void claim_campaign(struct leases *l, mono_t now, struct claim *c)
     c->end = MONO_ZERO;
     c->invited_until = MONO_ZERO;
     c->campaign_end = mono_add(now, timing_campaign(l, c));
+    if (register_rules(l, c) && !mono_is_zero(c->written))
+        c->campaign_end = mono_add(now, register_campaign_length(l));
     l->round_now = true;
 }
 
@@ -70,6 +73,7 @@ static void end_session(struct leases *l, mono_t now, struct claim *c)
 void claim_yield(struct leases *l, mono_t now, struct claim *c)
 {
     assert(c->state == LEASE_CAMPAIGN);
+    register_yielded(l, now, c);
     end_session(l, now, c);
     c->retry_at = mono_add(now, 1 + timing_backoff(l, c));
     if (c->fails < UINT8_MAX)
@@ -155,6 +159,10 @@ void claim_evaluate(struct leases *l, mono_t now, struct claim *c)
         c->epoch = c->session;
         c->fails = 0;
         c->open_failures = 0;
+        c->written = MONO_ZERO;
+        c->write_asked = MONO_ZERO;
+        c->challenges = 0;
+        c->unread = false;
         lease_changed(l, now, c, LEASE_ACQUIRED, why_acquired(now, c));
     }
     lease_op(l, c, LEASE_OPEN);

@@ -6,6 +6,7 @@
  *   round.c   the requests to all voters and their answers (rule 3)
  *   handover.c  the hand-over (rule 13)
  *   solo.c    two voters and a gateway (rules 15, 16, 17)
+ *   register.c  the gateway's ARP cache (rule 18)
  *   timing.c  lengths of lease, heartbeat and back-off
  *   state.c   record of tmpfs (rules 8, 9) and views */
 #ifndef COVEY_LEASE_INTERNAL_H
@@ -48,6 +49,14 @@ struct claim {
     mono_t invited_until; /* CAMPAIGN at the holder's invitation */
     mono_t closed_by;     /* CLOSING: the fence has ended by itself at the latest */
     mono_t release_at;
+    bool unread;         /* the last read of the register is not answered */
+    uint8_t challenges;  /* failed, in a row */
+    uint8_t defend_left; /* how often the peer is still to be told to write the register */
+    mono_t defend_at;
+    mono_t write_began;    /* a challenge: its write was asked for */
+    mono_t write_asked;    /* until when its end is waited for */
+    mono_t written;        /* it has left this machine; zero: there is no challenge */
+    mono_t challenge_from; /* none before */
     node_id refused[MSG_VOTERS_MAX];
     node_id move_to; /* HELD: whom we invited */
     mono_t move_until;
@@ -98,6 +107,7 @@ struct leases {
     mono_t spoken;      /* last message to the peer */
     bool answered;      /* that was an answer: the next one is due with its next request */
     mono_t solo_from;   /* no right to solo before */
+    bool register_kept; /* by the gateway: rule 18 */
     uint32_t peer_term; /* of its last request in this life; 0: not known */
     uint32_t peer_fence;
 
@@ -173,6 +183,8 @@ bool solo_allowed(const struct leases *l, mono_t now, const struct claim *c);
 bool solo_probe_due(const struct leases *l, mono_t now);
 mono_t solo_deadline(const struct leases *l);
 void solo_gateway(struct leases *l, mono_t now, mono_t sent);
+void solo_read(struct leases *l, mono_t now, struct claim *c, mono_t sent); /* LEASES_READ */
+int64_t solo_claim_silence(const struct leases *l);                         /* P of the peer */
 void solo_paused(struct leases *l, mono_t now);
 void solo_heartbeat(struct leases *l, mono_t now);
 /* A sign of life of one who has not heard of our set yet: who was its peer in a set of two may have
@@ -183,6 +195,19 @@ void solo_spoke(struct leases *l, mono_t now, node_id to, bool answer);
 /* The peer says that it holds @c on the gateway's word: who has the lower session gives way (rule
  * 17). */
 void solo_met(struct leases *l, mono_t now, struct claim *c, node_id from, uint64_t session);
+
+/* register.c. Rule 18 is in force for @c: solo rests on what the gateway's ARP cache names. */
+bool register_rules(const struct leases *l, const struct claim *c);
+mono_t register_campaign_at(const struct leases *l, const struct claim *c); /* not before */
+int64_t register_campaign_length(const struct leases *l);
+void register_work(struct leases *l, mono_t now, struct claim *c);
+void register_wrote(mono_t now, struct claim *c);
+void register_yielded(struct leases *l, mono_t now, struct claim *c);
+void register_round(struct leases *l, mono_t now, struct claim *c);
+/* Whether a read that was sent at @sent, and named us, is evidence. */
+bool register_reads(const struct leases *l, const struct claim *c, mono_t sent);
+mono_t register_deadline(const struct leases *l, const struct claim *c);
+void register_send_defend(struct leases *l, mono_t now);
 
 /* timing.c */
 bool timing_term_valid(uint32_t term);

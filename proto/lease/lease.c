@@ -120,7 +120,7 @@ void lease_changed(struct leases *l, mono_t now, struct claim *c, enum lease_cha
     assert(out->change_count < sizeof out->changes / sizeof out->changes[0]);
     out->changes[out->change_count++] = (struct lease_change){
         .type = (uint8_t)type, .reason = (uint8_t)reason, .lease = c->id, .epoch = c->epoch};
-    if (type == LEASE_PREPARE || type == LEASE_MET)
+    if (type != LEASE_ACQUIRED && type != LEASE_LOST)
         return;
     c->reason = (uint8_t)reason;
     c->since = now;
@@ -299,6 +299,18 @@ static int dispatch(struct leases *l, mono_t now, const struct leases_event *ev)
         return ERR_NONE;
     case LEASES_VOTERS:
         return on_voters(l, now, ev->voters);
+    case LEASES_REGISTER:
+        l->out->persist = l->out->persist || l->register_kept != ev->on;
+        l->register_kept = ev->on;
+        return ERR_NONE;
+    case LEASES_WROTE:
+    case LEASES_READ:
+        c = lease_claim(l, ev->lease);
+        if (c != NULL && ev->type == LEASES_WROTE)
+            register_wrote(now, c);
+        else if (c != NULL)
+            solo_read(l, now, c, ev->sent);
+        return ERR_NONE;
     default:
         return ERR_INVALID;
     }
@@ -316,6 +328,7 @@ static void claim_due(struct leases *l, mono_t now, struct claim *c)
         claim_closed(l, now, c);
     if (c->state == LEASE_CAMPAIGN && mono_reached(now, c->campaign_end))
         claim_yield(l, now, c);
+    register_work(l, now, c);
     if (mono_reached(now, claim_campaign_at(l, c)))
         claim_campaign(l, now, c);
 }
@@ -336,6 +349,7 @@ static void work(struct leases *l, mono_t now)
         if (l->claims[i].used)
             claim_due(l, now, &l->claims[i]);
     claim_send_releases(l, now);
+    register_send_defend(l, now);
     if (round_wanted(l, now)) {
         round_begin(l, now);
         handover_invite(l);
@@ -352,6 +366,8 @@ static mono_t claim_deadline(struct leases *l, const struct claim *c)
 {
     mono_t due = c->release_left > 0 ? c->release_at : MONO_NEVER;
 
+    due = mono_min(due, c->defend_left > 0 ? c->defend_at : MONO_NEVER);
+    due = mono_min(due, register_deadline(l, c));
     switch (c->state) {
     case LEASE_IDLE:
         return mono_min(due, claim_campaign_at(l, c));
@@ -381,6 +397,7 @@ void lease_begin_step(struct leases *l, mono_t now, struct leases_out *out)
     out->op_count = 0;
     out->send_count = 0;
     out->change_count = 0;
+    out->register_count = 0;
     l->out = out;
     if (!mono_is_never(l->due) && mono_diff(now, l->due) > timing_heartbeat(l->term))
         solo_paused(l, now);

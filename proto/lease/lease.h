@@ -21,7 +21,8 @@
 
 #define LEASES_MAX 64           /* leases that one agent can want at a time */
 #define LEASES_PROMISES_MAX 128 /* leases of the whole flock with a live promise */
-#define LEASES_SENDS_MAX 24     /* messages out of one step */
+#define LEASES_REGISTERS_MAX (2 * LEASES_MAX)
+#define LEASES_SENDS_MAX 24 /* messages out of one step */
 
 #define LEASE_TERM_MAX 4000  /* Tmax: longest lease, milliseconds */
 #define LEASE_FENCE_MAX 1100 /* Fmax: latest that any fence may be, milliseconds */
@@ -96,6 +97,7 @@ struct leases_record {
     uint32_t voters;  /* number of the adopted set */
     mono_t voters_since;
     mono_t silent_until; /* a silence that the former life had not ended */
+    bool register_kept;  /* LEASES_REGISTER */
     uint32_t promise_count;
     uint32_t holding_count;
     struct lease_promise promises[LEASES_PROMISES_MAX];
@@ -118,6 +120,9 @@ enum leases_event_type {
         10, /* lease, number: that LEASE_CLOSE is acknowledged, no open before it acts */
     LEASES_OPEN_FAILED = 11, /* lease, number: it failed or came too late: the fence is closed */
     LEASES_VOTERS = 12,      /* voters: a newer set (voters_adopt), which has been stored durably */
+    LEASES_REGISTER = 14,    /* on: the gateway, tested, keeps its ARP cache by the last writer */
+    LEASES_WROTE = 15,       /* lease: the frame of a LEASE_REGISTER_WRITE has left this machine */
+    LEASES_READ = 16, /* lease, sent: the echo request that was sent then was answered to us */
 };
 
 struct leases_event {
@@ -164,6 +169,9 @@ enum lease_change_type {
     /* Held here alone, and the peer, which held it too, gives way: tell the network once more who
      * has it. */
     LEASE_MET = 4,
+    /* Rule 18: the peer is silent, and yet somebody answers the gateway for the address: the nodes
+     * are cut off from each other, and the other holds it. */
+    LEASE_DEFENDED = 5,
 };
 
 struct lease_change {
@@ -179,6 +187,18 @@ struct lease_send {
     struct msg msg;
 };
 
+/* The gateway's ARP cache as a register (rule 18). WRITE: send it an ARP request whose sender is
+ * the address, then give LEASES_WROTE. READ: send it an echo request from the address, whose reply
+ * comes to whom its cache names; answer that by LEASES_READ with @sent, or with a later time read
+ * before the request left. Both work with the fence closed. */
+enum lease_register_type { LEASE_REGISTER_WRITE = 1, LEASE_REGISTER_READ = 2 };
+
+struct lease_register {
+    uint8_t type; /* enum lease_register_type */
+    uint64_t lease;
+    mono_t sent;
+};
+
 /* Effects of one step. Carry them out in this order:
  *  1. persist: leases_export() and write it (tmpfs: no fsync). If that fails, it stays due with
  *     every later step until it succeeds, whether that step asks for it or not; as long as it
@@ -186,7 +206,8 @@ struct lease_send {
  *     dropped LEASE_OPEN by LEASES_OPEN_FAILED;
  *  2. ops, in order;
  *  3. probe: send one ARP request to the gateway; when it replies, answer LEASES_GATEWAY with
- *     @probe_sent, or with a later time read before the request left. No reply needs no event;
+ *     @probe_sent, or with a later time read before the request left. No reply needs no event.
+ *     Then the registers;
  *  4. sends, in order; 5. changes, in order. */
 struct leases_out {
     bool persist;
@@ -195,9 +216,11 @@ struct leases_out {
     uint16_t op_count;
     uint16_t send_count;
     uint16_t change_count;
+    uint16_t register_count;
     struct lease_op ops[3 * LEASES_MAX];
     struct lease_send sends[LEASES_SENDS_MAX];
     struct lease_change changes[3 * LEASES_MAX];
+    struct lease_register registers[LEASES_REGISTERS_MAX];
 };
 
 struct leases;

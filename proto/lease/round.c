@@ -88,6 +88,7 @@ void round_begin(struct leases *l, mono_t now)
             continue;
         vote_for_self(l, now, c);
         claim_evaluate(l, now, c); /* a set of one */
+        register_round(l, now, c);
     }
     for (int voter = 0; voter < l->set.count; voter++)
         if (voter != l->self_index)

@@ -15,7 +15,7 @@ node_id solo_peer(const struct leases *l)
 
 /* P for a claim. The peer may hold a lease of its own length; before this life of the agent has
  * heard of that length, it may be any. */
-static int64_t claim_silence(const struct leases *l)
+int64_t solo_claim_silence(const struct leases *l)
 {
     int64_t own = (int64_t)l->term + l->fence;
     int64_t peer = (int64_t)l->peer_term + l->peer_fence;
@@ -27,12 +27,12 @@ static int64_t claim_silence(const struct leases *l)
 static mono_t allowed_from(const struct leases *l, mono_t now, const struct claim *c)
 {
     bool extends = c->state == LEASE_HELD && mono_before(now, c->end);
-    int64_t silence = extends ? timing_silence(l->term) : claim_silence(l);
+    int64_t silence = extends ? timing_silence(l->term) : solo_claim_silence(l);
     mono_t at = mono_max(l->solo_from, l->silent_until);
 
     if (!solo_set(l) || !claim_active(c) || c->mode != LEASE_SOLO)
         return MONO_NEVER;
-    at = mono_max(at, mono_add(l->listening, claim_silence(l)));
+    at = mono_max(at, mono_add(l->listening, solo_claim_silence(l)));
     return mono_max(at, mono_add(l->heard, silence));
 }
 
@@ -44,7 +44,7 @@ bool solo_allowed(const struct leases *l, mono_t now, const struct claim *c)
 bool solo_probe_due(const struct leases *l, mono_t now)
 {
     for (int i = 0; i < LEASES_MAX; i++)
-        if (solo_allowed(l, now, &l->claims[i]))
+        if (!register_rules(l, &l->claims[i]) && solo_allowed(l, now, &l->claims[i]))
             return true;
     return false;
 }
@@ -80,34 +80,57 @@ mono_t solo_deadline(const struct leases *l)
     mono_t due = solo_candidate(l) ? speak_at(l) : MONO_NEVER;
 
     for (int i = 0; i < LEASES_MAX && !l->probing; i++)
-        due = mono_min(due, allowed_from(l, l->now, &l->claims[i]));
+        if (!register_rules(l, &l->claims[i]))
+            due = mono_min(due, allowed_from(l, l->now, &l->claims[i]));
     return due;
 }
 
-void solo_gateway(struct leases *l, mono_t now, mono_t sent)
+/* The round with which a probe went out that was sent at @sent: our own vote of that time backs it.
+ * NULL: none. */
+static const struct round *round_of(const struct leases *l, mono_t sent)
 {
     const struct round *r = NULL;
 
-    /* The round with which the probe went out: our own vote of that time backs it. */
     for (int i = 0; i < ROUNDS_MAX; i++) {
         const struct round *q = &l->rounds[i];
         if (q->term != 0 && !mono_before(sent, q->sent) &&
             (r == NULL || mono_before(r->sent, q->sent)))
             r = q;
     }
+    return r;
+}
+
+static void extend(struct leases *l, mono_t now, struct claim *c, const struct round *r)
+{
+    if (!solo_allowed(l, now, c) || (int32_t)(r->sequence - c->first_sequence) < 0)
+        return;
+    /* Without our own vote now, the answer is no evidence for later, when the peer may speak. */
+    if (mono_reached(now, c->grants[l->self_index]))
+        return;
+    c->solo_end = mono_max(c->solo_end, mono_add(r->sent, r->term));
+    claim_evaluate(l, now, c);
+}
+
+void solo_gateway(struct leases *l, mono_t now, mono_t sent)
+{
+    const struct round *r = round_of(l, sent);
+
     if (r == NULL || mono_before(now, sent))
         return;
-    for (int i = 0; i < LEASES_MAX; i++) {
-        struct claim *c = &l->claims[i];
-        if (!solo_allowed(l, now, c) || (int32_t)(r->sequence - c->first_sequence) < 0)
-            continue;
-        /* Without our own vote now, the answer is no evidence for later, when the peer may speak.
-         */
-        if (mono_reached(now, c->grants[l->self_index]))
-            continue;
-        c->solo_end = mono_max(c->solo_end, mono_add(r->sent, r->term));
-        claim_evaluate(l, now, c);
-    }
+    for (int i = 0; i < LEASES_MAX; i++)
+        if (!register_rules(l, &l->claims[i]))
+            extend(l, now, &l->claims[i], r);
+}
+
+void solo_read(struct leases *l, mono_t now, struct claim *c, mono_t sent)
+{
+    const struct round *r = round_of(l, sent);
+
+    if (r == NULL || mono_before(now, sent) || !register_rules(l, c) ||
+        !register_reads(l, c, r->sent))
+        return;
+    c->unread = false;
+    extend(l, now, c, r);
 }
 
 /* Rule 16: the queue may hold the peer's frames of the time when we did not run. */

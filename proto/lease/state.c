@@ -10,6 +10,7 @@ void leases_export(const struct leases *l, mono_t now, struct leases_record *rec
     record->voters = l->set.number;
     record->voters_since = l->set_since;
     record->silent_until = l->silent_until;
+    record->register_kept = l->register_kept;
     for (int i = 0; i < LEASES_PROMISES_MAX; i++)
         if (mono_before(now, l->promises[i].until))
             record->promises[record->promise_count++] = l->promises[i];
@@ -63,6 +64,7 @@ void leases_import(struct leases *l, mono_t now, const struct leases_record *rec
         if (timing_term_valid(record->term_ms))
             l->term = record->term_ms;
         l->silent_until = record->silent_until;
+        l->register_kept = record->register_kept;
         for (uint32_t i = 0; i < record->promise_count; i++)
             l->promises[i] = record->promises[i];
         if (record->voters == l->set.number) {

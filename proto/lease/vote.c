@@ -70,8 +70,10 @@ void vote_release(struct leases *l, mono_t now, node_id from, const struct msg_l
 {
     for (int i = 0; i < m->item_count; i++) {
         struct claim *c = lease_claim(l, m->items[i].lease);
-        vote_free(l, now, m->items[i].lease, m->items[i].session, from);
-        if (c != NULL && c->state == LEASE_HELD && c->solo)
+        bool defend = m->items[i].verdict == MSG_DEFEND;
+        if (!defend)
+            vote_free(l, now, m->items[i].lease, m->items[i].session, from);
+        if (c != NULL && c->state == LEASE_HELD && (c->solo || defend))
             lease_changed(l, now, c, LEASE_MET, LEASE_WHY_NONE);
     }
 }

@@ -99,8 +99,9 @@ enum msg_verdict {
     MSG_SOLO = 3,   /* REQUEST: the candidate holds the lease on the gateway's word */
     MSG_INVITE = 4, /* TRANSFER: the holder bids the receiver to ask for the lease */
     MSG_FREE = 5,   /* RELEASE, TRANSFER: the sender's session is over */
+    MSG_DEFEND = 6, /* RELEASE: the sender has touched the gateway's register; write it anew */
 };
-#define MSG_VERDICT_MAX MSG_FREE
+#define MSG_VERDICT_MAX MSG_DEFEND
 
 struct msg_lease_item {
     uint64_t lease;   /* hash64 of the lease's name ("vip/10.77.0.210", "singleton/app/name") */

@@ -136,9 +136,18 @@ static void do_op(struct world *w, struct node *n)
     d->op++;
 }
 
+/* An announcement reaches the gateway too: it is a write. */
+static void announce(struct world *w, const struct node *n, uint64_t lease)
+{
+    struct lease_register write = {.type = LEASE_REGISTER_WRITE, .lease = lease};
+
+    if (n->fences[lease_index(lease)].open_until > w->now)
+        world_access(w, n, &write);
+}
+
 static void do_changes(struct world *w, struct node *n)
 {
-    static const char *const names[] = {"", "acquires", "loses", "prepares"};
+    static const char *const names[] = {"", "acquires", "loses", "prepares", "meets", "leaves"};
 
     for (int i = 0; i < n->out.change_count; i++) {
         const struct lease_change *c = &n->out.changes[i];
@@ -147,6 +156,9 @@ static void do_changes(struct world *w, struct node *n)
         w->stats.acquired += c->type == LEASE_ACQUIRED;
         w->stats.resumed += c->type == LEASE_ACQUIRED && c->reason == LEASE_WHY_RESUMED;
         w->stats.lost[c->reason & 15] += c->type == LEASE_LOST;
+        w->stats.defended += c->type == LEASE_DEFENDED;
+        if (c->type == LEASE_ACQUIRED || c->type == LEASE_MET)
+            announce(w, n, c->lease);
     }
 }
 
@@ -170,6 +182,11 @@ static void do_effect(struct world *w, struct node *n)
         d->probed = true;
         if (n->out.probe && !d->failed)
             world_transmit(w, n->index, WORLD_GATEWAY, n->out.probe_sent.ms, NULL);
+    } else if (d->access < n->out.register_count && !d->failed) {
+        const struct lease_register *r = &n->out.registers[d->access++];
+        world_access(w, n, r);
+        if (r->type == LEASE_REGISTER_WRITE)
+            world_tell(w, n, (struct leases_event){.type = LEASES_WROTE, .lease = r->lease});
     } else if (d->send < n->out.send_count && !d->failed) {
         const struct lease_send *s = &n->out.sends[d->send++];
         for (int i = 0; i < s->to_count; i++)
@@ -231,7 +248,8 @@ static void give_packet(struct world *w, struct node *n)
     n->taken = NULL;
     n->clock_read = false;
     if (p->from == WORLD_GATEWAY) {
-        ev.type = LEASES_GATEWAY;
+        ev.type = p->access != 0 ? LEASES_READ : LEASES_GATEWAY;
+        ev.lease = lease_id(p->lease);
         ev.sent.ms = p->sent;
     } else {
         ev.from = id_of(p->from);

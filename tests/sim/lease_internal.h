@@ -13,7 +13,9 @@
 enum event_kind { EVENT_RUN, EVENT_ARRIVE, EVENT_START, EVENT_GATEWAY, EVENT_GOSSIP };
 
 struct packet {
-    int from;       /* WORLD_GATEWAY: the gateway's ARP reply */
+    int from;       /* WORLD_GATEWAY: the gateway's reply */
+    uint8_t access; /* enum lease_register_type: of the gateway's cache, or its echo; 0: a probe */
+    int lease;
     int64_t sent;   /* which says to a request of what local time, in milliseconds */
     struct msg msg; /* type 0: some other frame of the agent */
 };
@@ -40,6 +42,7 @@ struct doing {
     bool busy;
     bool persisted;
     bool probed;
+    int access;
     bool failed; /* to persist: only closes and changes are carried out */
     int op;
     int phase; /* of the open that is being carried out */
@@ -95,6 +98,7 @@ struct world {
     struct node nodes[WORLD_NODES_MAX];
     struct event heap[EVENTS_MAX];
     int events;
+    int named[WORLD_LEASES]; /* by the gateway's ARP cache; -1: nobody */
     struct world_stats stats;
     char failure[256];
 };
@@ -105,6 +109,8 @@ void world_trace(const struct world *w, const char *format, ...)
 int64_t world_local_us(const struct world *w, const struct node *n);
 int64_t world_true_span(const struct node *n, int64_t us);
 void world_transmit(struct world *w, int from, int to, int64_t sent, const struct msg *msg);
+/* An access of @n to the gateway's cache. */
+void world_access(struct world *w, const struct node *n, const struct lease_register *access);
 void world_run_at(struct world *w, struct node *n, int64_t at);
 void world_tell(struct world *w, struct node *n, struct leases_event ev);
 

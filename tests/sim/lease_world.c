@@ -118,7 +118,7 @@ void world_quality(struct world *w, int loss_percent, int64_t delay_us, int tail
     w->tail_percent = tail_percent;
 }
 
-void world_transmit(struct world *w, int from, int to, int64_t sent, const struct msg *msg)
+static void transmit(struct world *w, int from, int to, const struct packet *content)
 {
     if (!w->links[from][to])
         return;
@@ -130,12 +130,10 @@ void world_transmit(struct world *w, int from, int to, int64_t sent, const struc
             continue;
         if (chance(w, w->tail_percent))
             delay += (int64_t)rng_below(&w->rng, 3000 * MS);
-        p = calloc(1, sizeof *p);
+        p = malloc(sizeof *p);
         assert(p != NULL);
+        *p = *content;
         p->from = from;
-        p->sent = sent;
-        if (msg != NULL)
-            p->msg = *msg;
         push(w, (struct event){
                     .at = w->now + delay,
                     .kind = to == WORLD_GATEWAY ? EVENT_GATEWAY : EVENT_ARRIVE,
@@ -143,6 +141,51 @@ void world_transmit(struct world *w, int from, int to, int64_t sent, const struc
                     .packet = p,
                 });
     }
+}
+
+void world_transmit(struct world *w, int from, int to, int64_t sent, const struct msg *msg)
+{
+    struct packet p = {.sent = sent};
+
+    if (msg != NULL)
+        p.msg = *msg;
+    transmit(w, from, to, &p);
+}
+
+void world_access(struct world *w, const struct node *n, const struct lease_register *access)
+{
+    struct packet p = {
+        .sent = access->sent.ms, .access = access->type, .lease = lease_index(access->lease)};
+
+    transmit(w, n->index, WORLD_GATEWAY, &p);
+}
+
+void world_forget(struct world *w, int lease)
+{
+    w->named[lease] = -1;
+}
+
+/* To answer an echo request it must know who has the address: it asks, and whose kernel answers for
+ * it is named. */
+static void gateway_read(struct world *w, const struct packet *p)
+{
+    struct packet reply = {.sent = p->sent, .access = p->access, .lease = p->lease};
+
+    if (w->named[p->lease] < 0)
+        w->named[p->lease] = world_holder(w, p->lease);
+    /* An echo of what another has sent is nobody's answer. */
+    if (w->named[p->lease] == p->from)
+        transmit(w, WORLD_GATEWAY, p->from, &reply);
+}
+
+static void gateway(struct world *w, const struct packet *p)
+{
+    if (p->access == LEASE_REGISTER_WRITE)
+        w->named[p->lease] = p->from;
+    else if (p->access == LEASE_REGISTER_READ)
+        gateway_read(w, p);
+    else
+        world_transmit(w, WORLD_GATEWAY, p->from, p->sent, NULL);
 }
 
 static void arrive(struct world *w, struct event *e)
@@ -229,6 +272,8 @@ static void start_agent(struct world *w, struct node *n)
     }
     for (int i = 0; i < WORLD_LEASES; i++)
         tell_wish(w, n, i);
+    if (w->config.register_kept)
+        world_tell(w, n, (struct leases_event){.type = LEASES_REGISTER, .on = true});
     if (n->drained)
         world_tell(w, n, (struct leases_event){.type = LEASES_DRAIN, .on = true});
     world_run_at(w, n, w->now);
@@ -356,6 +401,7 @@ struct world *world_create(const struct world_config *config, uint64_t seed)
     rng_seed(&w->rng, seed);
     w->delay_us = 3 * MS;
     memset(w->links, 1, sizeof w->links);
+    memset(w->named, -1, sizeof w->named);
     for (int i = 0; i < config->nodes; i++) {
         struct node *n = &w->nodes[i];
         n->index = i;
@@ -397,7 +443,7 @@ static void happen(struct world *w, struct event *e)
             start_agent(w, n);
         break;
     case EVENT_GATEWAY:
-        world_transmit(w, WORLD_GATEWAY, e->packet->from, e->packet->sent, NULL);
+        gateway(w, e->packet);
         free(e->packet);
         break;
     case EVENT_GOSSIP:

@@ -31,6 +31,7 @@ struct world_config {
     bool timers_first;    /* the loop runs due timers before it reads its socket, as libuv does */
     int stop_per_million; /* chance that a step of an agent is its last for a while */
     uint32_t term_min_ms;
+    bool register_kept; /* the gateway keeps its ARP cache by the last writer, and the nodes know */
     bool trace;
 };
 
@@ -49,6 +50,8 @@ struct rng *world_rng(struct world *w);
 /* The network: [from][to], WORLD_GATEWAY is one of them. What is under way still arrives. */
 void world_link(struct world *w, int from, int to, bool up);
 void world_quality(struct world *w, int loss_percent, int64_t delay_us, int tail_percent);
+
+void world_forget(struct world *w, int lease); /* the gateway does, its ARP cache's entry */
 
 /* Agents and machines. */
 void world_stop(struct world *w, int node, int64_t us);
@@ -75,7 +78,8 @@ struct world_stats {
     uint64_t resumed;
     uint64_t lost[16]; /* by enum lease_reason */
     uint64_t solo_overlaps;
-    uint64_t blinks; /* a stale fence write that the second read of the clock took back */
+    uint64_t defended; /* challenges that a living holder met */
+    uint64_t blinks;   /* a stale fence write that the second read of the clock took back */
 };
 const struct world_stats *world_stats(const struct world *w);
 

@@ -21,12 +21,13 @@
 #define STEADY (3 * SECOND)
 
 /* PERFECT_LINK: two solo candidates whose frames all arrive, but who are stopped, killed and
- * rebooted: there, too, no overlap is excused. */
-enum shape { STRICT_TWO, SOLO_TWO, PERFECT_LINK, WITNESS, THREE, MANY, CHANGING, SHAPES };
+ * rebooted: there, too, no overlap is excused. REGISTER: likewise, but with any link, where the
+ * gateway keeps its ARP cache by the last writer and no frame takes longer than rule 18 allows. */
+enum shape { STRICT_TWO, SOLO_TWO, PERFECT_LINK, REGISTER, WITNESS, THREE, MANY, CHANGING, SHAPES };
 
 static const char *const shape_names[SHAPES] = {
-    [STRICT_TWO] = "strict", [SOLO_TWO] = "solo", [PERFECT_LINK] = "link", [WITNESS] = "witness",
-    [THREE] = "three",       [MANY] = "many",     [CHANGING] = "changing",
+    [STRICT_TWO] = "strict", [SOLO_TWO] = "solo", [PERFECT_LINK] = "link", [REGISTER] = "register",
+    [WITNESS] = "witness",   [THREE] = "three",   [MANY] = "many",         [CHANGING] = "changing",
 };
 
 struct run {
@@ -61,7 +62,7 @@ static bool odds(struct run *r, int percent)
 
 static struct world_wish wish_of(struct run *r, int node, int lease)
 {
-    bool solo = r->shape == SOLO_TWO || r->shape == PERFECT_LINK;
+    bool solo = r->shape == SOLO_TWO || r->shape == PERFECT_LINK || r->shape == REGISTER;
     struct world_wish wish = {
         .wanted = node < r->candidates,
         .kind = lease == 0 ? LEASE_VIP : LEASE_SINGLETON,
@@ -73,7 +74,7 @@ static struct world_wish wish_of(struct run *r, int node, int lease)
 
 static void create(struct run *r, enum shape shape, uint64_t seed, bool trace)
 {
-    static const int nodes[SHAPES] = {2, 2, 2, 3, 3, 4, 5};
+    static const int nodes[SHAPES] = {2, 2, 2, 2, 3, 3, 4, 5};
     struct world_config config = {.trace = trace};
     struct rng rng;
 
@@ -83,6 +84,7 @@ static void create(struct run *r, enum shape shape, uint64_t seed, bool trace)
     r->nodes = nodes[shape] + (shape == MANY ? (int)rng_below(&rng, 4) : 0);
     r->candidates = shape == WITNESS ? 2 : r->nodes;
     config.nodes = r->nodes;
+    config.register_kept = shape == REGISTER;
     config.timers_first = rng_below(&rng, 2) == 0;
     config.stop_per_million = (int)rng_below(&rng, 300);
     config.term_min_ms = rng_below(&rng, 3) == 0 ? 250 : 500;
@@ -145,7 +147,7 @@ static void change_flock(struct run *r)
 
 static void cut_links(struct run *r)
 {
-    int kind = (int)between(r, 0, 6);
+    int kind = r->shape == REGISTER && odds(r, 60) ? 2 : (int)between(r, 0, 6);
     int node = (int)between(r, 0, r->nodes - 1);
 
     for (int i = 0; i <= WORLD_NODES_MAX; i++)
@@ -181,8 +183,11 @@ static void change_quality(struct run *r)
     static const int delay[] = {1, 3, 20, 100, 500};
     static const int tail[] = {0, 0, 1, 10};
 
-    world_quality(r->w, loss[between(r, 0, 4)], delay[between(r, 0, 4)] * MS,
-                  tail[between(r, 0, 3)]);
+    if (r->shape == REGISTER) /* δ is 50 ms at the least */
+        world_quality(r->w, loss[between(r, 0, 4)], delay[between(r, 0, 2)] * MS, 0);
+    else
+        world_quality(r->w, loss[between(r, 0, 4)], delay[between(r, 0, 4)] * MS,
+                      tail[between(r, 0, 3)]);
 }
 
 static void fault(struct run *r)
@@ -226,7 +231,9 @@ static void fault(struct run *r)
         world_drain(r->w, node, odds(r, 50));
         break;
     default:
-        if (r->shape == CHANGING)
+        if (r->shape == REGISTER && odds(r, 70))
+            world_forget(r->w, lease);
+        else if (r->shape == CHANGING)
             change_flock(r);
         else
             world_persist_fails(r->w, node, odds(r, 50));
@@ -320,6 +327,7 @@ static void add(struct totals *t, struct run *r)
     t->sum.resumed += s->resumed;
     t->sum.solo_overlaps += s->solo_overlaps;
     t->sum.blinks += s->blinks;
+    t->sum.defended += s->defended;
     for (int i = 0; i < 16; i++)
         t->sum.lost[i] += s->lost[i];
 }
@@ -353,17 +361,19 @@ static void print_totals(enum shape shape, const struct totals *t)
     printf("%-8s %5" PRIu64 " seeds, %.1f h: %" PRIu64 " steps; acquired %" PRIu64
            " (resumed %" PRIu64 "); lost: expired %" PRIu64 ", isolated %" PRIu64
            ", released %" PRIu64 ", moved %" PRIu64 ", conflict %" PRIu64 ", fence %" PRIu64
-           "; solo overlaps %" PRIu64 ", blinks %" PRIu64 "; sets %" PRIu64 "\n",
+           "; defended %" PRIu64 "; solo overlaps %" PRIu64 ", blinks %" PRIu64 "; sets %" PRIu64
+           "\n",
            shape_names[shape], t->seeds, (double)t->simulated / 3.6e9, t->sum.steps,
            t->sum.acquired, t->sum.resumed, lost[LEASE_WHY_EXPIRED], lost[LEASE_WHY_ISOLATED],
            lost[LEASE_WHY_RELEASED], lost[LEASE_WHY_MOVED], lost[LEASE_WHY_CONFLICT],
-           lost[LEASE_WHY_FENCE], t->sum.solo_overlaps, t->sum.blinks, t->sets);
+           lost[LEASE_WHY_FENCE], t->sum.defended, t->sum.solo_overlaps, t->sum.blinks, t->sets);
 }
 
 static int usage(void)
 {
-    fprintf(stderr, "usage: sim_lease [--seeds A-B] [--shape strict|solo|link|witness|three|many|"
-                    "changing] [--trace]\n");
+    fprintf(stderr,
+            "usage: sim_lease [--seeds A-B] [--shape strict|solo|link|register|witness|three|many|"
+            "changing] [--trace]\n");
     return 2;
 }
 

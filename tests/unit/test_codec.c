@@ -269,7 +269,7 @@ static void test_refusals(void **state)
     assert_int_equal(DECODE("\x95\x06\xc2\x01\x09\x92\x92\x03\x01\x92\x03\x01"), WIRE_BODY_VALUE);
     assert_int_equal(DECODE("\x95\x06\xc2\x01\x09\x91\x93\x03\x01\x01"), WIRE_BODY_FIELDS);
     assert_int_equal(DECODE("\x96\x08\x01\x01\x01\x01\x91\x93\x01\x01\x00"), WIRE_BODY_FIELDS);
-    assert_int_equal(DECODE("\x96\x08\x01\x01\x01\x01\x91\x93\x01\x01\x06"), WIRE_BODY_VALUE);
+    assert_int_equal(DECODE("\x96\x08\x01\x01\x01\x01\x91\x93\x01\x01\x07"), WIRE_BODY_VALUE);
     assert_int_equal(DECODE("\x97\x08\x01\x01\x01\x01\x90\x07"), WIRE_OK); /* a digest */
     assert_int_equal(DECODE("\x97\x08\x01\x01\x01\x01\x90\x00"), WIRE_BODY_VALUE);
     assert_int_equal(DECODE("\x97\x09\x01\x01\x01\x01\x90\x02"), WIRE_OK); /* its verdict */

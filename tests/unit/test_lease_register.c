@@ -1,0 +1,185 @@
+/* The gateway's ARP cache as a register (rule 18 of docs/vip.md). */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "tests/unit/lease_script.h"
+
+#define S 300     /* of T */
+#define DELAY 100 /* δ of T */
+
+static const struct lease_register *access_of(int type)
+{
+    for (int i = 0; i < out.register_count; i++)
+        if (out.registers[i].type == type)
+            return &out.registers[i];
+    return NULL;
+}
+
+static void wrote(int64_t now)
+{
+    step(now, (struct leases_event){.type = LEASES_WROTE, .lease = LEASE});
+}
+
+static void read_answered(int64_t now, int64_t sent)
+{
+    step(now, (struct leases_event){.type = LEASES_READ, .lease = LEASE, .sent = at(sent)});
+}
+
+static void peer_speaks(int64_t now)
+{
+    message(now, two, MSG_LEASE_REQUEST,
+            (struct msg_lease){.set = 1, .lease_ms = T, .fence_ms = F});
+}
+
+/* Lets deadlines happen until something of @type is to be done; returns when. */
+static int64_t run_until_access(int type, int64_t limit)
+{
+    while (leases_deadline(l).ms <= limit) {
+        int64_t due = leases_deadline(l).ms;
+        timer(due);
+        assert_false(out.probe); /* the gateway's mere presence is no evidence any more */
+        if (access_of(type) != NULL)
+            return due;
+    }
+    return limit + 1;
+}
+
+/* Node 1, whose peer speaks at START for the last time, and a gateway that passed the test. */
+static void challenger(void)
+{
+    make(one, 2, true, START - 1);
+    step(START - 1, (struct leases_event){.type = LEASES_REGISTER, .on = true});
+    want(START, LEASE_SOLO);
+    peer_speaks(START);
+}
+
+static void a_challenger_writes_waits_and_reads(void **state)
+{
+    int64_t written, read;
+    (void)state;
+
+    challenger();
+    written = run_until_access(LEASE_REGISTER_WRITE, START + 5000);
+    assert_in_range(written, START + S, START + S + 50);
+    wrote(written + 20); /* the agent was slow: it counts from here */
+    assert_int_equal(run_until_access(LEASE_REGISTER_WRITE, written + 20 + DELAY + T + F - 1),
+                     written + 20 + DELAY + T + F); /* once only */
+    read = run_until_access(LEASE_REGISTER_READ, START + 5000);
+    assert_in_range(read, written + 20 + DELAY + T + F, written + 20 + DELAY + T + F + 100);
+    assert_int_not_equal(view(read).state, LEASE_HELD);
+    read_answered(read + 2, written + 20 + DELAY + T + F - 1); /* of a read before: no evidence */
+    assert_int_not_equal(view(read + 2).state, LEASE_HELD);
+    read_answered(read + 3, read);
+    assert_int_equal(view(read + 3).state, LEASE_HELD);
+    assert_int_equal(change(LEASE_ACQUIRED)->reason, LEASE_WHY_SOLO);
+    assert_int_equal(op(LEASE_OPEN)->until.ms, read + T);
+}
+
+static void a_challenge_that_is_defended_rests(void **state)
+{
+    int64_t written, again;
+    (void)state;
+
+    challenger();
+    written = run_until_access(LEASE_REGISTER_WRITE, START + 5000);
+    wrote(written);
+    while (change(LEASE_DEFENDED) == NULL && leases_deadline(l).ms < START + 5000)
+        timer(leases_deadline(l).ms);
+    assert_non_null(change(LEASE_DEFENDED));
+    again = run_until_access(LEASE_REGISTER_WRITE, START + 200000);
+    assert_in_range(again, written + 60000, written + 65000);
+    wrote(again);
+    assert_in_range(run_until_access(LEASE_REGISTER_WRITE, START + 400000), again + 120000,
+                    again + 125000);
+}
+
+static void a_peer_that_speaks_calls_the_challenge_off(void **state)
+{
+    int64_t written;
+    (void)state;
+
+    challenger();
+    written = run_until_access(LEASE_REGISTER_WRITE, START + 5000);
+    wrote(written);
+    peer_speaks(written + 50);
+    assert_non_null(sent(MSG_LEASE_RELEASE, two)); /* it shall write the register anew */
+    assert_int_equal(sent(MSG_LEASE_RELEASE, two)->items[0].verdict, MSG_DEFEND);
+    for (int64_t now = written + 100; now < written + 3000; now += 100) {
+        assert_int_equal(run_until_access(LEASE_REGISTER_READ, now), now + 1);
+        peer_speaks(now);
+    }
+    assert_int_equal(view(written).epoch, 0);
+}
+
+static void who_is_told_to_defend_announces(void **state)
+{
+    (void)state;
+    hold(2, LEASE_SOLO);
+    assert_false(ask(START + 10, two, 9, T));
+    message(START + 20, two, MSG_LEASE_RELEASE, one_item(0, 9, MSG_DEFEND));
+    assert_non_null(change(LEASE_MET));
+    assert_int_equal(view(START + 20).state, LEASE_HELD);
+    assert_int_equal(view(START + 20).end.ms, START + T);
+}
+
+static void a_holder_extends_only_by_reading(void **state)
+{
+    int64_t last = START + 2000;
+    int64_t read;
+    (void)state;
+
+    hold(2, LEASE_SOLO);
+    step(START, (struct leases_event){.type = LEASES_REGISTER, .on = true});
+    peer_speaks(START);
+    for (int64_t now = START + 100; now <= last; now += 100) {
+        run_until(now);
+        assert_int_equal(out.register_count, 0);
+        reply(now, two, requested(), MSG_GRANT);
+    }
+    read = run_until_access(LEASE_REGISTER_READ, last + T);
+    assert_in_range(read, last + S, last + S + 100);
+    assert_null(access_of(LEASE_REGISTER_WRITE));
+    step(read + 1, (struct leases_event){.type = LEASES_GATEWAY, .sent = at(read)});
+    assert_int_equal(view(read).end.ms, last + T); /* it is there, and names somebody */
+    assert_int_equal(run_until_access(LEASE_REGISTER_READ, last + T), read + 100);
+    assert_non_null(access_of(LEASE_REGISTER_WRITE)); /* unread: defend */
+    read_answered(read + 103, read + 100);
+    assert_int_equal(view(read + 103).end.ms, read + 100 + T);
+    assert_true(view(read + 103).solo);
+    assert_int_equal(run_until_access(LEASE_REGISTER_READ, read + 300), read + 200);
+    assert_null(access_of(LEASE_REGISTER_WRITE)); /* it was read */
+    run_until(read + 100 + T);
+    assert_int_equal(change(LEASE_LOST)->reason, LEASE_WHY_ISOLATED);
+}
+
+static void the_test_of_the_gateway_outlives_the_agent(void **state)
+{
+    (void)state;
+    challenger();
+    leases_export(l, at(START), &record);
+    make(one, 2, false, START + 10);
+    leases_import(l, at(START + 10), &record, &out);
+    want(START + 10, LEASE_SOLO);
+    peer_speaks(START + 20);
+    assert_in_range(run_until_access(LEASE_REGISTER_WRITE, START + 5000), START + 20 + S,
+                    START + 20 + S + 50);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_teardown(name, teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(a_challenger_writes_waits_and_reads),
+        TEST(a_challenge_that_is_defended_rests),
+        TEST(a_peer_that_speaks_calls_the_challenge_off),
+        TEST(who_is_told_to_defend_announces),
+        TEST(a_holder_extends_only_by_reading),
+        TEST(the_test_of_the_gateway_outlives_the_agent),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
