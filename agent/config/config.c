@@ -24,6 +24,7 @@ struct written {
     const char *const *join;
     const char *state_dir, *run_dir, *workload_path, *workload_user;
     uint32_t role;
+    uint32_t lease_min, lease_max; /* indices of lease_lengths */
     bool power_save;
     const struct written_web *web;
     const struct written_repository *repository;
@@ -180,6 +181,9 @@ static const char *const roles[] = {
     NULL,
 };
 
+static const char *const lease_lengths[] = {"125ms", "250ms", "500ms", "1s", "2s", "4s", NULL};
+static const uint32_t lease_milliseconds[] = {125, 250, 500, 1000, 2000, 4000};
+
 static const struct schema_field config_fields[] = {
     {.name = "node",
      .type = SCHEMA_TEXT,
@@ -222,6 +226,18 @@ static const struct schema_field config_fields[] = {
      .choices = roles,
      .offset = offsetof(struct written, role),
      .help = "agent, or witness: only votes"},
+    {.name = "lease_min",
+     .type = SCHEMA_CHOICE,
+     .choices = lease_lengths,
+     .offset = offsetof(struct written, lease_min),
+     .normal = 1,
+     .help = "shortest lease of an address: how fast it moves on a link that loses nothing"},
+    {.name = "lease_max",
+     .type = SCHEMA_CHOICE,
+     .choices = lease_lengths,
+     .offset = offsetof(struct written, lease_max),
+     .normal = 5,
+     .help = "longest lease of an address: for a link that loses much"},
     {.name = "power_save",
      .type = SCHEMA_BOOLEAN,
      .offset = offsetof(struct written, power_save),
@@ -320,6 +336,8 @@ static int fill(struct owner *owner, const struct written *w, struct report *rep
     c->state_dir = or_default(w->state_dir, "/var/lib/covey");
     c->run_dir = or_default(w->run_dir, "/run/covey");
     c->role = w->role;
+    c->lease_min_ms = lease_milliseconds[w->lease_min];
+    c->lease_max_ms = lease_milliseconds[w->lease_max];
     c->power_save = w->power_save;
     c->workload_path =
         or_default(w->workload_path, "/usr/lib/covey/workloads:/usr/local/bin:/usr/bin:/bin");
@@ -351,6 +369,10 @@ static int read_document(struct owner *owner, const char *file,
         return report_add(report, ERR_INVALID, file, root->line,
                           "no configuration; expected keys and values, such as \"node: pi1\"");
     rc = schema_read(&reader, root, &config_table, &written);
+    if (rc == 0 && written.lease_min > written.lease_max)
+        return report_add(report, ERR_INVALID, file, tree_line(root, "lease_max"),
+                          "lease_max: %s is shorter than lease_min, %s",
+                          lease_lengths[written.lease_max], lease_lengths[written.lease_min]);
     return rc != 0 ? rc : fill(owner, &written, report);
 }
 

@@ -33,6 +33,7 @@ struct config {
     size_t join_count;
     const char *state_dir, *run_dir; /* absolute */
     enum config_role role;
+    uint32_t lease_min_ms, lease_max_ms; /* lengths of a lease, as proto/lease/lease.h has them */
     bool power_save; /* leave the radio's power save on; false: it is switched off and kept off */
     struct {
         bool enabled;

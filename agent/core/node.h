@@ -52,12 +52,13 @@ struct node_config {
     uint32_t boot;           /* made durable before the node is created */
     bool coordinator;        /* holds the cluster key: authors the voter set */
     uint64_t seed;
-    mono_t now;                     /* CLOCK_BOOTTIME */
-    int64_t wall;                   /* Unix seconds */
-    bool first_since_boot;          /* no agent ran before since the machine booted */
-    const struct node_saved *saved; /* of an earlier life in the same boot; NULL: none */
-    struct voter_set adopted;       /* as stored; number 0: none yet */
-    struct voters_state voters;     /* as stored by the coordinator; zero: none yet */
+    mono_t now;                          /* CLOCK_BOOTTIME */
+    int64_t wall;                        /* Unix seconds */
+    uint32_t lease_min_ms, lease_max_ms; /* as leases_config has them; 0: its defaults */
+    bool first_since_boot;               /* no agent ran before since the machine booted */
+    const struct node_saved *saved;      /* of an earlier life in the same boot; NULL: none */
+    struct voter_set adopted;            /* as stored; number 0: none yet */
+    struct voters_state voters;          /* as stored by the coordinator; zero: none yet */
     const char *files_dir; /* where files of workloads lie; borrowed for the node's life; or NULL */
     struct node_crypto crypto;
 };

@@ -309,6 +309,8 @@ int node_lease_create(struct node *node, struct err *err)
     struct leases_config leases = {.self = config->self,
                                    .boot = config->boot,
                                    .seed = rng_next(&node->rng),
+                                   .term_min_ms = config->lease_min_ms,
+                                   .term_max_ms = config->lease_max_ms,
                                    .first_since_boot = config->first_since_boot,
                                    .voters = config->adopted};
 

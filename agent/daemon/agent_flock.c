@@ -96,6 +96,8 @@ static void fill_node_config(struct agent *agent, const struct keys_admission *a
     keys_random(&config->seed, sizeof config->seed);
     config->now = os_clock_now();
     config->wall = os_clock_wall_ms() / 1000;
+    config->lease_min_ms = agent->config->lease_min_ms;
+    config->lease_max_ms = agent->config->lease_max_ms;
     config->first_since_boot = agent->first_since_boot;
     config->saved = saved;
     config->voters = agent->known_voters;

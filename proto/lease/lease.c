@@ -30,7 +30,7 @@ struct leases *leases_create(const struct leases_config *config, mono_t now)
         return NULL;
     l->self = config->self;
     l->boot = config->boot;
-    l->term_min = config->term_min_ms != 0 ? config->term_min_ms : 500;
+    l->term_min = config->term_min_ms != 0 ? config->term_min_ms : 250;
     l->term_max = config->term_max_ms != 0 ? config->term_max_ms : LEASE_TERM_MAX;
     l->fence = config->fence_ms != 0 ? config->fence_ms : 50;
     if (!config_valid(l, config)) {

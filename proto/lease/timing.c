@@ -11,7 +11,7 @@
 static const struct {
     uint32_t term;
     uint32_t heartbeat;
-} lengths[] = {{250, 50}, {500, 100}, {1000, 100}, {2000, 200}, {4000, 200}};
+} lengths[] = {{125, 25}, {250, 50}, {500, 100}, {1000, 100}, {2000, 200}, {4000, 200}};
 
 #define LENGTHS (sizeof lengths / sizeof lengths[0])
 

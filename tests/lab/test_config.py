@@ -16,6 +16,8 @@ MISTAKES = [
     ("listen: 10.77.0.11:99999", r"agent\.yaml:6: .*99999"),
     ("advertise: 0.0.0.0", r"agent\.yaml:6: .*0\.0\.0\.0.*address of a host"),
     ("role: leader", r"agent\.yaml:6: .*leader.*agent.*witness"),
+    ("lease_min: 300ms", r"agent\.yaml:6: .*300ms.*250ms"),
+    ("lease_min: 2s\nlease_max: 1s", r"agent\.yaml:7: .*1s.*shorter.*2s"),
     ("power_save: maybe", r"agent\.yaml:6: .*maybe.*true"),
     ("web:\n  listen: here", r"agent\.yaml:7: .*here.*127\.0\.0\.1:8800"),
     ("web:\n  hosts: [UPPER]", r"agent\.yaml:7: .*UPPER.*lower case"),

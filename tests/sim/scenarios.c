@@ -151,15 +151,15 @@ static void play_idle(struct scenario_run *run)
 
     if (!cluster_settle(c, BEGIN_MS))
         return;
-    measure_idle(run, 300000, MEASURE_GOSSIP_BARE, MEASURE_LEASE_BARE);
+    measure_idle(run, 120000, MEASURE_GOSSIP_BARE, MEASURE_LEASE_BARE);
     cluster_push(c, 0, &spec);
     if (!cluster_settle(c, BEGIN_MS))
         return;
-    measure_idle(run, 300000, MEASURE_GOSSIP, MEASURE_LEASE);
+    measure_idle(run, 120000, MEASURE_GOSSIP, MEASURE_LEASE);
     spec.vips = 20;
     cluster_push(c, 0, &spec);
     if (cluster_settle(c, BEGIN_MS))
-        measure_idle(run, 300000, MEASURE_GOSSIP, MEASURE_LEASE_MANY);
+        measure_idle(run, 120000, MEASURE_GOSSIP, MEASURE_LEASE_MANY);
 }
 
 /* ---- the agent may die at any time ---- */

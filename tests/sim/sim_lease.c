@@ -75,6 +75,7 @@ static struct world_wish wish_of(struct run *r, int node, int lease)
 static void create(struct run *r, enum shape shape, uint64_t seed, bool trace)
 {
     static const int nodes[SHAPES] = {2, 2, 2, 2, 3, 3, 4, 5};
+    static const uint32_t terms[] = {125, 250, 500};
     struct world_config config = {.trace = trace};
     struct rng rng;
 
@@ -87,7 +88,7 @@ static void create(struct run *r, enum shape shape, uint64_t seed, bool trace)
     config.register_kept = shape == REGISTER;
     config.timers_first = rng_below(&rng, 2) == 0;
     config.stop_per_million = (int)rng_below(&rng, 300);
-    config.term_min_ms = rng_below(&rng, 3) == 0 ? 250 : 500;
+    config.term_min_ms = terms[rng_below(&rng, 3)];
     config.voters.number = 1;
     config.voters.count = (uint8_t)(shape == MANY && r->nodes >= 5 ? 5 : r->nodes < 3 ? 2 : 3);
     for (int i = 0; i < config.voters.count; i++)

@@ -27,6 +27,7 @@ void make(node_id self, int voters, bool first_since_boot, int64_t now)
     struct leases_config config = {.self = self,
                                    .boot = boot++,
                                    .seed = 1,
+                                   .term_min_ms = T,
                                    .first_since_boot = first_since_boot,
                                    .voters = {.number = 1, .count = (uint8_t)voters}};
     leases_destroy(l);

@@ -50,6 +50,8 @@ static void every_key_is_read(void **state)
                                 "state_dir: /srv/covey\n"
                                 "run_dir: /run/c1\n"
                                 "role: witness\n"
+                                "lease_min: 125ms\n"
+                                "lease_max: 2s\n"
                                 "power_save: true\n"
                                 "web:\n"
                                 "  enabled: false\n"
@@ -70,6 +72,8 @@ static void every_key_is_read(void **state)
     assert_string_equal(c->state_dir, "/srv/covey");
     assert_string_equal(c->run_dir, "/run/c1");
     assert_int_equal(c->role, CONFIG_WITNESS);
+    assert_int_equal(c->lease_min_ms, 125);
+    assert_int_equal(c->lease_max_ms, 2000);
     assert_true(c->power_save);
     assert_false(c->web.enabled);
     is_address(&c->web.listen, "127.0.0.1:8800");
@@ -98,6 +102,8 @@ static void an_empty_file_means_the_defaults(void **state)
         assert_string_equal(c->state_dir, "/var/lib/covey");
         assert_string_equal(c->run_dir, "/run/covey");
         assert_int_equal(c->role, CONFIG_AGENT);
+        assert_int_equal(c->lease_min_ms, 250);
+        assert_int_equal(c->lease_max_ms, 4000);
         assert_false(c->power_save);
         assert_true(c->web.enabled);
         is_address(&c->web.listen, "0.0.0.0:8800");
@@ -129,6 +135,8 @@ static void wrong_values_name_line_and_expectation(void **state)
             "host, with a port if it is not 8801, such as 192.168.1.10:8801");
     refused("state_dir: covey\n", "agent.yaml:1: state_dir: \"covey\" is not possible here; "
                                   "expected an absolute path, such as /var/lib/app");
+    refused("lease_max: 125ms\n",
+            "agent.yaml:1: lease_max: 125ms is shorter than lease_min, 250ms");
     refused("role: Agent\n", "agent.yaml:1: role: \"Agent\" is not possible here; did you mean "
                              "\"agent\"? (expected one of agent, witness)");
     refused("power_save: yes\n", "agent.yaml:1: power_save: \"yes\" is neither true nor false; "

@@ -288,6 +288,35 @@ static void a_lease_grows_at_once_and_shrinks_after_ten_calm_minutes(void **stat
     assert_int_equal(view(now).state, LEASE_HELD);
 }
 
+static int64_t answer_all(int64_t now, int64_t until, int64_t rtt)
+{
+    for (; now < until; now = leases_deadline(l).ms) {
+        timer(now);
+        if (sent(MSG_LEASE_REQUEST, two) != NULL)
+            reply(now + rtt, two, requested(), MSG_GRANT);
+    }
+    return now;
+}
+
+static void a_lease_shrinks_to_what_a_clean_link_allows(void **state)
+{
+    struct leases_config config = {
+        .self = one, .boot = 1, .first_since_boot = true, .voters = {1, 3, {{1}, {2}, {3}}}};
+    int64_t now = START;
+    (void)state;
+
+    leases_destroy(l);
+    l = leases_create(&config, at(now));
+    want(now, LEASE_STRICT);
+    now = answer_all(now, START + 11 * 60 * 1000, 3);
+    assert_int_equal(leases_term(l), 250);
+    now = answer_all(now, START + 60 * 60 * 1000, 3);
+    assert_int_equal(leases_term(l), 250); /* the configured least */
+    now = answer_all(now, now + 400, 110); /* RTT no longer allows it */
+    assert_in_range(leases_term(l), 500, 1000);
+    assert_int_equal(view(now).state, LEASE_HELD);
+}
+
 /* The gap is the same as above, but the voter's agent was down: the link has lost nothing. */
 static void a_restarted_voter_does_not_lengthen_the_lease(void **state)
 {
@@ -519,6 +548,7 @@ int main(void)
         TEST(an_answer_shows_that_it_lives),
         TEST(a_set_of_one_holds_by_itself),
         TEST(a_lease_grows_at_once_and_shrinks_after_ten_calm_minutes),
+        TEST(a_lease_shrinks_to_what_a_clean_link_allows),
         TEST(a_restarted_voter_does_not_lengthen_the_lease),
         TEST(a_fence_that_will_not_open_ends_the_lease),
         TEST(a_drain_releases_and_stays_away_until_it_ends),
