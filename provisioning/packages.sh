@@ -14,12 +14,12 @@ packages_of() {
     build)
         echo gcc libc6-dev cmake ninja-build pkgconf libuv1-dev "libmsgpack-c-dev|libmsgpack-dev" \
             libsodium-dev libsqlite3-dev libyaml-dev libjansson-dev libmnl-dev libmicrohttpd-dev \
-            librabbitmq-dev libcurl4-openssl-dev libseccomp-dev
+            librabbitmq-dev libcurl4-openssl-dev libseccomp-dev libpq-dev
         ;;
     run) echo git nftables iproute2 ;;
     demo) packages_of run && echo util-linux procps curl jq iputils-ping iputils-arping tcpdump ;;
     test) packages_of demo && packages_of picture && echo libcmocka-dev python3-jsonschema python3-yaml \
-        rabbitmq-server python3-pika ;;
+        rabbitmq-server python3-pika postgresql ;;
     bench) packages_of build && packages_of demo && echo python3 serf keepalived ucarp \
         rabbitmq-server python3-pika python3-prometheus-client ;;
     fuzz) echo clang "libclang-rt-19-dev|libclang-rt-14-dev" ;;

@@ -58,6 +58,7 @@ uv\.h: agent/[a-z]+/uv_|agent/daemon/|agent/main\.c
 yaml\.h: agent/desired/
 jansson\.h: agent/web/|agent/daemon/|tools/|workloads/
 microhttpd\.h: agent/web/uv_|workloads/lib/
+libpq-fe\.h: workloads/(lib/pg|smartbiz-api/)
 libmnl/.*: agent/io/os_
 (rabbitmq-c/.*|amqp.*)\.h: workloads/lib/amqp/
 curl/.*: workloads/notify-smtp/

@@ -72,10 +72,11 @@ static int64_t characters(const char *text)
     return n;
 }
 
-static bool has_control(const char *text)
+static bool has_control(const char *text, bool lines)
 {
     for (; *text != '\0'; text++)
-        if ((unsigned char)*text < 0x20 || *text == 0x7f)
+        if (((unsigned char)*text < 0x20 && !(lines && (*text == '\n' || *text == '\t'))) ||
+            *text == 0x7f)
             return true;
     return false;
 }
@@ -92,9 +93,9 @@ static void read_string(const struct field *field, const char *text, struct fiel
                     field->max);
         return;
     }
-    wrong = has_control(text)      ? "must not contain control characters"
-            : field->check != NULL ? field->check(text)
-                                   : NULL;
+    wrong = has_control(text, field->type == FIELD_TEXT) ? "must not contain control characters"
+            : field->check != NULL                       ? field->check(text)
+                                                         : NULL;
     if (wrong != NULL) {
         problem_set(problem, 422, field->name, "%s", wrong);
         return;
@@ -105,28 +106,36 @@ static void read_string(const struct field *field, const char *text, struct fiel
 static void read_field(const struct field *field, const json_t *json, struct field_value *value,
                        struct problem *problem)
 {
-    static const char *const expected[] = {[FIELD_STRING] = "a string",
-                                           [FIELD_INT] = "a whole number",
-                                           [FIELD_BOOL] = "true or false"};
-    bool fits = field->type == FIELD_STRING ? json_is_string(json)
-                : field->type == FIELD_INT  ? json_is_integer(json)
-                                            : json_is_boolean(json);
+    static const struct {
+        json_type types[2];
+        const char *expected;
+    } forms[] = {[FIELD_STRING] = {{JSON_STRING, JSON_STRING}, "a string"},
+                 [FIELD_TEXT] = {{JSON_STRING, JSON_STRING}, "a string"},
+                 [FIELD_INT] = {{JSON_INTEGER, JSON_INTEGER}, "a whole number"},
+                 [FIELD_BOOL] = {{JSON_TRUE, JSON_FALSE}, "true or false"},
+                 [FIELD_ARRAY] = {{JSON_ARRAY, JSON_ARRAY}, "an array"}};
+    bool fits = json_typeof(json) == forms[field->type].types[0] ||
+                json_typeof(json) == forms[field->type].types[1];
+    int64_t number;
 
     if (!fits) {
-        problem_set(problem, 422, field->name, "must be %s", expected[field->type]);
+        problem_set(problem, 422, field->name, "must be %s", forms[field->type].expected);
         return;
     }
     value->present = true;
-    if (field->type == FIELD_STRING) {
+    if (field->type == FIELD_STRING || field->type == FIELD_TEXT) {
         read_string(field, json_string_value(json), value, problem);
     } else if (field->type == FIELD_BOOL) {
         value->boolean = json_is_true(json);
     } else {
-        value->integer = json_integer_value(json);
-        if (value->integer < field->min || value->integer > field->max)
+        number = json_is_array(json) ? (int64_t)json_array_size(json) : json_integer_value(json);
+        value->integer = number;
+        value->array = json_is_array(json) ? json : NULL;
+        if (number < field->min || number > field->max)
             problem_set(problem, 422, field->name,
-                        "is %" PRId64 "; expected %" PRId64 " to %" PRId64, value->integer,
-                        field->min, field->max);
+                        "%s %" PRId64 "; expected %" PRId64 " to %" PRId64,
+                        json_is_array(json) ? "has this many elements:" : "is", number, field->min,
+                        field->max);
     }
 }
 
@@ -160,13 +169,13 @@ static json_t *parse(const char *body, size_t len, struct problem *problem)
     return root;
 }
 
-static void refuse_unknown(json_t *root, const struct field *fields, size_t count,
+static void refuse_unknown(const json_t *root, const struct field *fields, size_t count,
                            struct problem *problem)
 {
     const char *key;
     json_t *ignored;
 
-    json_object_foreach(root, key, ignored)
+    json_object_foreach((json_t *)root, key, ignored) /* the macro wants no const; it only reads */
     {
         size_t i = 0;
         while (i < count && strcmp(fields[i].name, key) != 0)
@@ -182,17 +191,11 @@ static void refuse_unknown(json_t *root, const struct field *fields, size_t coun
     }
 }
 
-json_t *body_read(const char *body, size_t len, const struct field *fields, size_t count,
-                  struct field_value *values, struct problem *problem)
+static bool read_members(const json_t *root, const struct field *fields, size_t count,
+                         struct field_value *values, struct problem *problem)
 {
-    json_t *root;
-
     assert(count <= BODY_FIELDS_MAX);
-    problem->status = 0;
     memset(values, 0, count * sizeof *values);
-    root = parse(body, len, problem);
-    if (root == NULL)
-        return NULL;
     refuse_unknown(root, fields, count, problem);
     for (size_t i = 0; i < count && problem->status == 0; i++) {
         const json_t *json = json_object_get(root, fields[i].name);
@@ -201,9 +204,55 @@ json_t *body_read(const char *body, size_t len, const struct field *fields, size
         else if (fields[i].need == FIELD_REQUIRED)
             problem_set(problem, 422, fields[i].name, "is missing");
     }
-    if (problem->status != 0) {
+    return problem->status == 0;
+}
+
+json_t *body_read(const char *body, size_t len, const struct field *fields, size_t count,
+                  struct field_value *values, struct problem *problem)
+{
+    json_t *root;
+
+    problem->status = 0;
+    root = parse(body, len, problem);
+    if (root == NULL)
+        return NULL;
+    if (!read_members(root, fields, count, values, problem)) {
         json_decref(root);
         return NULL;
     }
     return root;
+}
+
+bool object_read(const json_t *json, const char *array, size_t index, const struct field *fields,
+                 size_t count, struct field_value *values, struct problem *problem)
+{
+    char path[sizeof problem->field];
+
+    problem->status = 0;
+    if (!json_is_object(json)) {
+        snprintf(path, sizeof path, "%s[%zu]", array, index);
+        problem_set(problem, 422, path, "must be an object");
+        return false;
+    }
+    if (read_members(json, fields, count, values, problem))
+        return true;
+    if (snprintf(path, sizeof path, "%s[%zu].%s", array, index, problem->field) < 0)
+        return false;
+    memcpy(problem->field, path, sizeof path);
+    return false;
+}
+
+const char *check_email(const char *email)
+{
+    const char *at = strrchr(email, '@');
+
+    if (strlen(email) > 254) /* RFC 5321 */
+        return "is longer than 254 bytes";
+    if (at == NULL || at == email || at[1] == '\0' || strchr(email, '@') != at)
+        return "must have the form name@domain";
+    if (strpbrk(email, " ,;<>()[]\\\"") != NULL)
+        return "must not contain spaces, quotes, brackets, commas or semicolons";
+    if (at[1] == '.' || at[strlen(at) - 1] == '.' || strstr(at, "..") != NULL)
+        return "has an empty label in its domain";
+    return NULL;
 }

@@ -15,9 +15,11 @@
 #define BODY_DEPTH_MAX 16 /* of nested arrays and objects */
 
 enum field_type {
-    FIELD_STRING,
+    FIELD_STRING, /* one line */
+    FIELD_TEXT,   /* as FIELD_STRING, with line breaks and tabs */
     FIELD_INT,
     FIELD_BOOL,
+    FIELD_ARRAY, /* min and max: of its elements, which object_read reads */
 };
 
 enum field_need {
@@ -29,7 +31,7 @@ struct field {
     const char *name;
     enum field_type type;
     enum field_need need;
-    int64_t min; /* FIELD_INT: the value; FIELD_STRING: its length in characters */
+    int64_t min; /* FIELD_INT: the value; texts: characters; FIELD_ARRAY: elements */
     int64_t max;
     /* FIELD_STRING, or NULL: says what is wrong with the text, or NULL when it is good. */
     const char *(*check)(const char *text);
@@ -38,6 +40,7 @@ struct field {
 struct field_value {
     bool present;
     const char *string; /* zero-terminated UTF-8 without control characters, owned by the root */
+    const json_t *array;
     int64_t integer;
     bool boolean;
 };
@@ -57,6 +60,15 @@ void problem_set(struct problem *problem, int status, const char *field, const c
  * no JSON object, 422 when a field is wrong, 500 when memory is out. @count <= BODY_FIELDS_MAX. */
 json_t *body_read(const char *body, size_t len, const struct field *fields, size_t count,
                   struct field_value *values, struct problem *problem);
+
+/* As body_read for the object @json, the element @index of the array @array: what is wrong is told
+ * as "lines[2].quantity", counted from 0. True on success. */
+bool object_read(const json_t *json, const char *array, size_t index, const struct field *fields,
+                 size_t count, struct field_value *values, struct problem *problem);
+
+/* What is wrong with the form of an e-mail address, or NULL (a field's check). At most 254 bytes.
+ */
+const char *check_email(const char *email);
 
 /* Reads a whole decimal number, digits and a leading '-' only. */
 bool read_int(const char *text, int64_t *value);

@@ -161,6 +161,12 @@ void emit_bool(struct out *o, bool value)
     out_text(o, value ? "true" : "false");
 }
 
+void emit_raw(struct out *o, const char *json, size_t len)
+{
+    separate(o);
+    out_bytes(o, json, len);
+}
+
 void emit_null(struct out *o)
 {
     separate(o);

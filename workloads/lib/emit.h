@@ -23,6 +23,8 @@ void emit_string_n(struct out *o, const char *text, size_t len);
 void emit_int(struct out *o, int64_t value);
 void emit_bool(struct out *o, bool value);
 void emit_null(struct out *o);
+/* A value that is JSON already: a number's text, or a document. */
+void emit_raw(struct out *o, const char *json, size_t len);
 
 /* @scaled / 10^@digits: 12345 with 2 digits is 123.45. @digits <= 9. */
 void emit_decimal(struct out *o, int64_t scaled, unsigned digits);

@@ -233,16 +233,17 @@ static int open_socket(struct http *http, struct err *err)
 static int start_daemon(struct http *http, struct err *err)
 {
     const struct http_config *config = &http->config;
-    unsigned pool = config->threads > 1 ? config->threads : 0;
+    unsigned pool = config->turn == NULL && config->threads > 1 ? config->threads : 0;
+    unsigned mode = config->turn == NULL ? MHD_USE_EPOLL_INTERNAL_THREAD : MHD_USE_EPOLL;
 
     http->daemon = MHD_start_daemon(
-        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL,
-        on_request, http, MHD_OPTION_EXTERNAL_LOGGER, on_library_message, http,
-        MHD_OPTION_LISTEN_SOCKET, http->listen_fd, MHD_OPTION_THREAD_POOL_SIZE, pool,
-        MHD_OPTION_THREAD_STACK_SIZE, (size_t)STACK_SIZE, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-        (size_t)CONNECTION_MEMORY, MHD_OPTION_CONNECTION_LIMIT, config->connections,
-        MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, NULL, MHD_OPTION_NOTIFY_COMPLETED, on_completed,
-        http, MHD_OPTION_NOTIFY_CONNECTION, on_connection, http, MHD_OPTION_STRICT_FOR_CLIENT, 1,
+        mode | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL, on_request, http,
+        MHD_OPTION_EXTERNAL_LOGGER, on_library_message, http, MHD_OPTION_LISTEN_SOCKET,
+        http->listen_fd, MHD_OPTION_THREAD_POOL_SIZE, pool, MHD_OPTION_THREAD_STACK_SIZE,
+        (size_t)STACK_SIZE, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
+        MHD_OPTION_CONNECTION_LIMIT, config->connections, MHD_OPTION_UNESCAPE_CALLBACK,
+        keep_escapes, NULL, MHD_OPTION_NOTIFY_COMPLETED, on_completed, http,
+        MHD_OPTION_NOTIFY_CONNECTION, on_connection, http, MHD_OPTION_STRICT_FOR_CLIENT, 1,
         MHD_OPTION_END);
     if (http->daemon == NULL)
         return err_set(err, ERR_IO, "start libmicrohttpd on %s port %u", config->host, http->port);
@@ -289,6 +290,27 @@ err_after_socket:
 err_after_alloc:
     free_all(http);
     return rc;
+}
+
+/* --- a loop of the caller's --------------------------------------------------------------- */
+
+int http_fd(const struct http *http)
+{
+    return MHD_get_daemon_info(http->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;
+}
+
+void http_run(struct http *http)
+{
+    MHD_run(http->daemon);
+}
+
+int http_wait_ms(const struct http *http)
+{
+    MHD_UNSIGNED_LONG_LONG ms;
+
+    if (MHD_get_timeout(http->daemon, &ms) != MHD_YES)
+        return -1;
+    return ms > 1000 ? 1000 : (int)ms;
 }
 
 /* --- stop --------------------------------------------------------------------------------- */
@@ -338,7 +360,9 @@ static bool wait_quiet(struct http *http, unsigned limit_ms)
         looks = quiet(http) ? looks + 1 : 0;
         if (looks < 2 && now_us() >= end)
             return false;
-        if (looks < 2)
+        if (looks < 2 && http->config.turn != NULL)
+            http->config.turn(http->config.context, STOP_LOOK_MS);
+        else if (looks < 2)
             nanosleep(&pause, NULL);
     }
     return true;
@@ -357,6 +381,8 @@ unsigned http_stop(struct http *http, unsigned grace_ms)
     http->cancelled = true;
     clock_look(http);
     pthread_mutex_unlock(&http->lock);
+    if (cut > 0 && http->config.cancel != NULL)
+        http->config.cancel(http->config.context);
     if (cut > 0)
         wait_quiet(http, STOP_CUT_MS);
     MHD_stop_daemon(http->daemon);

@@ -25,10 +25,11 @@
 #include "workloads/lib/route.h"
 
 #define HTTP_HEADER_MAX 8192       /* bytes of request line and headers */
-#define HTTP_BODY_DRAIN (1u << 20) /* a refused body up to this long is read to its end first */
-#define HTTP_REPLY_MAX (4u << 20)  /* bytes of a reply */
+#define HTTP_BODY_DRAIN (2u << 20) /* a refused body up to this long is read to its end first */
+#define HTTP_REPLY_MAX (16u << 20) /* bytes of a reply */
 #define HTTP_QUERY_MAX 16          /* parameters in a query */
 #define HTTP_ID_MAX 64             /* bytes of a request id */
+#define HTTP_QUERY_VALUE_MAX 256   /* bytes of a text in a query, decoded, its end included */
 
 struct http;
 
@@ -45,6 +46,12 @@ struct http_config {
     struct log *log;
     struct metrics *metrics; /* what /metrics shows; NULL: nothing */
     bool count_requests;     /* in metrics, as http_requests_total and so on */
+    /* NULL: `threads` event threads serve. Else none does: the caller's loop calls http_run, in
+     * which everything happens, and http_stop calls this to let the loop turn once, for at most
+     * @ms. Only such a server has request_wait. */
+    void (*turn)(void *context, unsigned ms);
+    /* With `turn`, or NULL: finishes every request that waits, because the server is stopping. */
+    void (*cancel)(void *context);
 };
 
 /* True for what `host` accepts. */
@@ -60,6 +67,12 @@ uint16_t http_port(const struct http *http);
  * frees everything. Returns how many requests were cut. */
 unsigned http_stop(struct http *http, unsigned grace_ms);
 
+/* For a server with `turn`: readable when there is something to do; does it; milliseconds until
+ * there is something even if nothing becomes readable (-1: never). */
+int http_fd(const struct http *http);
+void http_run(struct http *http);
+int http_wait_ms(const struct http *http);
+
 /* True between http_start and http_stop: what /ready reports. */
 bool http_accepting(const struct http *http);
 
@@ -68,6 +81,8 @@ bool http_accepting(const struct http *http);
 struct http *request_server(const struct request *request);
 const char *request_id(const struct request *request);
 const char *request_method(const struct request *request);
+/* As it was sent, without the query; cut after 255 bytes. */
+const char *request_path(const struct request *request);
 /* Microseconds since the headers were read. */
 int64_t request_elapsed_us(const struct request *request);
 
@@ -91,6 +106,13 @@ bool request_query_only(struct request *request, const char *const *names);
 bool request_query_int(struct request *request, const char *name, int64_t fallback, int64_t min,
                        int64_t max, int64_t *value);
 
+/* The text of a parameter of the query, decoded, or "" when there is none. False: replied, return.
+ */
+bool request_query_text(struct request *request, const char *name, char text[HTTP_QUERY_VALUE_MAX]);
+
+/* The same as it was sent, or NULL. */
+const char *request_query_raw(const struct request *request, const char *name);
+
 /* body_read on the request's body. NULL: replied, return. */
 json_t *request_fields(struct request *request, const struct field *fields, size_t count,
                        struct field_value *values);
@@ -99,6 +121,8 @@ json_t *request_fields(struct request *request, const struct field *fields, size
  * handler returns. A body that grows beyond HTTP_REPLY_MAX is replaced by a 500. */
 struct out *reply_begin(struct request *request, int status, const char *content_type);
 struct out *reply_json(struct request *request, int status);
+/* Where the body of a reply that was begun goes on. */
+struct out *reply_body(struct request *request);
 
 /* A reply with a body that is constant for the program's life, and one without body. */
 void reply_constant(struct request *request, int status, const char *content_type, const char *body,
@@ -110,13 +134,20 @@ void reply_problem(struct request *request, int status, const char *field, const
     __attribute__((format(printf, 4, 5)));
 
 /* Adds a header to the reply; copies of name and value are kept. At most REPLY_HEADERS_MAX. */
-#define REPLY_HEADERS_MAX 4
+#define REPLY_HEADERS_MAX 6
 #define REPLY_HEADER_VALUE_MAX 128
 void reply_header(struct request *request, const char *name, const char *value);
 
 /* Instead of a reply: calls @resume in @delay_ms, which replies or defers again. The thread goes on
  * to other requests meanwhile. When the server stops in between, the request gets a 503. */
 void request_defer(struct request *request, unsigned delay_ms, route_handler *resume);
+
+/* Instead of a reply: the request waits until somebody in the same thread has made its reply and
+ * calls request_finish, be it before the handler returns. The request stays valid until then, also
+ * when its client has gone. Only with http_config.turn. */
+void request_wait(struct request *request);
+void request_finish(struct request *request);
+bool request_is_replied(const struct request *request);
 
 /* Ready-made handlers: /health, /ready (503 while stopping) and /metrics (context unused). */
 void handle_health(struct request *request, void *context);

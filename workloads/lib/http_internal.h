@@ -18,6 +18,7 @@ enum stage {
     STAGE_IDLE,     /* between requests */
     STAGE_READING,  /* headers are read, the body may follow */
     STAGE_DEFERRED, /* the handler asked to be called again */
+    STAGE_WAITING,  /* somebody will call request_finish */
     STAGE_REPLIED,  /* the reply is queued */
 };
 
@@ -47,6 +48,8 @@ struct request {
     struct out body;
     route_handler *resume;
     int64_t wants_resume; /* microseconds: what the handler asked for */
+    bool finished;        /* STAGE_WAITING: the reply is made */
+    bool suspended;       /* STAGE_WAITING: libmicrohttpd knows */
 
     int status; /* 0: no reply yet */
     const char *content_type;

@@ -23,6 +23,16 @@ const char *request_method(const struct request *request)
     return request->method;
 }
 
+const char *request_path(const struct request *request)
+{
+    return request->path;
+}
+
+bool request_is_replied(const struct request *request)
+{
+    return request->status != 0;
+}
+
 int64_t request_elapsed_us(const struct request *request)
 {
     return now_us() - request->started;
@@ -106,6 +116,32 @@ bool request_query_int(struct request *request, const char *name, int64_t fallba
     return false;
 }
 
+const char *request_query_raw(const struct request *request, const char *name)
+{
+    return MHD_lookup_connection_value(request->connection, MHD_GET_ARGUMENT_KIND, name);
+}
+
+bool request_query_text(struct request *request, const char *name, char text[HTTP_QUERY_VALUE_MAX])
+{
+    const char *raw = MHD_lookup_connection_value(request->connection, MHD_GET_ARGUMENT_KIND, name);
+    size_t len = raw == NULL ? 0 : strlen(raw);
+
+    text[0] = '\0';
+    if (len == 0)
+        return true;
+    if (len < HTTP_QUERY_VALUE_MAX) {
+        memcpy(text, raw, len + 1);
+        for (char *plus = strchr(text, '+'); plus != NULL; plus = strchr(plus, '+'))
+            *plus = ' ';
+        if (percent_decode(text))
+            return true;
+    }
+    reply_problem(request, 400, name,
+                  "must be UTF-8 without control characters, shorter than %d bytes",
+                  HTTP_QUERY_VALUE_MAX);
+    return false;
+}
+
 /* application/json, with or without parameters; a client that says nothing is believed. */
 static bool says_json(const struct request *request)
 {
@@ -141,12 +177,18 @@ static void begin(struct request *request, int status, const char *content_type)
     request->content_type = content_type;
     request->constant = NULL;
     request->constant_len = 0;
+    request->header_count = 0;
     out_reset(&request->reply);
 }
 
 struct out *reply_begin(struct request *request, int status, const char *content_type)
 {
     begin(request, status, content_type);
+    return &request->reply;
+}
+
+struct out *reply_body(struct request *request)
+{
     return &request->reply;
 }
 
@@ -206,6 +248,24 @@ void request_defer(struct request *request, unsigned delay_ms, route_handler *re
     request->resume = resume;
     request->wants_resume = now_us() + (int64_t)delay_ms * 1000;
     request->stage = STAGE_DEFERRED;
+}
+
+void request_wait(struct request *request)
+{
+    assert(request->http->config.turn != NULL && request->stage == STAGE_READING);
+    request->stage = STAGE_WAITING;
+    request->finished = false;
+    request->suspended = false;
+}
+
+void request_finish(struct request *request)
+{
+    assert(request->stage == STAGE_WAITING && request->status != 0 && !request->finished);
+    request->finished = true;
+    if (request->suspended) {
+        request->suspended = false;
+        MHD_resume_connection(request->connection);
+    }
 }
 
 static bool add_headers(struct request *request, struct MHD_Response *response)

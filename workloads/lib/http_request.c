@@ -241,6 +241,8 @@ static enum MHD_Result run(struct request *request)
     struct http *http = request->http;
     route_handler *handle;
 
+    if (request->stage == STAGE_WAITING)
+        return reply_send(request);
     if (request->stage == STAGE_DEFERRED) {
         if (is_cancelled(http))
             return reply_stopping(request);
@@ -254,6 +256,12 @@ static enum MHD_Result run(struct request *request)
     handle(request, http->config.context);
     if (request->stage == STAGE_DEFERRED)
         return suspend(request);
+    if (request->stage == STAGE_WAITING && !request->finished) {
+        atomic_store_explicit(&request->deadline, NEVER, memory_order_relaxed);
+        request->suspended = true;
+        MHD_suspend_connection(request->connection);
+        return MHD_YES;
+    }
     assert(request->status != 0);
     return reply_send(request);
 }

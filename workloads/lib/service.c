@@ -49,6 +49,14 @@ int service_init(struct service *service, const char *name, uint16_t default_por
     return 0;
 }
 
+int service_open_log(struct service *service, struct err *err)
+{
+    int rc =
+        log_open(&service->log, STDOUT_FILENO, "service", service->name, service->log_level, err);
+
+    return rc == ERR_NONE ? log_start_flusher(service->log, err) : rc;
+}
+
 static void log_started(struct service *service)
 {
     struct out *o = log_begin(service->log, LEVEL_INFO, "started");
@@ -70,9 +78,7 @@ int service_start(struct service *service, const struct route *routes, size_t ro
 
     if (status != 0)
         return status;
-    if (log_open(&service->log, STDOUT_FILENO, "service", service->name, service->log_level,
-                 &err) != ERR_NONE ||
-        log_start_flusher(service->log, &err) != ERR_NONE)
+    if (service->log == NULL && service_open_log(service, &err) != ERR_NONE)
         return complain(service, &err);
     config->routes = routes;
     config->route_count = route_count;

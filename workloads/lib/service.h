@@ -34,6 +34,9 @@ struct service {
  * Like the functions below it returns 0 or the program's exit code, with the reason on stderr. */
 int service_init(struct service *service, const char *name, uint16_t default_port);
 
+/* Opens the log, for a program that needs it before service_start, which does it otherwise. */
+int service_open_log(struct service *service, struct err *err);
+
 /* Checks the environment, opens the log, starts the server and logs "started" with the address.
  * @count_requests: the server counts its requests in service->metrics. */
 int service_start(struct service *service, const struct route *routes, size_t route_count,

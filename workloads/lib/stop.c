@@ -2,6 +2,7 @@
 
 #include <signal.h>
 #include <stddef.h>
+#include <sys/signalfd.h>
 #include <time.h>
 
 static void stop_signals(sigset_t *set)
@@ -46,4 +47,12 @@ bool stop_wait(int64_t us)
         if (us >= 0 && now_us() >= end)
             return false;
     }
+}
+
+int stop_fd(void)
+{
+    sigset_t set;
+
+    stop_signals(&set);
+    return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }

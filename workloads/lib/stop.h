@@ -11,4 +11,7 @@ void stop_prepare(void);
 /* Waits for at most @us microseconds; negative: for ever; 0: only looks. True: asked to stop. */
 bool stop_wait(int64_t us);
 
+/* A descriptor that is readable when the program was asked to stop; -1 with errno. */
+int stop_fd(void);
+
 #endif

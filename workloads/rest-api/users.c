@@ -62,21 +62,6 @@ void users_free(struct users *users)
     free(users);
 }
 
-const char *users_check_email(const char *email)
-{
-    const char *at = strrchr(email, '@');
-
-    if (strlen(email) > USER_EMAIL_MAX)
-        return "is longer than 254 bytes";
-    if (at == NULL || at == email || at[1] == '\0' || strchr(email, '@') != at)
-        return "must have the form name@domain";
-    if (strpbrk(email, " ,;<>()[]\\\"") != NULL)
-        return "must not contain spaces, quotes, brackets, commas or semicolons";
-    if (at[1] == '.' || at[strlen(at) - 1] == '.' || strstr(at, "..") != NULL)
-        return "has an empty label in its domain";
-    return NULL;
-}
-
 /* The index of the first user whose id is not less than @id. */
 static size_t find(const struct users *users, int64_t id)
 {

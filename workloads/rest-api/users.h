@@ -34,7 +34,4 @@ int users_change(struct users *users, int64_t id, const char *name, const char *
                  struct out *o);
 int users_remove(struct users *users, int64_t id);
 
-/* What is wrong with an e-mail address, or NULL. Only the form is looked at. */
-const char *users_check_email(const char *email);
-
 #endif

@@ -14,11 +14,11 @@ enum {
 
 static const struct field whole[FIELDS] = {
     [NAME] = {"name", FIELD_STRING, FIELD_REQUIRED, 1, USER_NAME_MAX, NULL},
-    [EMAIL] = {"email", FIELD_STRING, FIELD_REQUIRED, 3, USER_EMAIL_MAX, users_check_email},
+    [EMAIL] = {"email", FIELD_STRING, FIELD_REQUIRED, 3, USER_EMAIL_MAX, check_email},
 };
 static const struct field part[FIELDS] = {
     [NAME] = {"name", FIELD_STRING, FIELD_OPTIONAL, 1, USER_NAME_MAX, NULL},
-    [EMAIL] = {"email", FIELD_STRING, FIELD_OPTIONAL, 3, USER_EMAIL_MAX, users_check_email},
+    [EMAIL] = {"email", FIELD_STRING, FIELD_OPTIONAL, 3, USER_EMAIL_MAX, check_email},
 };
 
 static void reply_failure(struct request *request, int rc)
