@@ -51,11 +51,6 @@ static bool is_gone(const struct member *p)
     return p->state == MEMBER_DEAD || p->state == MEMBER_LEFT;
 }
 
-static bool eager(const struct membership *m)
-{
-    return m->count < EAGER_MAX;
-}
-
 static uint8_t sends_limit(const struct membership *m, const struct msg_update *u)
 {
     uint8_t sends = u->kind == MSG_DEAD ? SENDS_BASE + SENDS_DEATH : SENDS_BASE;
@@ -97,7 +92,7 @@ static void pass_on(struct membership *m, const struct msg_update *u)
     struct rumour *r = rumour_slot(m, u);
 
     *r = (struct rumour){.update = *u, .sends_left = sends_limit(m, u)};
-    if (!eager(m) && mono_is_never(m->gossip_next))
+    if (!table_eager(m) && mono_is_never(m->gossip_next))
         m->gossip_next = m->now;
 }
 
@@ -320,7 +315,11 @@ static void receive_dead(struct membership *m, struct member *p, const struct ms
         if (d == NULL || u->incarnation < p->incarnation)
             return;
         d->told_dead = true;
-        if (!d->probing || d->probes < probes_goal(m, d))
+        if (!d->probing) { /* we alone heard it lately: nobody else will tell us */
+            d->probing = true;
+            d->next = m->now;
+        }
+        if (d->probes < probes_goal(m, d))
             return;
     }
     doubt_close(m, p);
@@ -398,18 +397,18 @@ static void announce_tick(struct membership *m)
     struct rumour *due[MSG_UPDATES_MAX];
     size_t due_count = 0;
 
-    if (eager(m) && !out_has_room(m, m->count))
+    if (table_eager(m) && !out_has_room(m, m->count))
         return;
     for (size_t i = 0; i < RUMOURS_MAX && due_count < MSG_UPDATES_MAX; i++)
         if (m->rumours[i].own && mono_reached(m->now, m->rumours[i].next))
             due[due_count++] = &m->rumours[i];
     if (due_count == 0)
         return;
-    if (eager(m))
+    if (table_eager(m))
         broadcast(m, due, due_count);
     for (size_t k = 0; k < due_count; k++) {
         next_round(m, due[k]);
-        if (!eager(m)) {
+        if (!table_eager(m)) {
             due[k]->sends_left = sends_limit(m, &due[k]->update);
             if (mono_is_never(m->gossip_next))
                 m->gossip_next = m->now;
@@ -449,13 +448,13 @@ static void mongering_tick(struct membership *m)
 void gossip_tick(struct membership *m)
 {
     announce_tick(m);
-    if (!eager(m) && mono_reached(m->now, m->gossip_next) && out_has_room(m, GOSSIP_FANOUT))
+    if (!table_eager(m) && mono_reached(m->now, m->gossip_next) && out_has_room(m, GOSSIP_FANOUT))
         mongering_tick(m);
 }
 
 mono_t gossip_deadline(const struct membership *m)
 {
-    mono_t t = eager(m) ? MONO_NEVER : m->gossip_next;
+    mono_t t = table_eager(m) ? MONO_NEVER : m->gossip_next;
 
     for (size_t i = 0; i < RUMOURS_MAX; i++)
         if (m->rumours[i].own)

@@ -5,6 +5,7 @@
 #include "proto/base/rng.h"
 #include "proto/member/member.h"
 
+#define MEMBER_BYTES_MAX 96
 #define DOUBTS_MAX 256 /* members whose life is in question at one time */
 #define RELAYS_MAX 16  /* probes made for others at one time */
 #define RUMOURS_MAX 64 /* updates being passed on */
@@ -29,6 +30,13 @@ struct rtt {
     uint16_t variation;
 };
 
+/* A silence that ended well. */
+struct gap {
+    uint32_t at_s; /* when it ended, in seconds of the clock */
+    uint16_t ms;
+};
+
+/* At most 96 bytes, so that flocks of thousands fit. */
 struct member {
     node_id id;
     uint64_t incarnation; /* 0: not known */
@@ -36,9 +44,11 @@ struct member {
     mono_t since;
     mono_t due; /* next probe: of a neighbour, or of a member that is gone */
     struct addr addr;
+    struct gap gap;
     struct rtt rtt;
-    uint16_t loss;  /* of LOSS_ONE: smoothed share of lost round trips */
-    uint16_t doubt; /* index, or NO_DOUBT */
+    uint16_t loss;       /* of LOSS_ONE: smoothed share of lost round trips */
+    uint16_t first_loss; /* the same of those probes only that did not follow a lost one */
+    uint16_t doubt;      /* index, or NO_DOUBT */
     uint8_t state;
     uint8_t flags;
     uint8_t told;
@@ -93,8 +103,7 @@ struct membership {
     uint64_t root;
     uint32_t health;
     struct rtt rtt; /* of all members together, for those that were not measured yet */
-    uint32_t gap;   /* ms: the longest silence that a member survived, at gap_at */
-    mono_t gap_at;
+    struct gap gap; /* the longest that a member survived */
     uint16_t sequence;
 
     struct member *slots;
@@ -138,6 +147,7 @@ void table_set_state(struct membership *m, struct member *p, uint8_t state);
 void table_set_addr(struct membership *m, struct member *p, const struct addr *addr);
 void table_refresh_ring(struct membership *m);
 bool table_ring_mode(const struct membership *m);
+bool table_eager(const struct membership *m); /* small enough to tell every member directly */
 bool member_present(const struct member *p);
 /* Up to @max random present members without doubt, other than @except; returns how many. */
 size_t table_pick(struct membership *m, const struct member *except, size_t max,

@@ -85,7 +85,6 @@ static void answer_ping(struct membership *m, struct member *from, const struct 
     if (s == NULL)
         return;
     s->msg.probe.sequence = probe->sequence;
-    s->msg.probe.target = m->config.self;
     gossip_attach(m, s, from);
 }
 
@@ -93,7 +92,7 @@ static void take_ack(struct membership *m, struct member *from, const struct msg
 {
     struct member *target = from;
 
-    if (!node_id_equal(probe->target, from->id))
+    if (!node_id_none(probe->target) && !node_id_equal(probe->target, from->id))
         target = table_find(m, probe->target);
     if (target == NULL)
         return;

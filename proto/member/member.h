@@ -24,9 +24,9 @@
 #define MEMBERSHIP_PERIOD_MS 1000   /* default: every member is probed about once in this time */
 #define MEMBERSHIP_MEMBERS_MAX 1024 /* default: members besides this node */
 #define MEMBERSHIP_RING_MAX                                                                        \
-    128                         /* default: up to so many nodes probe in a ring, beyond in rounds  \
-                                 */
-#define MEMBERSHIP_SENDS_MAX 32 /* messages out of one step */
+    32000                         /* default: up to so many nodes probe in a ring, beyond in       \
+                                   * shuffled rounds */
+#define MEMBERSHIP_SENDS_MAX 32   /* messages out of one step */
 #define MEMBERSHIP_CHANGES_MAX 16 /* changes out of one step */
 
 enum member_state {

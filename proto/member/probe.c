@@ -17,14 +17,17 @@
 #define RELAYS_PER_TRY 3 /* SWIM: k */
 #define NEEDED_MIN 10
 #define NEEDED_MAX 40
-#define WAIT_PERIODS 3      /* for the verdict of others, then this node probes itself */
-#define DEAD_PCT 75         /* of the evidence is enough when another has come to the verdict */
-#define RELAYS_AFTER 4      /* unanswered probes, and again after so many more */
-#define GAP_MAX_MS 1500     /* a member that is hardly reachable must not slow down all verdicts */
-#define GAP_LEAST_PROBES 3  /* fewer in a row are common loss */
-#define GAP_KEEP_MS 600000  /* it counts in full for so long, */
-#define GAP_FADE_MS 1200000 /* then ever less over this time */
-#define GAP_FACTOR_PCT 250  /* verdicts outlast two such silences in a row */
+#define WAIT_PERIODS 3 /* for the verdict of others, then this node probes itself */
+#define DEAD_PCT 75    /* of the evidence is enough when another has come to the verdict */
+#define RELAYS_AFTER 4 /* unanswered probes, and again after so many more */
+/* How long a silence is taken to be: of one member so that its verdict takes no more than 12 s, of
+ * all together less, because one that is hardly reachable must not slow down all verdicts. */
+#define GAP_ALL_MAX_MS 1500
+#define GAP_MAX_MS 2500
+#define GAP_KEEP_S 1800  /* a gap counts in full for so long, */
+#define GAP_FADE_S 1800  /* then ever less over this time */
+#define GAP_TIMES 2      /* verdicts outlast such silences in a row, */
+#define GAP_MORE_MS 2000 /* and longer ones: a probe sees only a part of a silence */
 
 bool out_has_room(const struct membership *m, size_t sends)
 {
@@ -105,11 +108,20 @@ void probe_measure(struct membership *m, struct member *p, uint32_t sequence)
     rtt_add(&m->rtt, rtt * RTT_UNIT);
 }
 
+static uint16_t smooth(uint16_t loss, bool lost)
+{
+    unsigned share = loss;
+
+    share += lost ? (LOSS_ONE - share) >> LOSS_SHIFT : 0;
+    return (uint16_t)(lost ? share : share - (share >> LOSS_SHIFT));
+}
+
 static void sample_loss(struct member *p, unsigned lost)
 {
+    p->first_loss = smooth(p->first_loss, lost > 0);
     for (unsigned i = 0; i < lost; i++)
-        p->loss = (uint16_t)(p->loss + ((LOSS_ONE - p->loss) >> LOSS_SHIFT));
-    p->loss = (uint16_t)(p->loss - (p->loss >> LOSS_SHIFT));
+        p->loss = smooth(p->loss, true);
+    p->loss = smooth(p->loss, false);
 }
 
 /* Unanswered probes in a row that happen by loss alone with a chance below 3e-7, so that one probe
@@ -204,35 +216,63 @@ static size_t confirmers(const struct membership *m)
     return able;
 }
 
-/* The longest silence lately that ended well, which fades. Radios fall silent for a while, which
- * the share of lost packets does not show. */
-static uint32_t gap_now(const struct membership *m)
+static uint32_t seconds(mono_t t)
 {
-    int64_t fading = mono_diff(m->now, m->gap_at) - GAP_KEEP_MS;
-
-    if (fading <= 0)
-        return m->gap;
-    return fading >= GAP_FADE_MS ? 0 : (uint32_t)(m->gap * (GAP_FADE_MS - fading) / GAP_FADE_MS);
+    return (uint32_t)(t.ms / 1000);
 }
 
-static void note_gap(struct membership *m, const struct doubt *d)
+/* The longest silence lately that ended well, which fades. Radios fall silent for a while, which
+ * the share of lost packets does not show. */
+static uint32_t gap_now(const struct membership *m, const struct gap *g)
 {
-    int64_t gap = mono_diff(m->now, d->began);
+    uint32_t age = seconds(m->now) - g->at_s;
 
-    if (d->probes < GAP_LEAST_PROBES)
+    if (age <= GAP_KEEP_S)
+        return g->ms;
+    age -= GAP_KEEP_S;
+    return age >= GAP_FADE_S ? 0 : g->ms * (GAP_FADE_S - age) / GAP_FADE_S;
+}
+
+static void gap_add(const struct membership *m, struct gap *g, int64_t ms, int64_t max)
+{
+    if (ms > max)
+        ms = max;
+    if (ms >= gap_now(m, g))
+        *g = (struct gap){.ms = (uint16_t)ms, .at_s = seconds(m->now)};
+}
+
+/* Lost probes in a row that plain loss explains no more: their chance is below 1e-5. First probes
+ * alone tell how much plain loss there is; those that follow fall into the same silence. */
+static unsigned gap_least(const struct member *p)
+{
+    static const uint8_t limits[] = {1, 4, 10, 15, 20, 24}; /* per cent: 3, 4, 5 ... probes */
+    unsigned percent = p->first_loss * 100u / LOSS_ONE;
+    unsigned least = 3;
+
+    for (size_t i = 0; i < sizeof limits && percent > limits[i]; i++)
+        least++;
+    if (least < 3 + sizeof limits)
+        return least;
+    return probes_needed(p->first_loss) * 3u / 4u + 1u;
+}
+
+static void note_gap(struct membership *m, struct member *p, const struct doubt *d)
+{
+    int64_t ms = mono_diff(m->now, d->began);
+
+    if (d->probes < gap_least(p))
         return;
-    if (gap > GAP_MAX_MS)
-        gap = GAP_MAX_MS;
-    if (gap >= gap_now(m)) {
-        m->gap = (uint32_t)gap;
-        m->gap_at = m->now;
-    }
+    gap_add(m, &p->gap, ms, GAP_MAX_MS);
+    gap_add(m, &m->gap, ms, GAP_ALL_MAX_MS);
 }
 
 /* Probes before the verdict, all others confirming. */
 static unsigned probes_minimum(const struct membership *m, const struct doubt *d)
 {
-    unsigned by_gap = gap_now(m) * GAP_FACTOR_PCT / 100 / d->interval;
+    uint32_t own = gap_now(m, &m->slots[d->member].gap);
+    uint32_t all = gap_now(m, &m->gap);
+    uint32_t gap = own > all ? own : all;
+    unsigned by_gap = gap == 0 ? 0 : (GAP_TIMES * gap + GAP_MORE_MS) / d->interval;
 
     return by_gap > d->needed ? by_gap : d->needed;
 }
@@ -320,7 +360,8 @@ static void conclude(struct membership *m, struct doubt *d)
     }
 }
 
-/* Time to tell the flock: halfway to the verdict; earlier to confirm what another says, unless
+/* Time to tell the flock: halfway to the verdict, in a large one, where this costs everybody
+ * something, at the verdict that all would come to; earlier to confirm what another says, unless
  * enough others did. */
 static bool should_accuse(const struct membership *m, const struct doubt *d)
 {
@@ -331,7 +372,7 @@ static bool should_accuse(const struct membership *m, const struct doubt *d)
         return false;
     if (state == MEMBER_SUSPECT)
         return d->probes >= minimum / 4 && d->accuser_count < confirmers(m);
-    return d->probes >= minimum / 2;
+    return d->probes >= (table_eager(m) ? minimum / 2 : minimum);
 }
 
 static void doubt_tick(struct membership *m, struct doubt *d)
@@ -398,10 +439,10 @@ void probe_heard(struct membership *m, struct member *p, const struct addr *addr
     } else if (d != NULL) {
         d->relays_answered = true;
     }
+    if (d != NULL && addr != NULL)
+        note_gap(m, p, d);
     if (d != NULL && d->probes > 0)
         sample_loss(p, lost_probes(p, d, addr != NULL));
-    if (d != NULL && addr != NULL)
-        note_gap(m, d);
     doubt_close(m, p);
     if (p->state == MEMBER_LEFT)
         return; /* its last packets may overtake its good-bye */

@@ -6,6 +6,8 @@
 
 #define VERIFIERS 3 /* beyond a ring: nodes that probe a suspected member besides its accuser */
 
+static_assert(sizeof(struct member) <= MEMBER_BYTES_MAX, "an entry is as small as it was promised");
+
 /* Index in order of the first id >= @id. */
 static size_t lower_bound(const struct membership *m, node_id id)
 {
@@ -62,6 +64,7 @@ struct member *table_insert(struct membership *m, node_id id)
     p->id = id;
     p->doubt = NO_DOUBT;
     p->loss = LOSS_ONE / 4; /* generous until measured */
+    p->first_loss = LOSS_ONE / 4;
     p->due = m->now;
     p->since = m->now;
     memmove(&m->order[at + 1], &m->order[at], (m->count - at) * sizeof *m->order);
@@ -158,6 +161,11 @@ void table_remove(struct membership *m, struct member *p)
 bool table_ring_mode(const struct membership *m)
 {
     return m->present + m->unknown + 1 <= m->config.ring_max;
+}
+
+bool table_eager(const struct membership *m)
+{
+    return m->count < EAGER_MAX;
 }
 
 /* The neighbours of this node: the next present member by id on either side, cyclically. */

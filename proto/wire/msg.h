@@ -51,7 +51,8 @@ struct msg_update {
 
 struct msg_probe { /* PING, ACK, PING_REQ, NACK; GOSSIP uses the updates alone */
     uint32_t sequence;
-    node_id target;       /* PING_REQ: whom to probe; ACK, NACK: who was probed; else none */
+    node_id target;       /* PING_REQ: whom to probe; ACK, NACK of a relay: who was probed; else
+                           * none */
     struct addr address;  /* PING_REQ: where the target was last seen; else family 0 */
     uint64_t root;        /* hash over all records that the sender holds */
     uint8_t update_count; /* <= MSG_UPDATES_MAX */

@@ -30,7 +30,7 @@ struct simnet {
     mono_t now;
     size_t count;
     struct node *nodes;
-    bool *cuts; /* from * count + to */
+    bool *cuts; /* from * count + to; NULL: none */
     enum simnet_delay delay;
     double loss;
     double duplicate;
@@ -56,7 +56,6 @@ struct simnet *simnet_create(size_t nodes, uint64_t seed)
     struct simnet *net = must(calloc(1, sizeof *net));
 
     net->nodes = must(calloc(nodes, sizeof *net->nodes));
-    net->cuts = must(calloc(nodes * nodes, sizeof *net->cuts));
     net->count = nodes;
     net->now = SIMNET_START;
     rng_seed(&net->rng, seed);
@@ -141,6 +140,8 @@ static bool in_burst(struct simnet *net, struct node *n)
 
 void simnet_cut(struct simnet *net, size_t from, size_t to, bool cut)
 {
+    if (net->cuts == NULL)
+        net->cuts = must(calloc(net->count * net->count, sizeof *net->cuts));
     net->cuts[from * net->count + to] = cut;
 }
 
@@ -154,7 +155,8 @@ void simnet_heal(struct simnet *net)
     net->loss = 0;
     net->duplicate = 0;
     simnet_set_bursts(net, 0);
-    memset(net->cuts, 0, net->count * net->count * sizeof *net->cuts);
+    free(net->cuts);
+    net->cuts = NULL;
     for (size_t i = 0; i < net->count; i++) {
         net->nodes[i].side = 0;
         net->nodes[i].loss = 0;
@@ -259,8 +261,8 @@ void simnet_send(struct simnet *net, size_t from, size_t to, const void *data, s
 
     a->sent.packets++;
     a->sent.bytes += wire_bytes;
-    if (a->side != b->side || net->cuts[from * net->count + to] || in_burst(net, a) ||
-        in_burst(net, b))
+    if (a->side != b->side || (net->cuts != NULL && net->cuts[from * net->count + to]) ||
+        in_burst(net, a) || in_burst(net, b))
         return;
     for (int i = 0; i < copies; i++) {
         struct item item = {.order = net->order++};

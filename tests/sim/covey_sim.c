@@ -1,8 +1,11 @@
-/* covey-sim: whole nodes under faults, on a virtual clock.
+/* covey-sim: whole nodes under faults, and the figures of membership, on a virtual clock.
  *
  *   covey-sim list
  *   covey-sim --scenario NAME [--nodes N] [--loss P] [--hours H] [--seed S | --seeds A-B] [--json]
- *             [--trace]
+ *             [--trace] [--peer] [--ring NODES]
+ *
+ * --peer measures the model of memberlist instead; --ring sets up to how many nodes probe in a
+ * ring.
  *
  * Exit status: 0 every seed held, 1 one did not (its command is printed), 2 usage. */
 #include <errno.h>
@@ -13,16 +16,23 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/sim/figures.h"
 #include "tests/sim/scenario.h"
 
+#define FIGURE_NODES_MAX 16000
+#define LOSS_DEFAULT 0.01 /* of whole nodes; figures are without loss, unless it is asked for */
+
 struct request {
-    const struct scenario *scenario;
+    const struct scenario *scenario; /* or */
+    const struct figure *figure;
     size_t nodes;
+    uint32_t ring_max;
     double loss;
     double hours;
     uint64_t first, last;
     bool json;
     bool trace;
+    bool peer;
 };
 
 struct totals {
@@ -36,7 +46,7 @@ static int usage(void)
 {
     fputs("usage: covey-sim list\n"
           "       covey-sim --scenario NAME [--nodes N] [--loss P] [--hours H]\n"
-          "                 [--seed S | --seeds A-B] [--json] [--trace]\n",
+          "                 [--seed S | --seeds A-B] [--json] [--trace] [--peer] [--ring NODES]\n",
           stderr);
     return 2;
 }
@@ -46,6 +56,10 @@ static int list(void)
     for (size_t i = 0; i < scenario_count; i++)
         printf("%-14s %3zu nodes  %5.2f h  %s\n", scenarios[i].name, scenarios[i].nodes,
                scenarios[i].hours, scenarios[i].help);
+    printf("\nmembership, measured (hours: of all nodes together)\n");
+    for (size_t i = 0; i < figure_count; i++)
+        printf("%-14s %3zu nodes  %5.0f h  %s\n", figures[i].name, figures[i].nodes,
+               figures[i].hours, figures[i].help);
     return 0;
 }
 
@@ -156,13 +170,18 @@ static bool parse_real(const char *text, double max, double *value)
     return end != text && *end == '\0' && *value >= 0 && *value <= max;
 }
 
-static const struct scenario *find_scenario(const char *name)
+static bool find_scenario(const char *name, struct request *request)
 {
     for (size_t i = 0; i < scenario_count; i++)
         if (strcmp(scenarios[i].name, name) == 0)
-            return &scenarios[i];
+            request->scenario = &scenarios[i];
+    for (size_t i = 0; i < figure_count; i++)
+        if (strcmp(figures[i].name, name) == 0)
+            request->figure = &figures[i];
+    if (request->scenario != NULL || request->figure != NULL)
+        return true;
     fprintf(stderr, "covey-sim: there is no scenario \"%s\"; see covey-sim list\n", name);
-    return NULL;
+    return false;
 }
 
 /* Negative and zero values of @request mean "as the scenario has it". */
@@ -176,6 +195,8 @@ static bool parse(int argc, char **argv, struct request *request)
                                             {"seeds", required_argument, NULL, 'a'},
                                             {"json", no_argument, NULL, 'j'},
                                             {"trace", no_argument, NULL, 't'},
+                                            {"peer", no_argument, NULL, 'p'},
+                                            {"ring", required_argument, NULL, 'r'},
                                             {NULL, 0, NULL, 0}};
     bool good = true;
     int option;
@@ -183,17 +204,17 @@ static bool parse(int argc, char **argv, struct request *request)
     while (good && (option = getopt_long(argc, argv, "", options, NULL)) != -1) {
         switch (option) {
         case 's':
-            request->scenario = find_scenario(optarg);
+            good = find_scenario(optarg, request);
             break;
         case 'n':
             request->nodes = strtoul(optarg, NULL, 10);
-            good = request->nodes >= 2 && request->nodes <= CLUSTER_NODES_MAX;
+            good = request->nodes >= 2 && request->nodes <= FIGURE_NODES_MAX;
             break;
         case 'l':
             good = parse_real(optarg, 1, &request->loss);
             break;
         case 'h':
-            good = parse_real(optarg, 10000, &request->hours);
+            good = parse_real(optarg, 1000000, &request->hours);
             break;
         case 'a':
             good = parse_seeds(optarg, request);
@@ -204,17 +225,42 @@ static bool parse(int argc, char **argv, struct request *request)
         case 't':
             request->trace = true;
             break;
+        case 'p':
+            request->peer = true;
+            break;
+        case 'r':
+            request->ring_max = (uint32_t)strtoul(optarg, NULL, 10);
+            break;
         default:
             good = false;
             break;
         }
     }
-    return good && optind == argc && request->scenario != NULL;
+    if (!good || optind != argc)
+        return false;
+    return request->figure != NULL ||
+           (request->scenario != NULL && request->nodes <= CLUSTER_NODES_MAX && !request->peer);
+}
+
+static int measure(const struct request *request)
+{
+    const struct figure *figure = request->figure;
+    struct figure_request f = {.nodes = request->nodes != 0 ? request->nodes : figure->nodes,
+                               .loss = request->loss < 0 ? 0 : request->loss,
+                               .hours = request->hours < 0 ? figure->hours : request->hours,
+                               .first = request->first,
+                               .last = request->last,
+                               .ring_max = request->ring_max,
+                               .peer = request->peer,
+                               .json = request->json};
+
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    return figure->play(&f) ? 0 : 1;
 }
 
 int main(int argc, char **argv)
 {
-    struct request request = {.loss = 0.01, .hours = -1, .first = 1, .last = 1};
+    struct request request = {.loss = -1, .hours = -1, .first = 1, .last = 1};
     struct totals *totals;
     int status;
 
@@ -222,6 +268,10 @@ int main(int argc, char **argv)
         return list();
     if (!parse(argc, argv, &request))
         return usage();
+    if (request.figure != NULL)
+        return measure(&request);
+    if (request.loss < 0)
+        request.loss = LOSS_DEFAULT;
     if (request.nodes == 0)
         request.nodes = request.scenario->nodes;
     if (request.hours < 0)

@@ -9,6 +9,9 @@
 #include "proto/wire/codec.h"
 
 #define FIRST_BOOT 100000
+#define CHECKED_MAX                                                                                \
+    128                 /* nodes up to which versions are followed and compared after each delta   \
+                         */
 #define BOOTS_APART 100 /* no number is used twice, though a lost store sets it back */
 
 /* What stands in a head here. */
@@ -36,10 +39,17 @@ static void check(struct flock *f, bool holds, const char *what)
 
 static size_t index_of(const struct flock *f, node_id id)
 {
-    for (size_t i = 0; i < f->count; i++)
-        if (node_id_equal(f->nodes[i].id, id))
-            return i;
-    return SIZE_MAX;
+    size_t low = 0;
+    size_t high = f->count;
+
+    while (low < high) {
+        size_t mid = low + (high - low) / 2;
+        if (f->places[mid].id.v < id.v)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return low < f->count && node_id_equal(f->places[low].id, id) ? f->places[low].node : SIZE_MAX;
 }
 
 static struct addr address_of(size_t node, uint32_t moves)
@@ -55,7 +65,7 @@ static struct addr address_of(size_t node, uint32_t moves)
 
 static bool revoked_at(const struct flock *f, size_t observer, size_t subject)
 {
-    return f->revoked_at[observer * f->count + subject];
+    return f->revoked_at != NULL && f->revoked_at[observer * f->count + subject];
 }
 
 static struct flock_opinion *opinion(const struct flock *f, size_t observer, size_t subject)
@@ -111,13 +121,17 @@ static void member_changed(struct flock *f, size_t node, const struct membership
     check(f, c->new_state == 0 || !revoked_at(f, node, subject), "no state of a revoked member");
     check(f, c->old_state == o->state, "changes follow each other without a gap");
     if (c->new_state != o->state) {
-        if (c->new_state == MEMBER_DEAD && reachable(f, subject))
+        if (c->new_state == MEMBER_DEAD && reachable(f, subject)) {
             f->deaths_false++;
+            f->deaths_sick += f->nodes[node].sick || f->nodes[subject].sick;
+        }
         if (c->new_state == MEMBER_SUSPECT && reachable(f, subject))
             f->suspicions_false++;
-        o->since = simnet_now(f->net);
+        o->since = (uint32_t)mono_diff(simnet_now(f->net), SIMNET_START);
     }
     o->state = c->new_state;
+    if (f->options.bare)
+        return;
     if (c->new_state == MEMBER_ALIVE || c->new_state == MEMBER_SUSPECT)
         event.type = RECORDS_PEER_UP;
     else if (c->new_state == MEMBER_DEAD || c->new_state == MEMBER_LEFT)
@@ -130,8 +144,11 @@ static void member_changed(struct flock *f, size_t node, const struct membership
 static void run_members(struct flock *f, size_t node, const struct membership_event *event)
 {
     struct flock_node *n = &f->nodes[node];
-    struct membership_out *out = must(malloc(sizeof *out));
+    struct membership_out *out = f->members_out; /* taken until this step has ended */
 
+    f->members_out = NULL;
+    if (out == NULL)
+        out = must(malloc(sizeof *out));
     membership_step(n->members, simnet_now(f->net), event, out);
     f->conflicts += out->conflict != 0;
     raise_boot(n, out->conflict);
@@ -142,7 +159,8 @@ static void run_members(struct flock *f, size_t node, const struct membership_ev
     }
     for (size_t i = 0; i < out->change_count; i++)
         member_changed(f, node, &out->changes[i]);
-    free(out);
+    free(f->members_out);
+    f->members_out = out;
 }
 
 static size_t key_index(const char *key, size_t key_len)
@@ -164,7 +182,6 @@ static void admit_member(struct flock *f, size_t node, node_id id, const struct 
 static void record_changed(struct flock *f, size_t node, const struct records_change *c)
 {
     size_t subject = index_of(f, c->author);
-    struct flock_opinion *o = opinion(f, node, subject);
     struct records_event greet = {.type = RECORDS_GREET, .from = c->author};
     uint64_t *seen;
 
@@ -178,9 +195,9 @@ static void record_changed(struct flock *f, size_t node, const struct records_ch
     check(f, c->type != RECORDS_REFUSED, "there is room for all records");
     if (c->type == RECORDS_ADMITTED)
         run_records(f, node, &greet);
-    if (c->type != RECORDS_SET && c->type != RECORDS_DELETED)
+    if ((c->type != RECORDS_SET && c->type != RECORDS_DELETED) || f->nodes[node].seen == NULL)
         return;
-    seen = &o->keys[key_index(c->key, c->key_len)];
+    seen = &f->nodes[node].seen[subject].keys[key_index(c->key, c->key_len)];
     check(f, c->version > *seen, "the versions of a key only grow");
     *seen = c->version;
 }
@@ -225,18 +242,20 @@ static void settle(struct flock *f, size_t node)
             due = true;
             run_members(f, node, &members);
         }
-        if (mono_reached(now, records_deadline(n->records))) {
+        if (n->records != NULL && mono_reached(now, records_deadline(n->records))) {
             due = true;
             run_records(f, node, &records);
         }
-        if (records_root(n->records) != n->root) {
+        if (n->records != NULL && records_root(n->records) != n->root) {
             due = true;
             n->root = root.root = records_root(n->records);
             run_members(f, node, &root);
         }
         if (!due) {
-            simnet_wake(f->net, node,
-                        mono_min(membership_deadline(n->members), records_deadline(n->records)));
+            mono_t next = membership_deadline(n->members);
+            if (n->records != NULL)
+                next = mono_min(next, records_deadline(n->records));
+            simnet_wake(f->net, node, next);
             return;
         }
     }
@@ -246,7 +265,7 @@ static void settle(struct flock *f, size_t node)
 static void check_versions(struct flock *f, size_t node)
 {
     for (size_t i = 0; i < f->count; i++) {
-        struct flock_opinion *o = opinion(f, node, i);
+        struct flock_seen *o = &f->nodes[node].seen[i];
         uint64_t version = records_version(f->nodes[node].records, f->nodes[i].id);
         check(f, version >= o->version || revoked_at(f, node, i), "what is known never goes back");
         check(f, i == node || !revoked_at(f, node, i) || version == 0,
@@ -275,10 +294,10 @@ static void deliver(struct flock *f, const struct simnet_event *e)
         record.msg = &msg;
     }
     run_members(f, e->node, &member);
-    if (msg.type == MSG_GOSSIP)
+    if (msg.type == MSG_GOSSIP || f->options.bare)
         return;
     run_records(f, e->node, &record);
-    if (msg.type == MSG_DELTA)
+    if (msg.type == MSG_DELTA && f->nodes[e->node].seen != NULL)
         check_versions(f, e->node);
 }
 
@@ -306,18 +325,40 @@ static void introduce(struct flock *f, size_t node, size_t other)
     if (node == other || revoked_at(f, node, other))
         return;
     admit_member(f, node, f->nodes[other].id, &f->nodes[other].addr);
-    run_records(f, node, &event);
+    if (!f->options.bare)
+        run_records(f, node, &event);
 }
 
-static void start_node(struct flock *f, size_t node)
+/* The node has the word of each of the others that it lives, as if they had met before. */
+static void acquaint(struct flock *f, size_t node)
+{
+    struct msg msg = {.type = MSG_GOSSIP};
+    struct membership_event event = {.type = MEMBERSHIP_MESSAGE, .msg = &msg};
+
+    for (size_t i = 0; i < f->count; i++) {
+        const struct flock_node *o = &f->nodes[i];
+        struct msg_probe *probe = &msg.probe;
+        if (i == node)
+            continue;
+        event.from = o->id;
+        event.addr = o->addr;
+        probe->updates[probe->update_count++] =
+            (struct msg_update){.kind = MSG_ALIVE,
+                                .subject = o->id,
+                                .author = o->id,
+                                .incarnation = (uint64_t)o->boot << 32,
+                                .addr = o->addr};
+        if (probe->update_count < MSG_UPDATES_MAX && i + 1 < f->count)
+            continue;
+        run_members(f, node, &event);
+        probe->update_count = 0;
+    }
+}
+
+static void start_records(struct flock *f, size_t node)
 {
     struct flock_node *n = &f->nodes[node];
     struct head head;
-    struct membership_config members = {.self = n->id,
-                                        .addr = n->addr,
-                                        .incarnation = (uint64_t)n->boot << 32,
-                                        .ring_max = f->options.ring_max,
-                                        .seed = rng_next(simnet_rng(f->net))};
     struct records_config records = {.self = n->id,
                                      .boot = n->boot,
                                      .seed = rng_next(simnet_rng(f->net)),
@@ -327,19 +368,45 @@ static void start_node(struct flock *f, size_t node)
     memset(&head, 0, sizeof head);
     head.addr = n->addr;
     memset(n->truth, 0, sizeof n->truth);
+    if (n->seen != NULL)
+        memset(n->seen, 0, f->count * sizeof *n->seen);
+    if (records_create(&records, simnet_now(f->net), &n->records) != ERR_NONE ||
+        records_set(n->records, "", &head, sizeof head) != ERR_NONE)
+        abort();
+}
+
+static void start_node(struct flock *f, size_t node)
+{
+    struct flock_node *n = &f->nodes[node];
+    struct membership_config members = {.self = n->id,
+                                        .addr = n->addr,
+                                        .incarnation = (uint64_t)n->boot << 32,
+                                        .ring_max = f->options.ring_max,
+                                        .member_max = (uint32_t)f->count,
+                                        .seed = rng_next(simnet_rng(f->net))};
+
     memset(n->opinions, 0, f->count * sizeof *n->opinions);
     n->root = 0;
     n->started = simnet_now(f->net);
     n->crashed = MONO_NEVER;
-    if (membership_create(&members, simnet_now(f->net), &n->members) != ERR_NONE ||
-        records_create(&records, simnet_now(f->net), &n->records) != ERR_NONE)
+    if (membership_create(&members, simnet_now(f->net), &n->members) != ERR_NONE)
         abort();
-    if (records_set(n->records, "", &head, sizeof head) != ERR_NONE)
-        abort();
-    for (size_t i = 0; i < f->count; i++)
-        if (!f->options.strangers || (i == 0 && node != 0))
-            introduce(f, node, i);
+    if (!f->options.bare)
+        start_records(f, node);
+    for (size_t i = 0; i < f->count; i++) /* in the order of their ids, which is quick */
+        if (!f->options.strangers || (f->places[i].node == 0 && node != 0))
+            introduce(f, node, f->places[i].node);
+    if (f->options.acquainted && mono_reached(SIMNET_START, n->started))
+        acquaint(f, node);
     settle(f, node);
+}
+
+static int by_id(const void *a, const void *b)
+{
+    const struct flock_place *x = a;
+    const struct flock_place *y = b;
+
+    return x->id.v < y->id.v ? -1 : x->id.v > y->id.v;
 }
 
 struct flock *flock_create(const struct flock_options *options)
@@ -352,15 +419,20 @@ struct flock *flock_create(const struct flock_options *options)
     f->count = options->nodes;
     f->net = simnet_create(options->nodes, rng_next(&rng));
     f->nodes = must(calloc(f->count, sizeof *f->nodes));
-    f->revoked_at = must(calloc(f->count * f->count, sizeof *f->revoked_at));
+    f->places = must(calloc(f->count, sizeof *f->places));
     for (size_t i = 0; i < f->count; i++) {
         f->nodes[i].context = (struct flock_context){.flock = f, .node = i};
         f->nodes[i].id = (node_id){rng_next(&rng) | 1};
         f->nodes[i].addr = address_of(i, 0);
         f->nodes[i].boot = FIRST_BOOT;
+        f->nodes[i].crashed = MONO_NEVER;
         f->nodes[i].lowest_boot = FIRST_BOOT;
         f->nodes[i].opinions = must(calloc(f->count, sizeof(struct flock_opinion)));
+        if (!options->bare && f->count <= CHECKED_MAX)
+            f->nodes[i].seen = must(calloc(f->count, sizeof(struct flock_seen)));
+        f->places[i] = (struct flock_place){.id = f->nodes[i].id, .node = i};
     }
+    qsort(f->places, f->count, sizeof *f->places, by_id);
     for (size_t i = 0; i < f->count; i++)
         start_node(f, i);
     return f;
@@ -379,9 +451,12 @@ void flock_destroy(struct flock *f)
     for (size_t i = 0; i < f->count; i++) {
         stop_node(&f->nodes[i]);
         free(f->nodes[i].opinions);
+        free(f->nodes[i].seen);
     }
     simnet_destroy(f->net);
+    free(f->members_out);
     free(f->revoked_at);
+    free(f->places);
     free(f->nodes);
     free(f);
 }
@@ -417,7 +492,8 @@ void flock_move(struct flock *f, size_t node)
     memset(&head, 0, sizeof head);
     head.addr = event.addr = n->addr;
     run_members(f, node, &event);
-    records_set(n->records, "", &head, sizeof head);
+    if (n->records != NULL)
+        records_set(n->records, "", &head, sizeof head);
     settle(f, node);
 }
 
@@ -437,6 +513,8 @@ void flock_revoke_at(struct flock *f, size_t observer, size_t subject)
     struct records_event record = {.type = RECORDS_REVOKE, .from = f->nodes[subject].id};
 
     f->nodes[subject].revoked = true;
+    if (f->revoked_at == NULL)
+        f->revoked_at = must(calloc(f->count * f->count, sizeof *f->revoked_at));
     f->revoked_at[observer * f->count + subject] = true;
     if (!simnet_up(f->net, observer) || observer == subject)
         return;
@@ -491,6 +569,7 @@ void flock_discover(struct flock *f, size_t node, size_t other)
 void flock_reset_counts(struct flock *f)
 {
     f->deaths_false = 0;
+    f->deaths_sick = 0;
     f->suspicions_false = 0;
     f->conflicts = 0;
 }
@@ -498,6 +577,34 @@ void flock_reset_counts(struct flock *f)
 bool flock_sees(const struct flock *f, size_t observer, size_t subject, uint8_t state)
 {
     return opinion(f, observer, subject)->state == state;
+}
+
+mono_t flock_since(const struct flock *f, size_t observer, size_t subject)
+{
+    return mono_add(SIMNET_START, opinion(f, observer, subject)->since);
+}
+
+bool flock_heard(const struct flock *f, size_t author)
+{
+    const struct flock_node *a = &f->nodes[author];
+    uint64_t version = records_version(a->records, a->id);
+
+    for (size_t i = 0; i < f->count; i++)
+        if (simnet_up(f->net, i) && records_version(f->nodes[i].records, a->id) < version)
+            return false;
+    return true;
+}
+
+bool flock_located(const struct flock *f, size_t node)
+{
+    struct member_view view;
+
+    for (size_t i = 0; i < f->count; i++)
+        if (i != node && simnet_up(f->net, i) &&
+            (membership_find(f->nodes[i].members, f->nodes[node].id, &view) != ERR_NONE ||
+             !addr_equal(&view.addr, &f->nodes[node].addr)))
+            return false;
+    return true;
 }
 
 bool flock_views_whole(const struct flock *f)
@@ -560,7 +667,7 @@ void flock_explain(const struct flock *f)
                 printf("  node %zu sees node %zu (%s) %s since %" PRId64 " ms, gone since %" PRId64
                        " ms\n",
                        i, k, up ? "up" : "gone", member_state_name(opinion(f, i, k)->state),
-                       mono_diff(opinion(f, i, k)->since, SIMNET_START),
+                       mono_diff(flock_since(f, i, k), SIMNET_START),
                        mono_diff(f->nodes[k].crashed, SIMNET_START));
                 return;
             }

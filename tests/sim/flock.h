@@ -19,15 +19,20 @@ struct flock_options {
     uint64_t seed;
     uint32_t ring_max; /* 0: as membership has it */
     bool strangers;    /* nodes know only node 0 at first, and it nobody */
-    bool records;      /* nodes write */
+    bool acquainted;   /* nodes have heard of each other before: they start alive */
+    bool bare;         /* no records, and no model of them: for thousands of nodes */
 };
 
-/* What one node thinks of another, and what it saw of its records. */
+/* What one node thinks of another: its state, and since when in ms after SIMNET_START. */
 struct flock_opinion {
+    uint32_t since;
     uint8_t state;
-    mono_t since;
-    uint64_t version;              /* complete up to, as last seen */
-    uint64_t keys[FLOCK_KEYS + 1]; /* highest version seen; the head is the last */
+};
+
+/* What one node saw of another's records. */
+struct flock_seen {
+    uint64_t version;              /* complete up to */
+    uint64_t keys[FLOCK_KEYS + 1]; /* highest version; the head is the last */
 };
 
 struct flock_context {
@@ -43,6 +48,7 @@ struct flock_node {
     uint32_t lowest_boot; /* ever used */
     uint32_t moves;
     bool revoked;
+    bool sick; /* what is thought of it, and what it thinks, is counted apart */
     mono_t started;
     mono_t crashed; /* MONO_NEVER while up */
     struct membership *members;
@@ -50,6 +56,12 @@ struct flock_node {
     uint64_t root;
     uint32_t truth[FLOCK_KEYS]; /* value of each key in this life; 0: none */
     struct flock_opinion *opinions;
+    struct flock_seen *seen; /* NULL in a bare flock */
+};
+
+struct flock_place {
+    node_id id;
+    size_t node;
 };
 
 struct flock {
@@ -57,10 +69,13 @@ struct flock {
     struct simnet *net;
     size_t count;
     struct flock_node *nodes;
-    bool *revoked_at; /* observer * count + subject */
+    struct flock_place *places; /* ascending by id */
+    bool *revoked_at;           /* observer * count + subject; NULL: nobody is */
+    struct membership_out *members_out;
 
     /* Statistics since flock_reset_counts. */
-    uint64_t deaths_false; /* (observer, subject) declared dead while up, unpaused and reachable */
+    uint64_t deaths_false; /* (observer, subject) declared dead while up and not paused */
+    uint64_t deaths_sick;  /* of them those that a sick node declared, or that it suffered */
     uint64_t suspicions_false;
     uint64_t conflicts;
     const char *broken; /* the invariant that failed, NULL: none */
@@ -89,6 +104,12 @@ bool flock_views_whole(const struct flock *f);
 /* Whether every running node holds exactly what the running authors said in this life. */
 bool flock_records_equal(const struct flock *f);
 bool flock_sees(const struct flock *f, size_t observer, size_t subject, uint8_t state);
+/* When the observer came to its present opinion. */
+mono_t flock_since(const struct flock *f, size_t observer, size_t subject);
+/* Whether every running node holds what the author said last. */
+bool flock_heard(const struct flock *f, size_t author);
+/* Whether every running node has the node at its present address. */
+bool flock_located(const struct flock *f, size_t node);
 
 /* One line about the first difference, for a failed run. */
 void flock_explain(const struct flock *f);

@@ -1,5 +1,4 @@
-/* Membership and records under faults: sim_flock [--seeds A-B] [--report [--hours H] [--ring
- * NODES]] [--verbose]
+/* Membership and records under faults: sim_flock [--seeds A-B] [--verbose]
  *
  * One seed is one run: a flock of 2 to 50 nodes lives through two minutes of loss, delays,
  * duplicates, bursts, cuts, partitions, crashes, restarts (some with the store lost), pauses,
@@ -12,7 +11,6 @@
 #include <string.h>
 
 #include "tests/sim/flock.h"
-#include "tests/sim/report.h"
 
 #define FAULTS_MS 120000
 #define SETTLE_MS 60000
@@ -171,8 +169,7 @@ static bool run_seed(uint64_t seed, bool verbose)
 
 static int usage(void)
 {
-    fprintf(stderr,
-            "usage: sim_flock [--seeds A-B] [--verbose] [--report [--hours H] [--ring NODES]]\n");
+    fprintf(stderr, "usage: sim_flock [--seeds A-B] [--verbose]\n");
     return 2;
 }
 
@@ -180,29 +177,18 @@ int main(int argc, char **argv)
 {
     uint64_t first = 1;
     uint64_t last = 100;
-    double hours = 20;
-    uint32_t ring_max = 0;
     bool verbose = false;
-    bool report = false;
     unsigned failed = 0;
 
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--verbose") == 0)
             verbose = true;
-        else if (strcmp(argv[i], "--report") == 0)
-            report = true;
-        else if (strcmp(argv[i], "--hours") == 0 && i + 1 < argc)
-            hours = strtod(argv[++i], NULL);
-        else if (strcmp(argv[i], "--ring") == 0 && i + 1 < argc)
-            ring_max = (uint32_t)strtoul(argv[++i], NULL, 10);
         else if (strcmp(argv[i], "--seeds") == 0 && i + 1 < argc &&
                  sscanf(argv[++i], "%" SCNu64 "-%" SCNu64, &first, &last) == 2)
             continue;
         else
             return usage();
     }
-    if (report)
-        return report_run(first, hours, ring_max);
     for (uint64_t seed = first; seed <= last; seed++)
         failed += !run_seed(seed, verbose);
     printf("%" PRIu64 " seeds, %u failed\n", last - first + 1, failed);

@@ -238,7 +238,7 @@ static void a_ping_is_answered_and_proves_life(void **state)
     assert_int_equal(membership_present(f->m), 2);
     assert_int_equal(f->sent[MSG_ACK], 1);
     assert_int_equal(ack->msg.probe.sequence, 4711);
-    assert_int_equal(ack->msg.probe.target.v, SELF);
+    assert_int_equal(ack->msg.probe.target.v, 0); /* its sender */
     assert_int_equal(ack->to.v, PEER);
     assert_true(carries(ack, MSG_ALIVE, SELF)); /* who we are, signed */
     assert_int_equal(ack->msg.probe.updates[0].incarnation, BOOT);
