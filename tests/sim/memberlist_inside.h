@@ -150,6 +150,15 @@ void ml_apply(struct memberlists *c, size_t node, const struct ml_news *news);
 size_t ml_pick(struct memberlists *c, size_t node, size_t except, bool alive_only, size_t max,
                uint16_t *picked);
 
+void ml_score(struct ml_node *n, int delta);
+
+/* memberlist_probe.c */
+void ml_probe_timers(struct memberlists *c, size_t node);
+void ml_relays_tick(struct memberlists *c, size_t node);
+void ml_take_ack(struct memberlists *c, size_t node, const struct ml_packet *packet);
+void ml_take_indirect(struct memberlists *c, size_t node, size_t from,
+                      const struct ml_packet *packet);
+
 /* memberlist_net.c */
 void ml_send(struct memberlists *c, size_t node, size_t to, struct ml_packet *packet,
              bool piggyback);
