@@ -27,6 +27,7 @@ layers() {
     cat <<'TEXT'
 proto/base/: proto/base/
 proto/wire/: proto/(base|wire)/
+proto/keys/: proto/(base|wire|keys)/
 proto/member/: proto/(base|wire|member)/
 proto/record/: proto/(base|wire|record)/
 proto/lease/: proto/(base|wire|lease)/

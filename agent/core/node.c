@@ -107,6 +107,12 @@ static void dispatch(struct node *node, const struct node_event *event)
     case NODE_REVOKE:
         node_peers_revoke(node, event->peer.id);
         break;
+    case NODE_QUARANTINE:
+        node_peers_quarantine(node, &event->quarantine);
+        break;
+    case NODE_KEYS:
+        node_peers_keys(node, &event->keys);
+        break;
     case NODE_ADDRESS:
         node_peers_address(node, &event->address);
         break;

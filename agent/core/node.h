@@ -69,6 +69,8 @@ enum node_event_type {
     NODE_HEARD,    /* message.from: authenticated traffic that is no message */
     NODE_ADMIT,    /* peer: admitted by join, or known from the store */
     NODE_REVOKE,   /* peer.id */
+    NODE_QUARANTINE, /* quarantine: whether two machines use the identity of a node */
+    NODE_KEYS,     /* keys: the newest epoch of this node, to be told the others */
     NODE_ADDRESS,  /* address: own gossip address has changed */
     NODE_DESIRED,  /* desired: a new commit was stored; the node takes ownership */
     NODE_COMMIT,   /* commit: what became of a commit that is not applied */
@@ -108,6 +110,11 @@ struct node_event_commit {
     char commit[COMMIT_TEXT];
     enum node_commit_result result;
     const char *reason;
+};
+
+struct node_event_quarantine {
+    node_id id; /* may be this node's own */
+    bool on;
 };
 
 struct node_event_desired {
@@ -154,6 +161,8 @@ struct node_event {
     union {
         struct node_event_message message;
         struct node_event_peer peer;
+        struct node_event_quarantine quarantine;
+        struct value_keys keys;
         struct addr address;
         struct node_event_desired desired;
         struct node_event_commit commit;

@@ -26,7 +26,9 @@ struct peer {
     struct value_head head;
     struct value_node facts;
     struct value_commit commit;
+    struct value_keys keys;
     bool self;
+    bool quarantined; /* two machines use its identity: it gets nothing to do */
     uint8_t state; /* enum member_state; MEMBER_ALIVE for self */
     mono_t since;  /* of the state */
     bool was_gone; /* dead longer than the hold-down; cleared when settled again */
@@ -175,6 +177,10 @@ bool node_peer_present(const struct peer *peer); /* alive or suspect */
 void node_publish(struct node *node, const char *key, const uint8_t *value, size_t len);
 void node_unpublish(struct node *node, const char *key);
 void node_publish_facts(struct node *node);
+
+/* identities: node_identity.c */
+void node_peers_quarantine(struct node *node, const struct node_event_quarantine *event);
+void node_peers_keys(struct node *node, const struct value_keys *keys);
 
 /* commits: node_commit.c */
 void node_commit_publish(struct node *node);

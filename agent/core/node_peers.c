@@ -80,7 +80,7 @@ bool node_peer_usable(struct node *node, struct peer *peer)
     uint32_t hold_down_s = node->desired != NULL ? node->desired->hold_down_s : HOLD_DOWN_S;
     mono_t at;
 
-    if (peer->facts.draining)
+    if (peer->facts.draining || peer->quarantined)
         return false;
     if (peer->self)
         return true;
@@ -160,6 +160,7 @@ static void take_record(struct node *node, const struct record_view *record)
     struct value_head head;
     struct value_node facts;
     struct value_commit commit;
+    struct value_keys keys;
 
     if (peer == NULL)
         return;
@@ -171,6 +172,9 @@ static void take_record(struct node *node, const struct record_view *record)
             return;
         node->place_dirty = node->place_dirty || facts.draining != peer->facts.draining;
         peer->facts = facts;
+    } else if (strcmp(record->key, "keys") == 0) {
+        if (value_keys_decode(record->value, record->value_len, &keys) == ERR_NONE)
+            peer->keys = keys;
     } else if (strcmp(record->key, "commit") == 0) {
         if (value_commit_decode(record->value, record->value_len, &commit) != ERR_NONE)
             return;

@@ -13,7 +13,8 @@ const char *status_member_state_name(enum status_member_state state)
     static const char *const names[] = {[STATUS_ALIVE] = "alive",
                                         [STATUS_SUSPECT] = "suspect",
                                         [STATUS_DEAD] = "dead",
-                                        [STATUS_LEFT] = "left"};
+                                        [STATUS_LEFT] = "left",
+                                        [STATUS_QUARANTINED] = "quarantined"};
     return names[state];
 }
 
@@ -75,7 +76,11 @@ static void fill_nodes(const struct node *node, mono_t now, struct status *statu
                                     .role = peer->head.role,
                                     .version = peer->head.version,
                                     .facts = peer->facts,
-                                    .commit = peer->commit};
+                                    .commit = peer->commit,
+                                    .keys = peer->keys};
+        memcpy(out->public_key, peer->head.public_key, sizeof out->public_key);
+        if (peer->quarantined)
+            out->state = STATUS_QUARANTINED;
         if (peer->self || membership_find(node->members, peer->id, &view) != ERR_NONE)
             continue;
         out->heard_ms = view.heard.ms == 0 ? -1 : mono_diff(now, view.heard);
@@ -242,6 +247,13 @@ static void judge_nodes(struct status *status)
     status->agreed = true;
     for (size_t i = 0; i < status->node_count; i++) {
         const struct status_node *n = &status->nodes[i];
+        if (n->state == STATUS_QUARANTINED) {
+            snprintf(text, sizeof text,
+                     "Two machines use the identity of %s: a card was copied. Stop one of them, "
+                     "remove its state directory and let it join anew",
+                     n->name);
+            say(status, STATUS_FAILED, text);
+        }
         if (n->state == STATUS_DEAD) {
             snprintf(text, sizeof text, "%s is dead: it answers nobody", n->name);
             say(status, STATUS_DEGRADED, text);

@@ -13,7 +13,13 @@
 
 enum status_health { STATUS_OK, STATUS_DEGRADED, STATUS_FAILED };
 
-enum status_member_state { STATUS_ALIVE, STATUS_SUSPECT, STATUS_DEAD, STATUS_LEFT };
+enum status_member_state {
+    STATUS_ALIVE,
+    STATUS_SUSPECT,
+    STATUS_DEAD,
+    STATUS_LEFT,
+    STATUS_QUARANTINED, /* two machines use its identity */
+};
 
 struct status_node {
     node_id id;
@@ -27,6 +33,8 @@ struct status_node {
     const char *version;
     struct value_node facts;
     struct value_commit commit;
+    struct value_keys keys;
+    uint8_t public_key[32];
 };
 
 struct status_vip {

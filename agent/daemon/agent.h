@@ -4,11 +4,13 @@
  *   agent_end.c     and back to nothing
  *   agent_flock.c   from keys to a node: its machine, its executors, the peers it knows
  *   agent_join.c    entering a flock: init, join, taking newcomers in
+ *   agent_keys.c    epochs, revocations, copied cards: what the keyring wants done
  *   agent_net.c     datagrams to messages and back; the one timer
  *   agent_events.c  events into the node, effects out of it
  *   agent_store.c   what is written to the store, on its worker
  *   agent_peer.c    requests of other agents over the TCP link
- *   agent_api.c     what the control socket and the page may ask
+ *   agent_api.c     what the control socket and the page may ask; agent_api_flock.c: who belongs to
+ *                   the flock, tokens, keys
  *
  * Everything here runs on the loop's thread. */
 #ifndef COVEY_DAEMON_AGENT_H
@@ -31,12 +33,18 @@
 #include "agent/io/uv_vip.h"
 #include "agent/io/uv_worker.h"
 #include "agent/web/uv_http.h"
+#include "proto/keys/keyring.h"
 #include "proto/wire/channel.h"
 #include "proto/wire/keys.h"
 
 #define AGENT_SYNCS_MAX 16            /* requests that wait for one look at the branch */
 #define AGENT_DRAIN_META "node/drain" /* in the store: bool */
 #define AGENT_EVENTS_MAX 200          /* kept in memory for the page and the command line */
+#define AGENT_UDP_OVERHEAD 28         /* IPv4 and UDP headers: counted as sent */
+#define AGENT_REVOKED_TEXT                                                                         \
+    "this node was revoked by its flock. To make it a member again, stop agentd, remove its "      \
+    "state "                                                                                       \
+    "directory, start agentd, and join with a new token"
 
 struct agent_event { /* one line of the journal, as people see it */
     int64_t time_ms;
@@ -58,7 +66,11 @@ struct agent {
     struct keystore *keys;
     struct kept *kept;
     struct keys_identity identity;
-    struct keystore_epochs epochs;
+    struct keys_admission admission; /* own */
+    struct keyring *ring;
+    struct keyring_out *keys_out;
+    mono_t rotated_at;            /* by people, or for a revocation */
+    bool revoked;                 /* this node is a member no more */
     struct keys_identity cluster; /* coordinator only */
     uint8_t cluster_key[KEYS_PUBLIC];
     bool coordinator; /* holds the cluster key: admits nodes, authors the voter set */
@@ -94,8 +106,8 @@ struct agent {
     struct uv_http *page;
     struct joining *joining;
     unsigned welcoming; /* newcomers that are being admitted */
-    mono_t welcomed_at; /* when the present second of answers to newcomers began */
-    unsigned welcomed;  /* answers in it */
+    mono_t answered_at; /* when the present second of answers to strangers began */
+    unsigned answered;  /* answers in it */
 
     int udp;
     uv_poll_t udp_poll;
@@ -151,6 +163,29 @@ int agent_join(struct agent *agent, const char *token,
 void agent_join_end(struct agent *agent); /* whoever waits for it is told that the agent ends */
 void agent_join_datagram(struct agent *agent, const struct os_udp_datagram *datagram);
 
+/* Strangers are answered a few times a second: what they say can be replayed. */
+bool agent_may_answer(struct agent *agent);
+
+/* agent_keys.c */
+int agent_keys_open(struct agent *agent, struct err *err); /* after the channel */
+void agent_keys_close(struct agent *agent);
+void agent_keys_tell(struct agent *agent); /* the others, which epoch this node has */
+int agent_keys_add_peer(struct agent *agent, const struct value_head *head, struct err *err);
+void agent_keys_take(struct agent *agent,
+                     const struct channel_in *in); /* every datagram's outcome */
+void agent_keys_timer(struct agent *agent);
+void agent_keys_introduce(struct agent *agent, const struct channel_datagram *hello);
+void agent_keys_unknown(struct agent *agent, const struct os_udp_datagram *datagram);
+void agent_keys_notice(struct agent *agent, const struct os_udp_datagram *datagram);
+/* By people. Errors: ERR_CONFLICT this node does not hold the cluster key; ERR_BUSY. */
+int agent_keys_rotate(struct agent *agent, struct err *err);
+/* Besides: ERR_DENIED the holder itself; ERR_EXISTS; ERR_FULL. Not on the disk yet: that follows,
+ * before any later job of the store's worker. */
+int agent_keys_revoke(struct agent *agent, const uint8_t public_key[KEYS_PUBLIC], const char *name,
+                      struct err *err);
+/* The living node that holds the cluster key; false, and @name as it is: none is known. */
+bool agent_holder_name(struct agent *agent, char name[NODE_NAME_MAX + 1]);
+
 /* agent_net.c */
 int agent_net_open(struct agent *agent, struct err *err);
 void agent_net_close(struct agent *agent);
@@ -186,6 +221,8 @@ void agent_report(struct agent *agent, enum effect_severity severity, const char
 void agent_store_peer(struct agent *agent, const struct effect_peer *peer);
 void agent_store_voters(struct agent *agent, const struct voters_state *voters);
 void agent_store_boot(struct agent *agent, uint32_t at_least);
+void agent_store_epochs(struct agent *agent); /* of the keyring */
+void agent_store_revocation(struct agent *agent, const struct keys_revocation *revocation);
 void agent_store_drain(struct agent *agent, bool drain); /* a drained node stays so at a restart */
 void agent_store_event(struct agent *agent, const struct agent_event *event);
 void agent_store_flush(struct agent *agent);

@@ -6,15 +6,13 @@
 #include <time.h>
 
 #include "agent/daemon/agent.h"
+#include "agent/daemon/agent_api.h"
 #include "agent/daemon/agent_logs.h"
 #include "agent/io/os_clock.h"
 #include "agent/web/page.h"
-#include "agent/web/status_json.h"
-#include "proto/wire/token.h"
 
 #define CHANGED_MS 400 /* streams are told at most so often */
 #define LIST_DEFAULT 50
-#define TOKEN_TTL_MAX_S (30 * 86400)
 
 /* ---- documents ---- */
 
@@ -58,7 +56,7 @@ static json_t *wire_json(const struct agent *agent)
                      (json_int_t)agent->sent_lease_bytes, "dropped", dropped);
 }
 
-static int take_status(struct agent *agent, struct status **status)
+int api_take_status(struct agent *agent, struct status **status)
 {
     return node_status(agent->node, os_clock_now(), os_clock_wall_ms() / 1000, status);
 }
@@ -72,20 +70,26 @@ static json_t *whole_status(struct agent *agent)
     if (agent->node == NULL)
         return json_pack("{s:s, s:s, s:s, s:s, s:{s:s}, s:b, s:[], s:[], s:[], s:[]}", "apiVersion",
                          API_VERSION, "kind", "Status", "health", "degraded", "headline",
-                         "This node is in no flock yet: agentctl init founds one, agentctl join "
-                         "TOKEN joins one",
+                         agent->revoked ? AGENT_REVOKED_TEXT
+                                        : "This node is in no flock yet: agentctl init founds one, "
+                                          "agentctl join TOKEN joins one",
                          "self", "name", agent->name, "agreed", 0, "nodes", "vips", "apps",
                          "waitingForK3s");
-    if (take_status(agent, &status) != ERR_NONE)
+    if (api_take_status(agent, &status) != ERR_NONE)
         return NULL;
     document = status_json(status);
     status_free(status);
-    if (document != NULL)
-        json_object_set_new(document, "wire", wire_json(agent));
+    if (document == NULL)
+        return NULL;
+    json_object_set_new(document, "wire", wire_json(agent));
+    if (agent->revoked) {
+        json_object_set_new(document, "health", json_string("failed"));
+        json_object_set_new(document, "headline", json_string(AGENT_REVOKED_TEXT));
+    }
     return document;
 }
 
-static void reply_json(struct http_request *request, unsigned code, json_t *document)
+void api_reply_json(struct http_request *request, unsigned code, json_t *document)
 {
     char *text = document != NULL ? json_dumps(document, JSON_COMPACT) : NULL;
 
@@ -122,14 +126,14 @@ static unsigned status_of(int code)
     }
 }
 
-static void reply_error(struct http_request *request, const struct err *err)
+void api_reply_error(struct http_request *request, const struct err *err)
 {
     uv_http_text(request, status_of(err->code), "%s\n", err->text);
 }
 
-static void reply_message(struct http_request *request, const char *kind, const char *message)
+void api_reply_message(struct http_request *request, const char *kind, const char *message)
 {
-    reply_json(
+    api_reply_json(
         request, 200,
         json_pack("{s:s, s:s, s:s}", "apiVersion", API_VERSION, "kind", kind, "message", message));
 }
@@ -146,7 +150,7 @@ static long query_number(const struct http_request *request, const char *name, l
 
 static void get_status(struct agent *agent, struct http_request *request)
 {
-    reply_json(request, 200, whole_status(agent));
+    api_reply_json(request, 200, whole_status(agent));
 }
 
 static void get_list(struct agent *agent, struct http_request *request, const char *kind,
@@ -154,11 +158,11 @@ static void get_list(struct agent *agent, struct http_request *request, const ch
 {
     struct status *status;
 
-    if (take_status(agent, &status) != ERR_NONE) {
+    if (api_take_status(agent, &status) != ERR_NONE) {
         uv_http_text(request, 500, "%s\n", err_text(ERR_NOMEM));
         return;
     }
-    reply_json(request, 200, status_json_list(kind, items(status)));
+    api_reply_json(request, 200, status_json_list(kind, items(status)));
     status_free(status);
 }
 
@@ -185,7 +189,7 @@ static void get_apps(struct agent *agent, struct http_request *request)
         get_list(agent, request, "WorkloadList", status_json_apps);
         return;
     }
-    if (take_status(agent, &status) != ERR_NONE) {
+    if (api_take_status(agent, &status) != ERR_NONE) {
         uv_http_text(request, 500, "%s\n", err_text(ERR_NOMEM));
         return;
     }
@@ -201,7 +205,7 @@ static void get_apps(struct agent *agent, struct http_request *request)
         uv_http_text(request, 404,
                      "there is no workload %s in the desired state. See agentctl apps\n", name);
     else
-        reply_json(request, 200, status_json_list("WorkloadList", json_pack("[O]", found)));
+        api_reply_json(request, 200, status_json_list("WorkloadList", json_pack("[O]", found)));
     json_decref(items);
 }
 
@@ -210,8 +214,9 @@ static void get_events(struct agent *agent, struct http_request *request)
     long since = query_number(request, "since", 0);
     long limit = query_number(request, "limit", LIST_DEFAULT);
 
-    reply_json(request, 200,
-               status_json_list("EventList", events_json(agent, (uint64_t)since, (uint64_t)limit)));
+    api_reply_json(
+        request, 200,
+        status_json_list("EventList", events_json(agent, (uint64_t)since, (uint64_t)limit)));
 }
 
 static void get_logs(struct agent *agent, struct http_request *request)
@@ -224,7 +229,7 @@ static void get_logs(struct agent *agent, struct http_request *request)
         uv_http_text(request, 400, "name the workload: /v1/logs?name=rest-api\n");
         return;
     }
-    if (take_status(agent, &status) != ERR_NONE) {
+    if (api_take_status(agent, &status) != ERR_NONE) {
         uv_http_text(request, 500, "%s\n", err_text(ERR_NOMEM));
         return;
     }
@@ -233,141 +238,6 @@ static void get_logs(struct agent *agent, struct http_request *request)
 }
 
 /* ---- changing ---- */
-static void post_init(struct agent *agent, struct http_request *request)
-{
-    char text[160];
-    struct err err;
-
-    if (agent_found(agent, &err) != ERR_NONE) {
-        reply_error(request, &err);
-        return;
-    }
-    snprintf(text, sizeof text,
-             "%s has founded a flock. Next: agentctl token create, for each node "
-             "that shall join",
-             agent->name);
-    reply_message(request, "Init", text);
-}
-
-struct token_job {
-    struct worker_job job; /* first */
-    struct http_request *request;
-    struct store_token stored;
-    char text[TOKEN_TEXT_MAX];
-    int rc;
-    struct err err;
-};
-
-static void run_token(struct worker_job *job, struct store *store)
-{
-    struct token_job *t = (struct token_job *)job;
-
-    t->rc = store_token_create(store, &t->stored, &t->err);
-}
-
-static void token_done(struct worker_job *job)
-{
-    struct token_job *t = (struct token_job *)job;
-
-    if (t->rc != ERR_NONE)
-        reply_error(t->request, &t->err);
-    else
-        reply_json(t->request, 200,
-                   json_pack("{s:s, s:s, s:s, s:s, s:o, s:I}", "apiVersion", API_VERSION, "kind",
-                             "Token", "id", t->stored.id, "token", t->text, "expires",
-                             status_json_time(t->stored.expires), "uses",
-                             (json_int_t)t->stored.uses_left));
-    keys_wipe(t, sizeof *t);
-    free(t);
-}
-
-static int make_token(struct agent *agent, struct token_job *t, json_int_t ttl_s, json_int_t uses)
-{
-    struct token token = {.addr_count = 1};
-    int rc;
-
-    if (!agent->coordinator)
-        return err_set(&t->err, ERR_CONFLICT,
-                       "tokens are made on the node that founded the flock: it has the cluster "
-                       "key");
-    if (ttl_s < 1 || ttl_s > TOKEN_TTL_MAX_S || uses < 1 || uses > 1000)
-        return err_set(&t->err, ERR_INVALID, "ttlSeconds must be 1 to %d, uses 1 to 1000",
-                       TOKEN_TTL_MAX_S);
-    if (agent->address.family == 0)
-        return err_set(&t->err, ERR_UNREACHABLE,
-                       "this node has no address yet that another could be told: is %s connected?",
-                       agent->config->interface);
-    keys_random(token.id, sizeof token.id);
-    keys_random(token.secret, sizeof token.secret);
-    memcpy(token.cluster_key, agent->cluster_key, sizeof token.cluster_key);
-    token.addrs[0] = agent->address;
-    token_id_format(token.id, t->stored.id);
-    memcpy(t->stored.secret, token.secret, sizeof token.secret);
-    t->stored.secret_len = sizeof token.secret;
-    t->stored.created = os_clock_wall_ms() / 1000;
-    t->stored.expires = t->stored.created + ttl_s;
-    t->stored.uses_left = (uint32_t)uses;
-    rc = token_format(&token, t->text);
-    keys_wipe(&token, sizeof token);
-    return rc == ERR_NONE ? rc : err_set(&t->err, rc, "the token cannot be written");
-}
-
-static void post_tokens(struct agent *agent, struct http_request *request)
-{
-    json_t *body = json_loadb(request->body, request->size, 0, NULL);
-    struct token_job *t = calloc(1, sizeof *t);
-    struct err err;
-    json_int_t ttl_s = 3600;
-    json_int_t uses = 1;
-
-    if (t == NULL) {
-        json_decref(body);
-        uv_http_text(request, 500, "%s\n", err_text(ERR_NOMEM));
-        return;
-    }
-    if (json_unpack(body, "{s?I, s?I}", "ttlSeconds", &ttl_s, "uses", &uses) != 0)
-        t->rc = err_set(&t->err, ERR_INVALID, "expected {\"ttlSeconds\": 3600, \"uses\": 1}");
-    else
-        t->rc = make_token(agent, t, ttl_s, uses);
-    json_decref(body);
-    t->request = request;
-    t->job.run = run_token;
-    t->job.done = token_done;
-    /* Once it is submitted, it is the worker's to write to. */
-    if (t->rc == ERR_NONE && worker_submit(agent->store, &t->job, &err) == ERR_NONE)
-        return;
-    if (t->rc == ERR_NONE) {
-        t->rc = err.code;
-        t->err = err;
-    }
-    token_done(&t->job);
-}
-
-static void join_done(void *context, int code, const char *text)
-{
-    struct err err = {.code = code};
-
-    snprintf(err.text, sizeof err.text, "%s", text);
-    if (code == ERR_NONE)
-        reply_message(context, "Join", text);
-    else
-        reply_error(context, &err);
-}
-
-static void post_join(struct agent *agent, struct http_request *request)
-{
-    json_t *body = json_loadb(request->body, request->size, 0, NULL);
-    const char *token = NULL;
-    struct err err;
-
-    if (json_unpack(body, "{s:s}", "token", &token) != 0)
-        err_set(&err, ERR_INVALID, "expected {\"token\": \"covey1-…\"}");
-    else if (agent_join(agent, token, join_done, request, &err) == ERR_NONE)
-        err.code = ERR_NONE;
-    json_decref(body);
-    if (err.code != ERR_NONE)
-        reply_error(request, &err);
-}
 
 static void reply_sync(struct agent *agent, struct http_request *request)
 {
@@ -380,9 +250,9 @@ static void reply_sync(struct agent *agent, struct http_request *request)
         snprintf(message, sizeof message,
                  agent->sync_failed ? "still at %.10s: see agentctl events" : "applied: %.10s",
                  applied);
-    reply_json(request, 200,
-               json_pack("{s:s, s:s, s:s, s:s}", "apiVersion", API_VERSION, "kind", "Sync",
-                         "commit", applied, "message", message));
+    api_reply_json(request, 200,
+                   json_pack("{s:s, s:s, s:s, s:s}", "apiVersion", API_VERSION, "kind", "Sync",
+                             "commit", applied, "message", message));
 }
 
 void agent_sync_idle(void *context, bool failed)
@@ -423,11 +293,12 @@ static void post_drain(struct agent *agent, struct http_request *request)
     }
     json_decref(body);
     event.drain = drain != 0;
+    agent->known_drain = event.drain;
     agent_feed(agent, &event);
     agent_store_drain(agent, event.drain);
-    reply_message(request, "Drain",
-                  drain != 0 ? "this node gives its addresses and workloads to the others"
-                             : "this node takes part again");
+    api_reply_message(request, "Drain",
+                      drain != 0 ? "this node gives its addresses and workloads to the others"
+                                 : "this node takes part again");
 }
 
 /* ---- routes ---- */
@@ -440,11 +311,22 @@ struct route {
 };
 
 static const struct route routes[] = {
-    {"GET", "/v1/status", get_status, false}, {"GET", "/v1/members", get_members, true},
-    {"GET", "/v1/apps", get_apps, true},      {"GET", "/v1/vips", get_vips, true},
-    {"GET", "/v1/events", get_events, false}, {"GET", "/v1/logs", get_logs, true},
-    {"POST", "/v1/init", post_init, false},   {"POST", "/v1/tokens", post_tokens, true},
-    {"POST", "/v1/join", post_join, false},   {"POST", "/v1/sync", post_sync, false},
+    {"GET", "/v1/status", get_status, false},
+    {"GET", "/v1/members", get_members, true},
+    {"GET", "/v1/apps", get_apps, true},
+    {"GET", "/v1/vips", get_vips, true},
+    {"GET", "/v1/events", get_events, false},
+    {"GET", "/v1/logs", get_logs, true},
+    {"GET", "/v1/nodes", api_get_nodes, true},
+    {"GET", "/v1/tokens", api_get_tokens, true},
+    {"GET", "/v1/keys", api_get_keys, true},
+    {"POST", "/v1/init", api_post_init, false},
+    {"POST", "/v1/tokens", api_post_tokens, true},
+    {"POST", "/v1/tokens/revoke", api_post_token_revoke, true},
+    {"POST", "/v1/nodes/revoke", api_post_revoke, true},
+    {"POST", "/v1/keys/rotate", api_post_rotate, true},
+    {"POST", "/v1/join", api_post_join, false},
+    {"POST", "/v1/sync", post_sync, false},
     {"POST", "/v1/drain", post_drain, true},
 };
 
@@ -464,7 +346,9 @@ void agent_api_control(void *context, struct http_request *request)
         known = true;
         if (strcmp(route->method, request->method) != 0)
             continue;
-        if (route->needs_flock && agent->node == NULL)
+        if (route->needs_flock && agent->revoked)
+            uv_http_text(request, 403, AGENT_REVOKED_TEXT "\n");
+        else if (route->needs_flock && agent->node == NULL)
             uv_http_text(request, 409,
                          "this node is in no flock yet: agentctl init founds one, agentctl join "
                          "TOKEN joins one\n");
@@ -498,7 +382,7 @@ static void get_page(struct agent *agent, struct http_request *request)
                                               .text = event->text};
     }
     if (agent->node != NULL)
-        rc = take_status(agent, &status);
+        rc = api_take_status(agent, &status);
     if (rc == ERR_NONE)
         rc = page_render(status, agent->name, events, count, &html, &size);
     status_free(status);

@@ -102,6 +102,7 @@ void agent_free(struct agent *agent)
     while (agent->queue_first != NULL)
         agent_drop_event(agent);
     node_free(agent->node);
+    agent_keys_close(agent);
     channel_destroy(agent->channel);
     uv_sync_free(agent->sync);
     os_saved_close(agent->saved);
@@ -109,7 +110,6 @@ void agent_free(struct agent *agent)
     kept_close(agent->kept);
     keys_wipe(&agent->identity, sizeof agent->identity);
     keys_wipe(&agent->cluster, sizeof agent->cluster);
-    keys_wipe(&agent->epochs, sizeof agent->epochs);
     free(agent->known);
     free(agent->batch);
     free(agent);

@@ -125,7 +125,7 @@ static void keep_peer(struct agent *agent, const struct effect_peer *peer)
 
     if (peer->revoked)
         channel_remove_peer(agent->channel, peer->id);
-    else if (channel_add_peer(agent->channel, peer->head->public_key, &err) != ERR_NONE)
+    else if (agent_keys_add_peer(agent, peer->head, &err) != ERR_NONE)
         agent_report(agent, EFFECT_ERROR, "node", "%s cannot be talked to: %s", peer->head->name,
                      err.text);
     agent_store_peer(agent, peer);

@@ -44,7 +44,8 @@ static bool verify_head(struct agent *agent, node_id author, const struct msg_re
     struct value_head head;
 
     if (value_head_decode(record->value, record->value_len, &head) != ERR_NONE ||
-        !node_id_equal(keys_node_id(head.public_key), author))
+        !node_id_equal(keys_node_id(head.public_key), author) ||
+        keyring_revoked(agent->ring, author) != NULL)
         return false;
     value_head_admission(&head, &admission);
     if (!keys_verify_admission(agent->cluster_key, &admission) ||
@@ -112,24 +113,13 @@ static void fill_node_config(struct agent *agent, const struct keys_admission *a
 static int open_channel(struct agent *agent, struct err *err)
 {
     struct channel_config config = {.identity = &agent->identity};
-    const struct keystore_epochs *epochs = &agent->epochs;
-    int rc = keystore_load_epochs(agent->keys, &agent->epochs, err);
 
-    if (rc != ERR_NONE)
-        return rc;
     do
         keys_random(&config.boot, sizeof config.boot);
     while (config.boot == 0);
-    rc = channel_create(&config, &agent->channel, err);
-    if (rc != ERR_NONE)
+    if (channel_create(&config, &agent->channel, err) != ERR_NONE)
         return err_wrap(err, "prepare the encrypted channel");
-    for (size_t i = 0; rc == ERR_NONE && i < epochs->count; i++)
-        rc = channel_set_epoch(agent->channel, epochs->epochs[i].number, epochs->epochs[i].secret);
-    if (rc == ERR_NONE)
-        rc = channel_use_epoch(agent->channel, epochs->use);
-    if (rc != ERR_NONE)
-        err_set(err, rc, "the secrets in epoch.keys do not go together: %s", err_text(rc));
-    return rc;
+    return agent_keys_open(agent, err);
 }
 
 void agent_admit(struct agent *agent, const struct value_head *head)
@@ -140,7 +130,7 @@ void agent_admit(struct agent *agent, const struct value_head *head)
     event.peer.id = keys_node_id(head->public_key);
     if (node_id_equal(event.peer.id, agent->identity.id))
         return;
-    if (channel_add_peer(agent->channel, head->public_key, &err) != ERR_NONE) {
+    if (agent_keys_add_peer(agent, head, &err) != ERR_NONE) {
         agent_report(agent, EFFECT_ERROR, "node", "%s cannot be talked to: %s", head->name,
                      err.text);
         return;
@@ -165,7 +155,8 @@ static void admit_known(struct agent *agent)
     for (size_t i = 0; i < agent->known_count; i++) {
         const struct store_peer *peer = &agent->known[i];
         struct value_head head = {.role = peer->role, .serial = peer->serial, .addr = peer->addr};
-        if (peer->revoked || !is_admitted(agent, peer))
+        if (peer->revoked || keyring_revoked(agent->ring, peer->id) != NULL ||
+            !is_admitted(agent, peer))
             continue;
         memcpy(head.public_key, peer->public_key, sizeof head.public_key);
         memcpy(head.admission, peer->admission, sizeof head.admission);
@@ -223,6 +214,7 @@ static void undo_enter(struct agent *agent)
     uv_instances_close(agent->instances, undone, NULL);
     uv_vip_close(agent->vip, true, undone, NULL);
     os_saved_close(agent->saved);
+    agent_keys_close(agent);
     channel_destroy(agent->channel);
     agent->link = NULL;
     agent->instances = NULL;
@@ -247,7 +239,6 @@ static void load_cluster(struct agent *agent)
 int agent_enter(struct agent *agent, struct err *err)
 {
     struct node_event first = {.type = NODE_TIMER};
-    struct keys_admission admission;
     struct node_config config;
     struct node_saved saved;
     bool found = false;
@@ -255,10 +246,10 @@ int agent_enter(struct agent *agent, struct err *err)
 
     rc = keystore_load_cluster_key(agent->keys, agent->cluster_key, err);
     if (rc == ERR_NONE)
-        rc = keystore_load_admission(agent->keys, &admission, err);
+        rc = keystore_load_admission(agent->keys, &agent->admission, err);
     if (rc != ERR_NONE)
         return rc;
-    snprintf(agent->name, sizeof agent->name, "%s", admission.name);
+    snprintf(agent->name, sizeof agent->name, "%s", agent->admission.name);
     load_cluster(agent);
     rc = open_channel(agent, err);
     if (rc == ERR_NONE)
@@ -266,7 +257,7 @@ int agent_enter(struct agent *agent, struct err *err)
     if (rc == ERR_NONE)
         rc = open_executors(agent, found ? &saved : NULL, err);
     if (rc == ERR_NONE) {
-        fill_node_config(agent, &admission, found ? &saved : NULL, &config);
+        fill_node_config(agent, &agent->admission, found ? &saved : NULL, &config);
         rc = node_create(&config, &agent->node, err);
     }
     if (rc != ERR_NONE) {
@@ -274,6 +265,7 @@ int agent_enter(struct agent *agent, struct err *err)
         return rc;
     }
     agent_feed(agent, &first); /* what resuming a lease has asked for */
+    agent_keys_tell(agent);
     if (agent->known_drain)
         agent_feed(agent, &(struct node_event){.type = NODE_DRAIN, .drain = true});
     rc = uv_instances_scan(agent->instances, err);

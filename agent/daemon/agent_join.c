@@ -15,7 +15,11 @@
 static int check_unbound(struct agent *agent, struct err *err)
 {
     uint8_t cluster_key[KEYS_PUBLIC];
-    int rc = keystore_load_cluster_key(agent->keys, cluster_key, err);
+    int rc;
+
+    if (agent->revoked)
+        return err_set(err, ERR_DENIED, AGENT_REVOKED_TEXT);
+    rc = keystore_load_cluster_key(agent->keys, cluster_key, err);
 
     if (rc == ERR_NOTFOUND)
         return ERR_NONE;
@@ -28,7 +32,7 @@ static int check_unbound(struct agent *agent, struct err *err)
 
 int agent_found(struct agent *agent, struct err *err)
 {
-    struct keystore_epochs epochs = {.use = 1, .count = 1};
+    struct keystore_epochs epochs = {.count = 1};
     struct keys_admission admission = {.serial = 1};
     struct keys_identity cluster;
     int rc;
@@ -47,6 +51,7 @@ int agent_found(struct agent *agent, struct err *err)
     keys_sign_admission(&cluster, &admission);
     epochs.epochs[0].number = 1;
     keys_random(epochs.epochs[0].secret, sizeof epochs.epochs[0].secret);
+    keys_sign_epoch(&cluster, &epochs.epochs[0]);
     /* The public key comes last: it is what says that the flock exists. */
     rc = keystore_save_cluster(agent->keys, &cluster, err);
     if (rc == ERR_NONE)
@@ -166,11 +171,9 @@ int agent_join(struct agent *agent, const char *text,
 
 static int keep_welcome(struct agent *agent, const struct join_welcome *welcome, struct err *err)
 {
-    struct keystore_epochs epochs = {.use = welcome->epoch, .count = 1};
+    struct keystore_epochs epochs = {.count = 1, .epochs = {welcome->epoch}};
     int rc;
 
-    epochs.epochs[0].number = welcome->epoch;
-    memcpy(epochs.epochs[0].secret, welcome->epoch_secret, sizeof epochs.epochs[0].secret);
     rc = keystore_save_epochs(agent->keys, &epochs, err);
     if (rc == ERR_NONE)
         rc = keystore_save_admission(agent->keys, &welcome->admission, err);
@@ -224,8 +227,8 @@ static void take_reply(struct agent *agent, const struct os_udp_datagram *datagr
 
 /* ---- taking a newcomer in ---- */
 
-#define WELCOMES_MAX 8        /* requests under way at a time; others are dropped and repeated */
-#define WELCOMES_PER_SECOND 8 /* answered; one that was overheard can be replayed */
+#define WELCOMES_MAX 8       /* requests under way at a time; others are dropped and repeated */
+#define ANSWERS_PER_SECOND 8 /* to strangers */
 
 struct welcoming {
     struct worker_job job; /* first */
@@ -309,15 +312,15 @@ static bool is_name_taken(struct agent *agent, const struct join_request *reques
     return taken;
 }
 
-static bool may_answer(struct agent *agent)
+bool agent_may_answer(struct agent *agent)
 {
     mono_t now = os_clock_now();
 
-    if (mono_diff(now, agent->welcomed_at) >= 1000) {
-        agent->welcomed_at = now;
-        agent->welcomed = 0;
+    if (mono_diff(now, agent->answered_at) >= 1000) {
+        agent->answered_at = now;
+        agent->answered = 0;
     }
-    return agent->welcomed++ < WELCOMES_PER_SECOND;
+    return agent->answered++ < ANSWERS_PER_SECOND;
 }
 
 static void welcome(struct welcoming *w, const uint8_t nonce[JOIN_NONCE],
@@ -325,10 +328,8 @@ static void welcome(struct welcoming *w, const uint8_t nonce[JOIN_NONCE],
 {
     struct agent *agent = w->agent;
     struct join_welcome answer = {.seed_addr = agent->address};
-    const struct keystore_epochs *epochs = &agent->epochs;
-    struct keys_admission own;
+    size_t epochs;
     struct value_head head = {0};
-    struct err err;
 
     *len = 0;
     if (is_name_taken(agent, &w->request)) {
@@ -338,22 +339,14 @@ static void welcome(struct welcoming *w, const uint8_t nonce[JOIN_NONCE],
                           nonce, out, len);
         return;
     }
-    if (keystore_load_admission(agent->keys, &own, &err) != ERR_NONE) {
-        agent_report(agent, EFFECT_ERROR, "node", "a newcomer cannot be admitted: %s", err.text);
-        return;
-    }
     memcpy(answer.admission.public_key, w->request.public_key, KEYS_PUBLIC);
     snprintf(answer.admission.name, sizeof answer.admission.name, "%s", w->request.name);
     answer.admission.role = VALUE_ROLE_AGENT;
     answer.admission.serial = w->serial;
     keys_sign_admission(&agent->cluster, &answer.admission);
-    answer.seed = own;
+    answer.seed = agent->admission;
     memcpy(answer.cluster_key, agent->cluster_key, KEYS_PUBLIC);
-    for (size_t i = 0; i < epochs->count; i++)
-        if (epochs->epochs[i].number == epochs->use) {
-            answer.epoch = epochs->use;
-            memcpy(answer.epoch_secret, epochs->epochs[i].secret, KEYS_EPOCH_SECRET);
-        }
+    answer.epoch = *keyring_epochs(agent->ring, &epochs);
     value_head_admit(&head, &answer.admission);
     head.addr = w->request.addr.family != 0 ? w->request.addr : w->datagram.from;
     if (node_peer(agent->node, keys_node_id(head.public_key)) == NULL)
@@ -377,7 +370,7 @@ static void welcome_done(struct worker_job *job)
     keys_random(nonce, sizeof nonce);
     if (w->rc == ERR_AUTH)
         count_refused(agent, WIRE_AUTHENTICATION);
-    else if (!may_answer(agent))
+    else if (!agent_may_answer(agent))
         count_refused(agent, WIRE_RATE);
     else if (w->rc == ERR_NONE)
         welcome(w, nonce, out, &len);

@@ -7,8 +7,7 @@
 #include "agent/io/os_clock.h"
 #include "proto/wire/codec.h"
 
-#define UDP_OVERHEAD 28 /* IPv4 and UDP headers: counted as sent */
-#define ROUNDS_MAX 8    /* batches of datagrams in one go, so that nothing else starves */
+#define ROUNDS_MAX 8 /* batches of datagrams in one go, so that nothing else starves */
 
 static bool is_lease(uint8_t type)
 {
@@ -23,9 +22,11 @@ void agent_net_out(struct agent *agent, const struct channel_out *out, bool leas
         if (os_udp_send(agent->udp, &d->to, d->bytes, d->len) != ERR_NONE)
             continue; /* as good as lost on the air */
         if (lease)
-            agent->sent_lease_bytes += d->len + UDP_OVERHEAD;
+            agent->sent_lease_bytes += d->len + AGENT_UDP_OVERHEAD;
         else
-            agent->sent_bytes += d->len + UDP_OVERHEAD;
+            agent->sent_bytes += d->len + AGENT_UDP_OVERHEAD;
+        if (envelope_kind(d->bytes, d->len) == ENVELOPE_HELLO)
+            agent_keys_introduce(agent, d);
     }
 }
 
@@ -54,16 +55,6 @@ void agent_net_send(struct agent *agent, const struct effect_send *send)
     agent_net_out(agent, &out, is_lease(send->msg.type));
 }
 
-static void report_clone(struct agent *agent, const struct channel_in *in)
-{
-    const struct value_head *head = node_peer(agent->node, in->from);
-
-    agent_report(agent, EFFECT_ERROR, "node",
-                 "two machines use the identity of %s: a card was copied. Stop one of them and "
-                 "remove its identity.key",
-                 head != NULL ? head->name : "a node");
-}
-
 static void take_datagram(struct agent *agent, const struct os_udp_datagram *datagram)
 {
     struct node_event event = {.type = NODE_HEARD};
@@ -76,14 +67,15 @@ static void take_datagram(struct agent *agent, const struct os_udp_datagram *dat
     reason = channel_open(agent->channel, os_clock_now(), &datagram->from, datagram->data,
                           datagram->len, &in, &out);
     agent_net_out(agent, &out, false);
-    if (reason != WIRE_OK || node_id_none(in.from))
+    agent_keys_take(agent, &in);
+    if (reason == WIRE_UNKNOWN_SENDER)
+        agent_keys_unknown(agent, datagram);
+    if (reason != WIRE_OK || node_id_none(in.from) || agent->revoked)
         return;
-    if (in.cloned)
-        report_clone(agent, &in);
     event.message.from = in.from;
-    event.message.addr = datagram->from;
+    event.message.addr = in.addr;
     event.message.restarted = in.restarted;
-    if (in.body != NULL && in.len > 0) {
+    if (in.body != NULL && !in.keys) {
         reason = codec_decode(in.body, in.len, &msg);
         if (reason != WIRE_OK) {
             channel_count(agent->channel, reason);
@@ -105,7 +97,11 @@ static void receive(struct agent *agent)
             uint8_t kind = envelope_kind(batch[i].data, batch[i].len);
             if (kind == ENVELOPE_JOIN_REQUEST || kind == ENVELOPE_JOIN_REPLY)
                 agent_join_datagram(agent, &batch[i]);
-            else if (agent->node != NULL)
+            else if (agent->node == NULL || agent->revoked)
+                continue;
+            else if (kind == ENVELOPE_INTRODUCE || kind == ENVELOPE_NOTICE)
+                agent_keys_notice(agent, &batch[i]);
+            else
                 take_datagram(agent, &batch[i]);
         }
         if (count < OS_UDP_BATCH)
@@ -142,6 +138,8 @@ static void on_timer(uv_timer_t *timer)
         channel_step(agent->channel, now, &out);
         agent_net_out(agent, &out, false);
     }
+    if (mono_reached(now, keyring_deadline(agent->ring)))
+        agent_keys_timer(agent);
     if (mono_reached(os_clock_now(), node_deadline(agent->node)))
         agent_feed(agent, &event);
     agent_net_arm(agent);
@@ -153,6 +151,7 @@ void agent_net_arm(struct agent *agent)
     int64_t wait;
 
     next = mono_min(next, channel_deadline(agent->channel));
+    next = mono_min(next, keyring_deadline(agent->ring));
     wait = mono_diff(next, os_clock_now());
     if (wait < 0)
         wait = 0;

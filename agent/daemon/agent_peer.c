@@ -94,13 +94,14 @@ static bool find_keys(void *context, node_id peer, uint32_t epoch, uint8_t publi
 {
     struct agent *agent = context;
     const struct value_head *head = agent->node != NULL ? node_peer(agent->node, peer) : NULL;
+    const struct keys_epoch *epochs;
+    size_t count;
 
-    if (head == NULL)
-        return false;
-    for (size_t i = 0; i < agent->epochs.count; i++)
-        if (agent->epochs.epochs[i].number == epoch) {
+    epochs = keyring_epochs(agent->ring, &count);
+    for (size_t i = 0; head != NULL && i < count; i++)
+        if (epochs[i].number == epoch) {
             memcpy(public_key, head->public_key, KEYS_PUBLIC);
-            memcpy(secret, agent->epochs.epochs[i].secret, KEYS_EPOCH_SECRET);
+            memcpy(secret, epochs[i].secret, KEYS_EPOCH_SECRET);
             return true;
         }
     return false;
@@ -109,7 +110,7 @@ static bool find_keys(void *context, node_id peer, uint32_t epoch, uint8_t publi
 int agent_peer_open(struct agent *agent, struct err *err)
 {
     struct uv_link_config config = {.identity = &agent->identity,
-                                    .epoch = agent->epochs.use,
+                                    .epoch = channel_epoch(agent->channel),
                                     .keys = find_keys,
                                     .serve = serve,
                                     .context = agent};

@@ -457,7 +457,11 @@ static int open_all(struct agent *agent, struct err *err)
                      "joins one");
         return ERR_NONE;
     }
-    return agent_enter(agent, err);
+    rc = agent_enter(agent, err);
+    if (rc != ERR_DENIED || !agent->revoked)
+        return rc;
+    agent_report(agent, EFFECT_ERROR, "node", "%s", err->text); /* it can still be asked why */
+    return ERR_NONE;
 }
 
 int agent_run(struct config *config)

@@ -1,5 +1,6 @@
 /* What is written to the store: jobs on the worker that owns it. A write that fails is reported;
  * what runs goes on. */
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,9 +20,16 @@ static void check_damage(struct agent *agent, int rc)
     agent_end(agent, 1);
 }
 
-/* ---- peers, voters, boot numbers ---- */
+/* ---- peers, keys, voters, boot numbers ---- */
 
-enum write_kind { WRITE_PEER, WRITE_VOTERS, WRITE_BOOT, WRITE_DRAIN };
+enum write_kind {
+    WRITE_PEER,
+    WRITE_VOTERS,
+    WRITE_BOOT,
+    WRITE_DRAIN,
+    WRITE_EPOCHS,
+    WRITE_REVOCATION
+};
 
 struct write_job {
     struct worker_job job; /* first */
@@ -31,6 +39,8 @@ struct write_job {
     struct voters_state voters;
     uint32_t boot;
     bool drain;
+    struct keystore_epochs epochs;
+    struct keys_revocation revocation;
     int rc;
     struct err err;
 };
@@ -53,6 +63,16 @@ static int write_peer(struct write_job *write, struct store *store)
     return rc == ERR_NONE ? store_peer_put(store, peer, &write->err) : rc;
 }
 
+/* The file first: it is signed, and outlives the store. */
+static int write_revocation(struct write_job *write, struct store *store)
+{
+    int rc = kept_save_revocation(write->agent->kept, &write->revocation, &write->err);
+
+    if (rc == ERR_NONE)
+        rc = kept_drop_peer(write->agent->kept, write->peer.id, &write->err);
+    return rc == ERR_NONE ? store_peer_put(store, &write->peer, &write->err) : rc;
+}
+
 static void run_write(struct worker_job *job, struct store *store)
 {
     struct write_job *write = (struct write_job *)job;
@@ -66,6 +86,12 @@ static void run_write(struct worker_job *job, struct store *store)
         break;
     case WRITE_BOOT:
         write->rc = store_raise_boot(store, write->boot, &write->err);
+        break;
+    case WRITE_EPOCHS:
+        write->rc = keystore_save_epochs(write->agent->keys, &write->epochs, &write->err);
+        break;
+    case WRITE_REVOCATION:
+        write->rc = write_revocation(write, store);
         break;
     case WRITE_DRAIN:
         write->rc = store_meta_set(store, AGENT_DRAIN_META, &write->drain, sizeof write->drain,
@@ -93,6 +119,7 @@ static void write_done(struct worker_job *job)
     if (write->kind == WRITE_VOTERS)
         answer_voters(write->agent, write->rc == ERR_NONE ? &write->voters : NULL);
     check_damage(write->agent, write->rc);
+    keys_wipe(&write->epochs, sizeof write->epochs);
     free(write);
 }
 
@@ -158,6 +185,39 @@ void agent_store_boot(struct agent *agent, uint32_t at_least)
 
     if (write != NULL)
         write->boot = at_least;
+    submit(agent, write);
+}
+
+void agent_store_epochs(struct agent *agent)
+{
+    struct write_job *write = new_write(agent, WRITE_EPOCHS);
+    size_t count;
+    const struct keys_epoch *epochs = keyring_epochs(agent->ring, &count);
+
+    if (write != NULL) {
+        static_assert(KEYSTORE_EPOCHS == KEYRING_EPOCHS, "all are kept");
+        memcpy(write->epochs.epochs, epochs, count * sizeof *epochs);
+        write->epochs.count = count;
+    }
+    submit(agent, write);
+}
+
+void agent_store_revocation(struct agent *agent, const struct keys_revocation *revocation)
+{
+    struct write_job *write = new_write(agent, WRITE_REVOCATION);
+    node_id id = keys_node_id(revocation->public_key);
+    const struct value_head *head = node_peer(agent->node, id);
+
+    if (write != NULL) {
+        struct store_peer *to = &write->peer;
+        write->revocation = *revocation;
+        to->id = id;
+        to->revoked = true;
+        to->role = head != NULL ? head->role : VALUE_ROLE_AGENT;
+        to->serial = head != NULL ? head->serial : 0;
+        memcpy(to->public_key, revocation->public_key, sizeof to->public_key);
+        snprintf(to->name, sizeof to->name, "%s", revocation->name);
+    }
     submit(agent, write);
 }
 

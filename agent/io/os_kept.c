@@ -12,7 +12,8 @@
 #include "agent/io/os_keyfile.h"
 
 #define PEER_PREFIX "peer-"
-#define PEER_NAME_SIZE (sizeof PEER_PREFIX + NODE_ID_TEXT)
+#define REVOKED_PREFIX "revoked-"
+#define NAME_SIZE (sizeof REVOKED_PREFIX + NODE_ID_TEXT)
 
 struct kept {
     struct keyfile_dir dir;
@@ -34,12 +35,20 @@ static struct keyfile_kind peer_file(const char *name)
                                  .remedy = "remove it"};
 }
 
-static void peer_name(node_id id, char name[PEER_NAME_SIZE])
+static struct keyfile_kind revoked_file(const char *name)
+{
+    return (struct keyfile_kind){.name = name,
+                                 .title = "Covey revocation",
+                                 .notice = "This node belongs to the flock no more.",
+                                 .remedy = "remove it: the other nodes tell it again"};
+}
+
+static void file_name(const char *prefix, node_id id, char name[NAME_SIZE])
 {
     char text[NODE_ID_TEXT];
 
     node_id_format(id, text);
-    snprintf(name, PEER_NAME_SIZE, PEER_PREFIX "%s", text);
+    snprintf(name, NAME_SIZE, "%s%s", prefix, text);
 }
 
 int kept_open(const char *state_dir, struct kept **kept, struct err *err)
@@ -72,8 +81,7 @@ void kept_close(struct kept *kept)
 
 /* ---- peers ---- */
 
-static int load_peer(const struct kept *kept, const char *name, struct kept_peer *peer,
-                     struct err *err)
+static int load_peer(const struct kept *kept, const char *name, void *item, struct err *err)
 {
     struct keyfile_kind kind = peer_file(name);
     struct kept_peer found = {0};
@@ -98,7 +106,7 @@ static int load_peer(const struct kept *kept, const char *name, struct kept_peer
            (strcmp(value, "unknown") == 0 || addr_parse(value, 0, &found.addr, NULL) == ERR_NONE);
     rc = keyfile_end(&kept->dir, &kind, &t, good, err);
     if (rc == ERR_NONE)
-        *peer = found;
+        memcpy(item, &found, sizeof found);
     return rc;
 }
 
@@ -116,13 +124,13 @@ static bool same_peer(const struct kept_peer *a, const struct kept_peer *b)
 int kept_save_peer(struct kept *kept, const struct kept_peer *peer, struct err *err)
 {
     const struct keys_admission *admission = &peer->admission;
-    char name[PEER_NAME_SIZE];
+    char name[NAME_SIZE];
     char address[ADDR_TEXT] = "unknown";
     struct keyfile_kind kind;
     struct kept_peer before;
     struct keyfile t;
 
-    peer_name(keys_node_id(admission->public_key), name);
+    file_name(PEER_PREFIX, keys_node_id(admission->public_key), name);
     if (load_peer(kept, name, &before, NULL) == ERR_NONE && same_peer(&before, peer))
         return ERR_NONE;
     kind = peer_file(name);
@@ -139,9 +147,9 @@ int kept_save_peer(struct kept *kept, const struct kept_peer *peer, struct err *
 
 int kept_drop_peer(struct kept *kept, node_id id, struct err *err)
 {
-    char name[PEER_NAME_SIZE];
+    char name[NAME_SIZE];
 
-    peer_name(id, name);
+    file_name(PEER_PREFIX, id, name);
     if (unlinkat(kept->dir.fd, name, 0) != 0 && errno != ENOENT)
         return err_errno(err, ERR_IO, errno, "remove %s/%s", kept->dir.path, name);
     return ERR_NONE;
@@ -157,9 +165,13 @@ static DIR *list_folder(const struct kept *kept)
     return folder;
 }
 
-int kept_load_peers(struct kept *kept, struct kept_peer **list, size_t *count, struct err *err)
+/* Loads every file whose name begins with @prefix: @load fills an item of @size bytes. */
+static int load_all(const struct kept *kept, const char *prefix, size_t size, size_t max,
+                    int (*load)(const struct kept *kept, const char *name, void *item,
+                                struct err *err),
+                    void **list, size_t *count, struct err *err)
 {
-    struct kept_peer *peers = NULL;
+    char *items = NULL;
     const struct dirent *entry;
     size_t used = 0;
     size_t room = 0;
@@ -167,27 +179,106 @@ int kept_load_peers(struct kept *kept, struct kept_peer **list, size_t *count, s
 
     if (folder == NULL)
         return err_errno(err, ERR_IO, errno, "list the folder %s", kept->dir.path);
-    while ((entry = readdir(folder)) != NULL && used < KEPT_PEERS_MAX) {
-        if (strncmp(entry->d_name, PEER_PREFIX, strlen(PEER_PREFIX)) != 0)
+    while ((entry = readdir(folder)) != NULL && used < max) {
+        if (strncmp(entry->d_name, prefix, strlen(prefix)) != 0)
             continue;
         if (used == room) {
-            struct kept_peer *grown;
+            char *grown;
             room = room == 0 ? 8 : room * 2;
-            grown = realloc(peers, room * sizeof *grown);
+            grown = realloc(items, room * size);
             if (grown == NULL) {
-                free(peers);
+                free(items);
                 closedir(folder);
                 return err_set(err, ERR_NOMEM, "read the peers: %s", err_text(ERR_NOMEM));
             }
-            peers = grown;
+            items = grown;
         }
-        if (load_peer(kept, entry->d_name, &peers[used], NULL) == ERR_NONE)
+        if (load(kept, entry->d_name, items + used * size, NULL) == ERR_NONE)
             used++;
     }
     closedir(folder);
-    *list = peers;
+    *list = items;
     *count = used;
     return ERR_NONE;
+}
+
+int kept_load_peers(struct kept *kept, struct kept_peer **list, size_t *count, struct err *err)
+{
+    void *items = NULL;
+    int rc = load_all(kept, PEER_PREFIX, sizeof **list, KEPT_PEERS_MAX, load_peer, &items, count,
+                      err);
+
+    if (rc == ERR_NONE)
+        *list = items;
+    return rc;
+}
+
+/* ---- revocations ---- */
+
+#define TIME_BYTES 8
+
+static int load_revocation(const struct kept *kept, const char *name, void *item, struct err *err)
+{
+    struct keyfile_kind kind = revoked_file(name);
+    struct keys_revocation found = {0};
+    char value[KEYFILE_VALUE_MAX];
+    uint8_t time[TIME_BYTES];
+    struct keyfile t;
+    uint64_t seconds = 0;
+    int rc = keyfile_load(&kept->dir, &kind, &t, err);
+    bool good;
+
+    if (rc != ERR_NONE)
+        return rc;
+    good = keyfile_hex(&t, "public key", found.public_key, KEYS_PUBLIC) &&
+           keyfile_field(&t, "name", value) && name_valid(value);
+    if (good)
+        memcpy(found.name, value, strlen(value));
+    good = good && keyfile_hex(&t, "time", time, sizeof time) &&
+           keyfile_hex(&t, "signature", found.signature, KEYS_SIGNATURE);
+    rc = keyfile_end(&kept->dir, &kind, &t, good, err);
+    if (rc != ERR_NONE)
+        return rc;
+    for (size_t i = 0; i < sizeof time; i++)
+        seconds = seconds << 8 | time[i];
+    found.time = (int64_t)seconds;
+    memcpy(item, &found, sizeof found);
+    return ERR_NONE;
+}
+
+int kept_save_revocation(struct kept *kept, const struct keys_revocation *revocation,
+                         struct err *err)
+{
+    char name[NAME_SIZE];
+    struct keyfile_kind kind;
+    struct keys_revocation before;
+    struct keyfile t;
+    uint8_t time[TIME_BYTES];
+
+    file_name(REVOKED_PREFIX, keys_node_id(revocation->public_key), name);
+    if (load_revocation(kept, name, &before, NULL) == ERR_NONE)
+        return ERR_NONE; /* there is but one of a node */
+    kind = revoked_file(name);
+    for (size_t i = 0; i < sizeof time; i++)
+        time[i] = (uint8_t)((uint64_t)revocation->time >> (8 * (sizeof time - 1 - i)));
+    keyfile_begin(&kind, &t);
+    keyfile_put_hex(&t, "public key = ", revocation->public_key, KEYS_PUBLIC);
+    keyfile_put(&t, "name = %s\n", revocation->name);
+    keyfile_put_hex(&t, "time = ", time, sizeof time);
+    keyfile_put_hex(&t, "signature = ", revocation->signature, KEYS_SIGNATURE);
+    return keyfile_save(&kept->dir, &kind, &t, err);
+}
+
+int kept_load_revocations(struct kept *kept, struct keys_revocation **list, size_t *count,
+                          struct err *err)
+{
+    void *items = NULL;
+    int rc = load_all(kept, REVOKED_PREFIX, sizeof **list, KEPT_REVOKED_MAX, load_revocation,
+                      &items, count, err);
+
+    if (rc == ERR_NONE)
+        *list = items;
+    return rc;
 }
 
 /* ---- voters ---- */

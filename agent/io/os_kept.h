@@ -3,6 +3,7 @@
  *
  *   voters     the voter set that this node has adopted, with its predecessor where it decides them
  *   peer-ID    another node: its admission, signed by the cluster's key, and where it was last
+ *   revoked-ID a node that is a member no more, likewise signed
  *
  * The store is rebuilt from Git and the peers; these files say who the peers are. And the numbers
  * of voter sets must never be given twice: two sets of one number could have a holder each. */
@@ -17,6 +18,7 @@
 #include "proto/wire/keys.h"
 
 #define KEPT_PEERS_MAX 1024
+#define KEPT_REVOKED_MAX 256
 
 struct kept;
 
@@ -37,6 +39,12 @@ int kept_drop_peer(struct kept *kept, node_id id, struct err *err);
 /* All peers; the caller frees *list. A file that is damaged is left out: what it said comes again
  * from that peer's neighbours. The admissions are not verified. Errors: ERR_IO, ERR_NOMEM. */
 int kept_load_peers(struct kept *kept, struct kept_peer **list, size_t *count, struct err *err);
+
+/* Likewise of revocations; there is no call that drops one. */
+int kept_save_revocation(struct kept *kept, const struct keys_revocation *revocation,
+                         struct err *err);
+int kept_load_revocations(struct kept *kept, struct keys_revocation **list, size_t *count,
+                          struct err *err);
 
 /* Errors: ERR_IO; the old file then still stands. */
 int kept_save_voters(struct kept *kept, const struct voters_state *state, struct err *err);

@@ -214,20 +214,25 @@ int keystore_save_admission(struct keystore *store, const struct keys_admission 
     return keyfile_save(&store->dir, &admission_file, &t, err);
 }
 
+#define DIGEST_BYTES 8
+
 static bool read_epochs(struct keyfile *t, struct keystore_epochs *epochs)
 {
-    bool used = false;
-
-    if (!keyfile_number(t, "use", &epochs->use))
-        return false;
     while (t->at < t->len && epochs->count < KEYSTORE_EPOCHS) {
-        struct keystore_epoch *e = &epochs->epochs[epochs->count++];
+        struct keys_epoch *e = &epochs->epochs[epochs->count++];
+        uint8_t digest[DIGEST_BYTES];
+        uint32_t revoked = 0;
         if (!keyfile_number(t, "epoch", &e->number) ||
-            !keyfile_hex(t, "secret", e->secret, KEYS_EPOCH_SECRET))
+            !keyfile_hex(t, "secret", e->secret, KEYS_EPOCH_SECRET) ||
+            !keyfile_number(t, "revoked", &revoked) || revoked > UINT16_MAX ||
+            !keyfile_hex(t, "digest", digest, sizeof digest) ||
+            !keyfile_hex(t, "signature", e->signature, KEYS_SIGNATURE))
             return false;
-        used = used || e->number == epochs->use;
+        e->revoked = (uint16_t)revoked;
+        for (size_t i = 0; i < sizeof digest; i++)
+            e->revoked_digest = e->revoked_digest << 8 | digest[i];
     }
-    return used;
+    return epochs->count > 0;
 }
 
 int keystore_load_epochs(struct keystore *store, struct keystore_epochs *epochs, struct err *err)
@@ -252,10 +257,16 @@ int keystore_save_epochs(struct keystore *store, const struct keystore_epochs *e
     struct keyfile t;
 
     keyfile_begin(&epoch_keys, &t);
-    keyfile_put(&t, "use = %" PRIu32 "\n", epochs->use);
     for (size_t i = 0; i < epochs->count && i < KEYSTORE_EPOCHS; i++) {
-        keyfile_put(&t, "epoch = %" PRIu32 "\n", epochs->epochs[i].number);
-        keyfile_put_hex(&t, "secret = ", epochs->epochs[i].secret, KEYS_EPOCH_SECRET);
+        const struct keys_epoch *e = &epochs->epochs[i];
+        uint8_t digest[DIGEST_BYTES];
+        for (size_t k = 0; k < sizeof digest; k++)
+            digest[k] = (uint8_t)(e->revoked_digest >> (8 * (sizeof digest - 1 - k)));
+        keyfile_put(&t, "epoch = %" PRIu32 "\n", e->number);
+        keyfile_put_hex(&t, "secret = ", e->secret, KEYS_EPOCH_SECRET);
+        keyfile_put(&t, "revoked = %u\n", e->revoked);
+        keyfile_put_hex(&t, "digest = ", digest, sizeof digest);
+        keyfile_put_hex(&t, "signature = ", e->signature, KEYS_SIGNATURE);
     }
     return keyfile_save(&store->dir, &epoch_keys, &t, err);
 }

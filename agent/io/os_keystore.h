@@ -5,7 +5,7 @@
  *   cluster.pub    the cluster's public key, pinned at init or join
  *   cluster.key    the cluster's key pair: only where `agentctl init` ran
  *   admission      this node's admission, signed by the cluster's key
- *   epoch.keys     secrets of the key epochs, at most two
+ *   epoch.keys     the newest key epochs, signed by the cluster's key
  *
  * The first line says what a file is, and that it is secret; the last one is a checksum, so that
  * damage is seen and no key is silently another one. Files that others may read or write, or that
@@ -20,15 +20,11 @@
 #include "proto/base/err.h"
 #include "proto/wire/keys.h"
 
-#define KEYSTORE_EPOCHS 2
+#define KEYSTORE_EPOCHS 4
 
 struct keystore_epochs {
-    uint32_t use; /* number of the one to send under */
-    size_t count; /* 1 or 2 */
-    struct keystore_epoch {
-        uint32_t number;
-        uint8_t secret[KEYS_EPOCH_SECRET];
-    } epochs[KEYSTORE_EPOCHS];
+    size_t count; /* 1 to KEYSTORE_EPOCHS */
+    struct keys_epoch epochs[KEYSTORE_EPOCHS];
 };
 
 struct keystore;

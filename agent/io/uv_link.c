@@ -550,6 +550,11 @@ int uv_link_create(uv_loop_t *loop, const struct uv_link_config *config, struct 
     return ERR_NONE;
 }
 
+void uv_link_set_epoch(struct uv_link *link, uint32_t epoch)
+{
+    link->config.epoch = epoch;
+}
+
 static void listener_closed(uv_handle_t *handle)
 {
     struct uv_link *link = handle->data;

@@ -42,6 +42,9 @@ struct uv_link_config {
 int uv_link_create(struct uv_loop_s *loop, const struct uv_link_config *config,
                    struct uv_link **link, struct err *err);
 
+/* Connections that begin from now on name this one as the highest key epoch. */
+void uv_link_set_epoch(struct uv_link *link, uint32_t epoch);
+
 /* @code ERR_NONE: @data (malloc, owned by the link from then on) is the answer; else @reason is
  * sent to the peer, whose uv_link_ask ends with that code. The peer may be gone: then nothing
  * happens. */

@@ -12,7 +12,8 @@ struct page_look page_look_node(enum status_member_state state)
     static const struct page_look looks[] = {[STATUS_ALIVE] = {"ok", "ok", "alive"},
                                              [STATUS_SUSPECT] = {"warn", "warn", "suspect"},
                                              [STATUS_DEAD] = {"bad", "bad", "dead"},
-                                             [STATUS_LEFT] = {"idle", "idle", "left"}};
+                                             [STATUS_LEFT] = {"idle", "idle", "left"},
+                                             [STATUS_QUARANTINED] = {"bad", "bad", "quarantined"}};
     return looks[state];
 }
 

@@ -81,7 +81,8 @@ static json_t *node(const struct status_node *n)
     char id[NODE_ID_TEXT];
 
     node_id_format(n->id, id);
-    return json_pack("{s:o, s:s, s:b, s:s, s:o, s:o, s:o, s:s, s:o, s:o, s:I, s:I, s:b, s:o}",
+    return json_pack("{s:o, s:s, s:b, s:s, s:o, s:o, s:o, s:s, s:o, s:o, s:I, s:I, s:b, s:o, s:I, "
+                     "s:b}",
                      "name", text(n->name), "id", id, "self", (int)n->self, "state",
                      status_member_state_name(n->state), "address", address(&n->addr, true),
                      "heardMs", optional_int(n->heard_ms, n->heard_ms >= 0), "rttMs",
@@ -89,7 +90,8 @@ static json_t *node(const struct status_node *n)
                      n->role == VALUE_ROLE_WITNESS ? "witness" : "agent", "version",
                      text(n->version), "started", status_json_time(n->facts.started), "cpus",
                      (json_int_t)n->facts.cpus, "memoryMiB", (json_int_t)n->facts.memory_mib,
-                     "draining", (int)n->facts.draining, "commit", commit(&n->commit));
+                     "draining", (int)n->facts.draining, "commit", commit(&n->commit), "epoch",
+                     (json_int_t)n->keys.epoch, "holder", (int)n->keys.holder);
 }
 
 json_t *status_json_nodes(const struct status *status)

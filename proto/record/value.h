@@ -7,6 +7,7 @@
  *   "vip/ADDRESS"     a virtual address that the node holds, or last held (struct value_vip)
  *   "voters"          the voter set, by the node that holds the cluster key (struct value_voters)
  *   "adopted"         the number of the voter set that the node has adopted (struct value_adopted)
+ *   "keys"            the newest key epoch that the node has (struct value_keys)
  *
  * An agent keeps and passes on keys that it does not know. Codec: value_codec.h. */
 #ifndef COVEY_RECORD_VALUE_H
@@ -113,6 +114,11 @@ struct value_voters {
 
 struct value_adopted {
     uint32_t number;
+};
+
+struct value_keys {
+    uint32_t epoch;
+    bool holder; /* of the cluster key */
 };
 
 #endif

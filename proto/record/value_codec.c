@@ -281,6 +281,28 @@ int value_adopted_decode(const uint8_t *data, size_t len, struct value_adopted *
     return finish_read(&u);
 }
 
+int value_keys_encode(const struct value_keys *v, uint8_t *out, size_t cap, size_t *len)
+{
+    struct pack p;
+
+    pack_begin(&p, out, cap);
+    pack_array(&p, 2);
+    pack_uint(&p, v->epoch);
+    pack_bool(&p, v->holder);
+    return finish(&p, len);
+}
+
+int value_keys_decode(const uint8_t *data, size_t len, struct value_keys *v)
+{
+    struct unpack u;
+
+    unpack_begin(&u, data, len);
+    unpack_fields(&u, 2);
+    v->epoch = (uint32_t)unpack_uint(&u, 0, UINT32_MAX);
+    v->holder = unpack_bool(&u);
+    return finish_read(&u);
+}
+
 void value_head_admission(const struct value_head *head, struct keys_admission *admission)
 {
     memset(admission, 0, sizeof *admission);

@@ -45,6 +45,8 @@ int value_voters_decode(const uint8_t *data, size_t len, struct value_voters *v)
 
 int value_adopted_encode(const struct value_adopted *v, uint8_t *out, size_t cap, size_t *len);
 int value_adopted_decode(const uint8_t *data, size_t len, struct value_adopted *v);
+int value_keys_encode(const struct value_keys *v, uint8_t *out, size_t cap, size_t *len);
+int value_keys_decode(const uint8_t *data, size_t len, struct value_keys *v);
 
 /* The admission that a head carries, and a head with that admission put in. */
 void value_head_admission(const struct value_head *head, struct keys_admission *admission);

@@ -18,6 +18,8 @@ int channel_create(const struct channel_config *config, struct channel **channel
         return err_set(err, ERR_NOMEM, "no memory for the channel");
     ch->identity = *config->identity;
     ch->boot = config->boot;
+    ch->version_min = config->version_min != 0 ? config->version_min : ENVELOPE_VERSION_MIN;
+    ch->version_max = config->version_max != 0 ? config->version_max : ENVELOPE_VERSION_MAX;
     ch->peer_max = config->peer_max != 0 ? config->peer_max : CHANNEL_PEERS_MAX;
     ch->peers = calloc(ch->peer_max, sizeof(struct peer *));
     if (ch->peers == NULL) {
@@ -40,10 +42,15 @@ static void drop_oldest(struct channel *ch, struct peer *p)
     free(oldest);
 }
 
-static void free_peer(struct channel *ch, struct peer *p)
+void channel_drop_pending(struct channel *ch, struct peer *p)
 {
     while (p->pending != NULL)
         drop_oldest(ch, p);
+}
+
+static void free_peer(struct channel *ch, struct peer *p)
+{
+    channel_drop_pending(ch, p);
     keys_wipe(p, sizeof *p);
     free(p);
 }
@@ -129,43 +136,31 @@ void channel_remove_peer(struct channel *ch, node_id id)
 
 const struct epoch *channel_epoch_of(const struct channel *ch, uint32_t number)
 {
-    for (size_t i = 0; i < EPOCHS; i++)
+    for (size_t i = 0; i < CHANNEL_EPOCHS; i++)
         if (number != 0 && ch->epochs[i].number == number)
             return &ch->epochs[i];
     return NULL;
 }
 
-int channel_set_epoch(struct channel *ch, uint32_t epoch, const uint8_t secret[KEYS_EPOCH_SECRET])
+int channel_set_epochs(struct channel *ch, const struct keys_epoch *epochs, size_t count)
 {
-    const struct epoch *known = channel_epoch_of(ch, epoch);
-    struct epoch *lowest = &ch->epochs[0];
-
-    if (epoch == 0 || epoch > ENVELOPE_EPOCH_MAX)
+    if (count > CHANNEL_EPOCHS)
         return ERR_INVALID;
-    if (known != NULL)
-        return keys_equal(known->secret, secret, KEYS_EPOCH_SECRET) ? ERR_NONE : ERR_CONFLICT;
-    for (size_t i = 1; i < EPOCHS; i++)
-        if (ch->epochs[i].number < lowest->number)
-            lowest = &ch->epochs[i];
-    if (epoch < lowest->number)
-        return ERR_INVALID;
-    lowest->number = epoch;
-    memcpy(lowest->secret, secret, KEYS_EPOCH_SECRET);
-    if (channel_epoch_of(ch, ch->epoch) == NULL) {
-        /* None was in use, or the one that was is gone: the lowest that is there. */
-        ch->epoch = epoch;
-        for (size_t i = 0; i < EPOCHS; i++)
-            if (ch->epochs[i].number != 0 && ch->epochs[i].number < ch->epoch)
-                ch->epoch = ch->epochs[i].number;
+    for (size_t i = 0; i < count; i++) {
+        if (epochs[i].number == 0 || epochs[i].number > ENVELOPE_EPOCH_MAX)
+            return ERR_INVALID;
+        for (size_t k = 0; k < i; k++)
+            if (epochs[k].number == epochs[i].number)
+                return ERR_INVALID;
     }
-    return ERR_NONE;
-}
-
-int channel_use_epoch(struct channel *ch, uint32_t epoch)
-{
-    if (channel_epoch_of(ch, epoch) == NULL)
-        return ERR_NOTFOUND;
-    ch->epoch = epoch;
+    keys_wipe(ch->epochs, sizeof ch->epochs);
+    ch->epoch = 0;
+    for (size_t i = 0; i < count; i++) {
+        ch->epochs[i].number = epochs[i].number;
+        memcpy(ch->epochs[i].secret, epochs[i].secret, KEYS_EPOCH_SECRET);
+        if (epochs[i].number > ch->epoch)
+            ch->epoch = epochs[i].number;
+    }
     return ERR_NONE;
 }
 
@@ -174,13 +169,37 @@ uint32_t channel_epoch(const struct channel *ch)
     return ch->epoch;
 }
 
+const struct epoch *channel_common_epoch(const struct channel *ch, const struct peer *p)
+{
+    /* Who is ahead still accepts, for some epochs, what we have. */
+    return channel_epoch_of(ch, p->has < ch->epoch ? p->has : ch->epoch);
+}
+
+void channel_peer_has(struct channel *ch, mono_t now, node_id id, uint32_t epoch,
+                      struct channel_out *out)
+{
+    struct peer *p = channel_peer_of(ch, id);
+
+    out->count = 0;
+    if (p == NULL)
+        return;
+    p->has = epoch;
+    channel_flush(ch, p, now, &p->addr, out);
+}
+
 void channel_traffic_key(const struct session *s, const struct epoch *epoch, bool by_initiator,
                          uint8_t key[ENVELOPE_KEY])
 {
     uint8_t fields[4 + KEYS_EPOCH_SECRET + 1];
-    uint8_t *at = put_uint(fields, epoch->number, 4);
+    uint8_t *at;
 
     static_assert(ENVELOPE_KEY == KEYS_DERIVED, "a derived key seals");
+    if (epoch == NULL) {
+        put_uint(fields, by_initiator, 1);
+        keys_derive(s->secret, "covey keys 1", fields, 1, key);
+        return;
+    }
+    at = put_uint(fields, epoch->number, 4);
     at = put_bytes(at, epoch->secret, KEYS_EPOCH_SECRET);
     put_uint(at, by_initiator, 1);
     keys_derive(s->secret, "covey data 1", fields, sizeof fields, key);
@@ -204,21 +223,22 @@ uint32_t channel_number(struct peer *p)
 }
 
 void channel_send_data(struct channel *ch, struct peer *p, mono_t now, const struct addr *at,
-                       const uint8_t *body, size_t len, struct channel_out *out)
+                       const struct epoch *epoch, const uint8_t *body, size_t len,
+                       struct channel_out *out)
 {
     struct session *s = p->next.valid ? &p->next : &p->current;
-    const struct epoch *epoch = channel_epoch_of(ch, ch->epoch);
     struct channel_datagram *d;
     struct envelope e = {
         .kind = p->next.valid ? ENVELOPE_FIRST : ENVELOPE_DATA,
-        .epoch = ch->epoch,
+        .version = s->version,
+        .epoch = epoch != NULL ? epoch->number : 0,
         .tag = s->tag,
         .sender = ch->identity.id,
     };
     uint8_t key[ENVELOPE_KEY];
 
     assert(s->valid);
-    if (out->count == CHANNEL_OUT_MAX || epoch == NULL || s->sent == UINT64_MAX)
+    if (out->count == CHANNEL_OUT_MAX || s->sent == UINT64_MAX)
         return;
     if (e.kind == ENVELOPE_FIRST) {
         e.boot = ch->boot;
@@ -239,12 +259,13 @@ void channel_send_handshake(struct channel *ch, const struct envelope *e,
                             const uint8_t key[ENVELOPE_KEY], const struct addr *at,
                             struct channel_out *out)
 {
-    static const uint8_t versions[] = {ENVELOPE_VERSION, ENVELOPE_VERSION};
+    const uint8_t versions[] = {ch->version_min, ch->version_max};
     struct envelope full = *e;
     struct channel_datagram *d;
 
     if (out->count == CHANNEL_OUT_MAX)
         return;
+    full.version = ENVELOPE_FORM;
     full.epoch = ch->epoch;
     full.sender = ch->identity.id;
     full.boot = ch->boot;
@@ -279,8 +300,8 @@ void channel_hello(struct channel *ch, struct peer *p, mono_t now, const struct 
     p->hello_next = mono_add(now, p->hello_wait);
 }
 
-/* Keeps a body until there is a session. */
-static int keep(struct channel *ch, struct peer *p, mono_t now, const struct addr *at,
+/* Keeps a body until it can be sent. */
+static int keep(struct channel *ch, struct peer *p, mono_t now, const struct addr *at, bool keys,
                 const uint8_t *body, size_t len)
 {
     struct pending *kept = malloc(sizeof *kept + len);
@@ -290,6 +311,7 @@ static int keep(struct channel *ch, struct peer *p, mono_t now, const struct add
         return ERR_NOMEM;
     kept->next = NULL;
     kept->since = now;
+    kept->keys = keys;
     kept->len = len;
     put_bytes(kept->body, body, len);
     if (p->pending_count == CHANNEL_PENDING_MAX)
@@ -303,48 +325,83 @@ static int keep(struct channel *ch, struct peer *p, mono_t now, const struct add
     return ERR_NONE;
 }
 
+static bool has_session(const struct peer *p)
+{
+    return p->next.valid || p->current.valid;
+}
+
 bool channel_flush(struct channel *ch, struct peer *p, mono_t now, const struct addr *at,
                    struct channel_out *out)
 {
+    const struct epoch *epoch = channel_common_epoch(ch, p);
+    struct pending **link = &p->pending;
     bool any = false;
 
-    while (p->pending != NULL) {
-        struct pending *oldest = p->pending;
-        if (mono_diff(now, oldest->since) <= CHANNEL_PENDING_MS) {
-            channel_send_data(ch, p, now, at, oldest->body, oldest->len, out);
+    while (*link != NULL && has_session(p)) {
+        struct pending *kept = *link;
+        bool late = mono_diff(now, kept->since) > CHANNEL_PENDING_MS;
+        if (!late && !kept->keys && epoch == NULL) {
+            link = &kept->next;
+            continue;
+        }
+        if (!late) {
+            channel_send_data(ch, p, now, at, kept->keys ? NULL : epoch, kept->body, kept->len,
+                              out);
             any = true;
         }
-        drop_oldest(ch, p);
+        *link = kept->next;
+        if (--p->pending_count == 0)
+            ch->waiting--;
+        free(kept);
     }
     return any;
 }
 
-int channel_seal(struct channel *ch, mono_t now, node_id to, const struct addr *at,
-                 const uint8_t *body, size_t len, struct channel_out *out)
+static int seal(struct channel *ch, struct peer *p, mono_t now, const struct addr *at, bool keys,
+                const uint8_t *body, size_t len, struct channel_out *out)
 {
-    struct peer *p = channel_peer_of(ch, to);
-    int rc = ERR_NONE;
+    const struct epoch *epoch = keys ? NULL : channel_common_epoch(ch, p);
+    int rc;
 
-    out->count = 0;
-    if (p == NULL)
-        return ERR_NOTFOUND;
     if (len > ENVELOPE_BODY_MAX)
         return ERR_LIMIT;
     if (at->family == 0)
         return ERR_INVALID;
     if (ch->epoch == 0)
         return ERR_UNREACHABLE;
-    if (p->next.valid || p->current.valid) {
-        channel_send_data(ch, p, now, at, body, len, out);
-        if (p->unanswered > CHANNEL_SILENCE_MANY &&
-            mono_diff(now, p->silent_since) >= CHANNEL_SILENCE_MS)
+    if (!has_session(p)) {
+        rc = keep(ch, p, now, at, keys, body, len);
+        if (rc == ERR_NONE)
             channel_hello(ch, p, now, at, out);
-        return ERR_NONE;
+        return rc;
     }
-    rc = keep(ch, p, now, at, body, len);
-    if (rc == ERR_NONE)
+    if (!keys && epoch == NULL)
+        return keep(ch, p, now, at, keys, body, len);
+    channel_send_data(ch, p, now, at, epoch, body, len, out);
+    if (p->unanswered > CHANNEL_SILENCE_MANY &&
+        mono_diff(now, p->silent_since) >= CHANNEL_SILENCE_MS)
         channel_hello(ch, p, now, at, out);
-    return rc;
+    return ERR_NONE;
+}
+
+int channel_seal(struct channel *ch, mono_t now, node_id to, const struct addr *at,
+                 const uint8_t *body, size_t len, struct channel_out *out)
+{
+    struct peer *p = channel_peer_of(ch, to);
+
+    out->count = 0;
+    if (p == NULL)
+        return ERR_NOTFOUND;
+    return p->cloned ? ERR_CONFLICT : seal(ch, p, now, at, false, body, len, out);
+}
+
+int channel_seal_keys(struct channel *ch, mono_t now, node_id to, const struct addr *at,
+                      const uint8_t *body, size_t len, struct channel_out *out)
+{
+    struct peer *p = channel_peer_of(ch, to);
+
+    out->count = 0;
+    return p == NULL ? ERR_NOTFOUND : seal(ch, p, now, at, true, body, len, out);
 }
 
 void channel_step(struct channel *ch, mono_t now, struct channel_out *out)
@@ -355,7 +412,7 @@ void channel_step(struct channel *ch, mono_t now, struct channel_out *out)
 
         while (p->pending != NULL && mono_diff(now, p->pending->since) > CHANNEL_PENDING_MS)
             drop_oldest(ch, p);
-        if (p->pending != NULL)
+        if (p->pending != NULL && !has_session(p))
             channel_hello(ch, p, now, &p->pending_addr, out);
     }
 }
@@ -368,7 +425,8 @@ mono_t channel_deadline(const struct channel *ch)
         const struct peer *p = ch->peers[i];
 
         if (p->pending != NULL) {
-            deadline = mono_min(deadline, p->hello_next);
+            if (!has_session(p))
+                deadline = mono_min(deadline, p->hello_next);
             deadline = mono_min(deadline, mono_add(p->pending->since, CHANNEL_PENDING_MS + 1));
         }
     }
@@ -398,9 +456,10 @@ int channel_find_peer(const struct channel *ch, node_id id, struct channel_peer 
         return ERR_NOTFOUND;
     *peer = (struct channel_peer){
         .id = p->id,
-        .session = p->next.valid || p->current.valid,
+        .session = has_session(p),
         .cloned = p->cloned,
-        .epoch = p->epoch,
+        .epoch = p->has,
+        .version = p->next.valid ? p->next.version : p->current.version,
         .restarts = p->restarts,
         .heard = p->heard,
         .addr = p->addr,

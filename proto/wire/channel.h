@@ -12,6 +12,17 @@
  *   session = H(secret, A, B, boot of A, boot of B, a, b)
  *   key     = H(session, epoch number and secret, direction)
  *
+ * Epochs. HELLO and ACCEPT need none, and carry the number of the newest that their sender has.
+ * DATA and FIRST are sealed under the newest epoch that both have, so that nothing is lost when
+ * epochs change: a new one is used towards a peer once that peer has said that it has it. Epoch
+ * number 0 stands for H(session, direction) alone: traffic about keys (proto/keys), by which a node
+ * that was away gets the epochs that it missed. It is told apart from everything else
+ * (channel_in.keys).
+ *
+ * Versions. HELLO and ACCEPT keep their form for ever and carry the lowest and the highest protocol
+ * version of their sender; the session speaks the highest that both know. Who has none in common is
+ * refused, and named (channel_in.foreign).
+ *
  * Numbers a and b are never used twice in one boot. So an ACCEPT proves that B lives and has seen
  * this very HELLO, and a FIRST proves that A lives and has seen this very ACCEPT: replayed ones
  * prove nothing and change nothing. B keeps nothing about a HELLO but that it answered it; a FIRST
@@ -21,7 +32,8 @@
  * other; but as soon as a peer is known to have a new boot, all of its old one is refused.
  *
  * A boot that was superseded and proves alive again means that two machines use one identity (a
- * cloned card): channel_in.cloned.
+ * cloned card). From then on nothing of either is taken but handshakes and what keeps their
+ * sessions, until one of them has been alone for CHANNEL_CLONE_MS.
  *
  * Replays are refused by a window per session, which is moved only by what has authenticated. */
 #ifndef COVEY_WIRE_CHANNEL_H
@@ -49,11 +61,14 @@
 #define CHANNEL_SILENCE_MANY 3      /* and more than so often: ask for a new session */
 #define CHANNEL_ANSWER_BURST 4      /* HELLOs of one peer that are answered at once */
 #define CHANNEL_ANSWER_EVERY_MS 250 /* and one more in this time */
+#define CHANNEL_CLONE_MS 60000 /* well above the pause between two attempts of either machine */
+#define CHANNEL_EPOCHS 4       /* kept: the newest, and what may still be under way */
 
 struct channel_config {
     const struct keys_identity *identity; /* copied */
     uint64_t boot;                        /* random, new at each start; not 0 */
     uint32_t peer_max;                    /* 0 is CHANNEL_PEERS_MAX */
+    uint8_t version_min, version_max;     /* 0 are ENVELOPE_VERSION_MIN and _MAX */
 };
 
 struct channel_datagram {
@@ -70,18 +85,27 @@ struct channel_out {
 
 /* What came in. */
 struct channel_in {
-    node_id from; /* who is proven to live now; NODE_NONE: nobody (a HELLO may be replayed) */
+    node_id from;     /* who is proven to live now; NODE_NONE: nobody (a HELLO may be replayed) */
+    struct addr addr; /* and where: the source of the newest of its datagrams */
     const uint8_t *body; /* borrowed until the next call; NULL: nothing for a decoder */
     size_t len;
+    bool keys;      /* the body is about keys: for keymsg_decode, and no other */
     bool restarted; /* @from has started again since it was last heard */
-    bool cloned;    /* its identity is in use twice */
+    node_id clone;  /* whose datagram was authentic and not taken, since two use its identity */
+    bool cloned;    /* that was just found out */
+    bool whole;     /* @from was cloned, and is one machine again */
+    node_id doubt; /* not proven: who speaks under an epoch that this node has not, or has otherwise
+                    */
+    node_id foreign; /* who speaks no version of ours, but these */
+    uint8_t version_min, version_max;
 };
 
 struct channel_peer {
     node_id id;
     bool session;      /* datagrams can be sent at once */
-    bool cloned;       /* was seen so since the peer was added */
-    uint32_t epoch;    /* of its last datagram; 0 for none */
+    bool cloned;       /* two use its identity */
+    uint32_t epoch;    /* the newest that it is known to have; 0: not known */
+    uint8_t version;   /* of the session; 0 for none */
     uint32_t restarts; /* changes of its boot since the peer was added */
     mono_t heard;      /* last proof of life; MONO_ZERO for none */
     struct addr addr;  /* where it came from */
@@ -102,21 +126,27 @@ int channel_add_peer(struct channel *ch, const uint8_t public_key[KEYS_PUBLIC], 
 /* Forgets a peer (revocation): nothing from it is taken any more. */
 void channel_remove_peer(struct channel *ch, node_id id);
 
-/* Installs the secret of a key epoch. The two highest are kept and accepted; the first one is used
- * for sending at once, later ones from channel_use_epoch on, when the peers have them too.
- * Errors: ERR_INVALID number 0, above ENVELOPE_EPOCH_MAX, or below both that are there;
- * ERR_CONFLICT the number is there with another secret. */
-int channel_set_epoch(struct channel *ch, uint32_t epoch, const uint8_t secret[KEYS_EPOCH_SECRET]);
-int channel_use_epoch(struct channel *ch, uint32_t epoch); /* ERR_NOTFOUND */
-uint32_t channel_epoch(const struct channel *ch);          /* in use; 0 for none */
+/* Replaces the epochs that are accepted. Their signatures are not looked at.
+ * Errors: ERR_INVALID more than CHANNEL_EPOCHS, or a number 0, above ENVELOPE_EPOCH_MAX, or twice.
+ */
+int channel_set_epochs(struct channel *ch, const struct keys_epoch *epochs, size_t count);
+uint32_t channel_epoch(const struct channel *ch); /* the newest; 0 for none */
 
-/* Seals @body for @to, to be sent to @at. Without a session the body waits for one and @out holds a
- * HELLO, or nothing when one is under way. An empty body is allowed; it proves life and reaches no
- * decoder.
- * Errors, nothing being sent: ERR_NOTFOUND not admitted; ERR_LIMIT longer than ENVELOPE_BODY_MAX;
- * ERR_INVALID @at is no address; ERR_UNREACHABLE no epoch is set; ERR_NOMEM. */
+/* The peer has said that @epoch is the newest that it has. What waited for that is sent. */
+void channel_peer_has(struct channel *ch, mono_t now, node_id id, uint32_t epoch,
+                      struct channel_out *out);
+
+/* Seals @body for @to, to be sent to @at. Without a session, or an epoch that both have, the body
+ * waits for one; @out may then hold a HELLO. An empty body is allowed; it proves life and reaches
+ * no decoder. Errors, nothing being sent: ERR_NOTFOUND not admitted; ERR_LIMIT longer than
+ * ENVELOPE_BODY_MAX; ERR_INVALID @at is no address; ERR_UNREACHABLE no epoch is set; ERR_CONFLICT
+ * two use its identity; ERR_NOMEM. */
 int channel_seal(struct channel *ch, mono_t now, node_id to, const struct addr *at,
                  const uint8_t *body, size_t len, struct channel_out *out);
+
+/* Likewise, for what is about keys: needs no epoch, and is allowed towards a clone. */
+int channel_seal_keys(struct channel *ch, mono_t now, node_id to, const struct addr *at,
+                      const uint8_t *body, size_t len, struct channel_out *out);
 
 /* Takes a datagram (of the kinds DATA, HELLO, ACCEPT, FIRST) that came from @source. Counts and
  * returns WIRE_OK or why it was dropped; @out may hold something to send in either case. */

@@ -5,13 +5,13 @@
 
 #include "proto/wire/channel.h"
 
-#define EPOCHS 2      /* kept: the current and the one before */
 #define PAST_BOOTS 4  /* superseded boots of a peer that are remembered */
 #define HELLO_BOOTS 4 /* whose HELLOs are remembered */
 
 struct session {
     bool valid;
     bool initiator; /* of its handshake was this node */
+    uint8_t version;
     uint32_t tag;
     uint32_t a; /* numbers of the handshake */
     uint32_t b;
@@ -21,10 +21,11 @@ struct session {
     struct replay replay;
 };
 
-/* A body that waits for a session. */
+/* A body that waits for a session, or for an epoch that both have. */
 struct pending {
     struct pending *next;
     mono_t since;
+    bool keys;
     size_t len;
     uint8_t body[];
 };
@@ -48,6 +49,7 @@ struct peer {
     size_t past_at;
     uint32_t restarts;
     bool cloned;
+    mono_t boot_since; /* while it is cloned: when the boot changed last */
 
     uint32_t number;      /* last handshake number used towards this peer */
     uint32_t confirmed;   /* highest own number that a FIRST has confirmed */
@@ -67,7 +69,7 @@ struct peer {
     mono_t silent_since; /* when the first of them was sent */
     mono_t heard;
     struct addr addr;
-    uint32_t epoch;
+    uint32_t has; /* its newest epoch, as it has proven; 0: not known */
 };
 
 struct epoch {
@@ -78,8 +80,9 @@ struct epoch {
 struct channel {
     struct keys_identity identity;
     uint64_t boot;
-    struct epoch epochs[EPOCHS];
-    uint32_t epoch; /* in use */
+    uint8_t version_min, version_max;
+    struct epoch epochs[CHANNEL_EPOCHS];
+    uint32_t epoch; /* the newest */
 
     /* A peer that is removed and added again must not repeat the numbers that it used. */
     uint32_t number_floor;
@@ -96,7 +99,10 @@ struct channel {
 struct peer *channel_peer_of(const struct channel *ch, node_id id); /* NULL */
 const struct epoch *channel_epoch_of(const struct channel *ch, uint32_t number);
 
-/* The key of a session for one direction. */
+/* The newest epoch that both have; NULL: there is none. */
+const struct epoch *channel_common_epoch(const struct channel *ch, const struct peer *p);
+
+/* The key of a session for one direction; @epoch NULL: of traffic about keys. */
 void channel_traffic_key(const struct session *s, const struct epoch *epoch, bool by_initiator,
                          uint8_t key[ENVELOPE_KEY]);
 
@@ -107,9 +113,10 @@ void channel_handshake_key(const struct peer *p, const char *label, node_id from
 /* The next handshake number; 0 when they are used up. */
 uint32_t channel_number(struct peer *p);
 
-/* Appends a datagram to @out if there is room. */
+/* Appends a datagram to @out if there is room; @epoch NULL: about keys. */
 void channel_send_data(struct channel *ch, struct peer *p, mono_t now, const struct addr *at,
-                       const uint8_t *body, size_t len, struct channel_out *out);
+                       const struct epoch *epoch, const uint8_t *body, size_t len,
+                       struct channel_out *out);
 void channel_send_handshake(struct channel *ch, const struct envelope *e,
                             const uint8_t key[ENVELOPE_KEY], const struct addr *at,
                             struct channel_out *out);
@@ -118,8 +125,9 @@ void channel_send_handshake(struct channel *ch, const struct envelope *e,
 void channel_hello(struct channel *ch, struct peer *p, mono_t now, const struct addr *at,
                    struct channel_out *out);
 
-/* Sends what waited; returns whether there was something. */
+/* Sends what waited and can be sent now; returns whether there was something. */
 bool channel_flush(struct channel *ch, struct peer *p, mono_t now, const struct addr *at,
                    struct channel_out *out);
+void channel_drop_pending(struct channel *ch, struct peer *p);
 
 #endif

@@ -9,7 +9,7 @@
 
 /* The session of a finished handshake between @p and this node. */
 static void make_session(const struct channel *ch, const struct peer *p, bool initiator,
-                         uint64_t boot, uint32_t a, uint32_t b, struct session *s)
+                         uint8_t version, uint64_t boot, uint32_t a, uint32_t b, struct session *s)
 {
     uint8_t fields[40];
     uint8_t tag[KEYS_DERIVED];
@@ -23,6 +23,7 @@ static void make_session(const struct channel *ch, const struct peer *p, bool in
     memset(s, 0, sizeof *s);
     s->valid = true;
     s->initiator = initiator;
+    s->version = version;
     s->boot = boot;
     s->a = a;
     s->b = b;
@@ -37,7 +38,8 @@ static void drop_session(struct session *s)
 }
 
 /* The peer is proven to run as @boot now. */
-static void adopt_boot(struct peer *p, uint64_t boot, struct channel_in *in)
+static void adopt_boot(struct channel *ch, struct peer *p, mono_t now, uint64_t boot,
+                       struct channel_in *in)
 {
     struct session *slots[SLOTS] = {&p->next, &p->current, &p->previous};
 
@@ -47,25 +49,38 @@ static void adopt_boot(struct peer *p, uint64_t boot, struct channel_in *in)
         if (slots[i]->valid && slots[i]->boot != boot)
             drop_session(slots[i]);
     if (p->boot != 0) {
+        bool again = false;
         for (size_t i = 0; i < PAST_BOOTS; i++)
-            if (p->past[i] == boot)
-                in->cloned = true;
+            again = again || p->past[i] == boot;
         p->past[p->past_at++ % PAST_BOOTS] = p->boot;
         p->restarts++;
         in->restarted = true;
-        p->cloned = p->cloned || in->cloned;
+        in->cloned = again && !p->cloned;
+        p->cloned = p->cloned || again;
+        p->boot_since = now;
+        if (p->cloned)
+            channel_drop_pending(ch, p);
     }
     p->boot = boot;
 }
 
-/* Something of @p has authenticated that cannot be a replay. */
-static void heard(struct peer *p, mono_t now, const struct addr *source, const struct envelope *e,
+/* Something of @p has authenticated that cannot be a replay. Only the @newest says where the peer
+ * is: what was lost on its way may be sent again by anybody, from anywhere. */
+static void heard(struct peer *p, mono_t now, const struct addr *source, bool newest,
                   struct channel_in *in)
 {
-    in->from = p->id;
+    if (p->cloned && mono_diff(now, p->boot_since) >= CHANNEL_CLONE_MS) {
+        p->cloned = false;
+        in->whole = true;
+    }
+    if (p->cloned)
+        in->clone = p->id;
+    else
+        in->from = p->id;
     p->heard = now;
-    p->addr = *source;
-    p->epoch = e->epoch;
+    if (newest || p->addr.family == 0)
+        p->addr = *source;
+    in->addr = p->addr;
     p->unanswered = 0;
     p->hello_wait = 0;
     p->hello_next = now;
@@ -82,9 +97,20 @@ static void ask_again(struct channel *ch, struct peer *p, mono_t now, const stru
         channel_hello(ch, p, now, source, out);
 }
 
-static bool versions_meet(const uint8_t *body, size_t len)
+/* The highest version that both speak, by the body of a handshake; 0: there is none. */
+static uint8_t agree_version(const struct channel *ch, const struct peer *p, const uint8_t *body,
+                             size_t len, struct channel_in *in)
 {
-    return len >= 2 && body[0] <= ENVELOPE_VERSION && body[1] >= ENVELOPE_VERSION;
+    uint8_t lowest = len >= 2 ? body[0] : 0;
+    uint8_t highest = len >= 2 ? body[1] : 0;
+    uint8_t version = highest < ch->version_max ? highest : ch->version_max;
+
+    if (version >= lowest && version >= ch->version_min)
+        return version;
+    in->foreign = p->id;
+    in->version_min = lowest;
+    in->version_max = highest;
+    return 0;
 }
 
 /* Whether a HELLO of this boot with this number, or a later one, was answered before. */
@@ -121,7 +147,8 @@ static bool may_answer(struct peer *p, mono_t now)
 
 static enum wire_reason open_hello(struct channel *ch, struct peer *p, mono_t now,
                                    const struct addr *source, const struct envelope *e,
-                                   const uint8_t *datagram, size_t len, struct channel_out *out)
+                                   const uint8_t *datagram, size_t len, struct channel_in *in,
+                                   struct channel_out *out)
 {
     struct envelope answer = {.kind = ENVELOPE_ACCEPT, .initiator = e->initiator};
     uint8_t key[ENVELOPE_KEY];
@@ -133,7 +160,7 @@ static enum wire_reason open_hello(struct channel *ch, struct peer *p, mono_t no
     keys_wipe(key, sizeof key);
     if (!opened || e->boot == 0 || e->counter != e->initiator)
         return WIRE_AUTHENTICATION;
-    if (!versions_meet(ch->body, body_len))
+    if (agree_version(ch, p, ch->body, body_len, in) == 0)
         return WIRE_VERSION;
     if (hello_answered(p, e->boot, e->initiator))
         return WIRE_REPLAY;
@@ -150,12 +177,18 @@ static enum wire_reason open_hello(struct channel *ch, struct peer *p, mono_t no
     return WIRE_OK;
 }
 
+static enum wire_reason verdict(const struct peer *p)
+{
+    return p->cloned ? WIRE_CLONED : WIRE_OK;
+}
+
 static enum wire_reason open_accept(struct channel *ch, struct peer *p, mono_t now,
                                     const struct addr *source, const struct envelope *e,
                                     const uint8_t *datagram, size_t len, struct channel_in *in,
                                     struct channel_out *out)
 {
     uint8_t key[ENVELOPE_KEY];
+    uint8_t version;
     size_t body_len;
     bool opened;
 
@@ -166,15 +199,20 @@ static enum wire_reason open_accept(struct channel *ch, struct peer *p, mono_t n
     keys_wipe(key, sizeof key);
     if (!opened || e->boot == 0 || e->counter != e->responder)
         return WIRE_AUTHENTICATION;
-    if (!versions_meet(ch->body, body_len))
+    version = agree_version(ch, p, ch->body, body_len, in);
+    if (version == 0)
         return WIRE_VERSION;
     p->hello_first = 0;
-    adopt_boot(p, e->boot, in);
-    heard(p, now, source, e, in);
-    make_session(ch, p, true, e->boot, e->initiator, e->responder, &p->next);
-    if (!channel_flush(ch, p, now, source, out))
-        channel_send_data(ch, p, now, source, NULL, 0, out);
-    return WIRE_OK;
+    adopt_boot(ch, p, now, e->boot, in);
+    heard(p, now, source, true, in);
+    p->has = e->epoch;
+    make_session(ch, p, true, version, e->boot, e->initiator, e->responder, &p->next);
+    /* Who has another epoch may not be able to open anything else. */
+    if (p->has != ch->epoch)
+        channel_send_data(ch, p, now, source, NULL, NULL, 0, out);
+    if (!channel_flush(ch, p, now, source, out) && p->has == ch->epoch)
+        channel_send_data(ch, p, now, source, channel_common_epoch(ch, p), NULL, 0, out);
+    return verdict(p);
 }
 
 static struct session *find_session(struct peer *p, const struct envelope *e)
@@ -202,9 +240,14 @@ static void move_to_current(struct peer *p, struct session *s)
     keys_wipe(&confirmed, sizeof confirmed);
 }
 
-static void receive(struct channel *ch, size_t len, struct channel_in *in)
+/* What has authenticated under @e: its body, and that its sender has the epoch. */
+static void receive(struct channel *ch, struct peer *p, const struct envelope *e, size_t len,
+                    struct channel_in *in)
 {
-    if (len > 0) {
+    if (e->epoch > p->has)
+        p->has = e->epoch;
+    in->keys = e->epoch == 0;
+    if (len > 0 && !p->cloned) {
         in->body = ch->body;
         in->len = len;
     }
@@ -219,9 +262,12 @@ static enum wire_reason open_data(struct channel *ch, struct peer *p, struct ses
     const struct epoch *epoch = channel_epoch_of(ch, e->epoch);
     uint8_t key[ENVELOPE_KEY];
     size_t body_len;
+    bool newest = s != &p->previous && e->counter > s->replay.highest;
     bool opened;
 
-    if (epoch == NULL)
+    if (e->version != s->version)
+        return WIRE_VERSION;
+    if (epoch == NULL && e->epoch != 0)
         return WIRE_UNKNOWN_EPOCH;
     if (!replay_fresh(&s->replay, e->counter))
         return WIRE_REPLAY;
@@ -231,12 +277,12 @@ static enum wire_reason open_data(struct channel *ch, struct peer *p, struct ses
     if (!opened)
         return WIRE_AUTHENTICATION;
     replay_mark(&s->replay, e->counter);
-    heard(p, now, source, e, in);
+    heard(p, now, source, newest, in);
     if (s == &p->next)
         move_to_current(p, s);
-    channel_flush(ch, p, now, source, out);
-    receive(ch, body_len, in);
-    return WIRE_OK;
+    receive(ch, p, e, body_len, in);
+    channel_flush(ch, p, now, &p->addr, out);
+    return verdict(p);
 }
 
 /* The first data of a handshake that this node has answered. */
@@ -255,9 +301,9 @@ static enum wire_reason open_first(struct channel *ch, struct peer *p, mono_t no
         return WIRE_UNKNOWN_SESSION;
     if (e->responder <= p->confirmed || e->boot == 0)
         return WIRE_REPLAY;
-    if (epoch == NULL)
+    if (epoch == NULL && e->epoch != 0)
         return WIRE_UNKNOWN_EPOCH;
-    make_session(ch, p, false, e->boot, e->initiator, e->responder, &s);
+    make_session(ch, p, false, e->version, e->boot, e->initiator, e->responder, &s);
     channel_traffic_key(&s, epoch, true, key);
     opened = s.tag == e->tag && replay_fresh(&s.replay, e->counter) &&
              envelope_open(e, key, datagram, len, ch->body, &body_len);
@@ -269,14 +315,15 @@ static enum wire_reason open_first(struct channel *ch, struct peer *p, mono_t no
     replay_mark(&s.replay, e->counter);
     p->confirmed = e->responder;
     p->hello_first = 0; /* an answer that is still under way may be of an older boot */
-    adopt_boot(p, e->boot, in);
-    heard(p, now, source, e, in);
+    adopt_boot(ch, p, now, e->boot, in);
+    heard(p, now, source, true, in);
     if (p->next.valid) /* both have asked at the same time: keep theirs to send, ours to hear */
         move_to_current(p, &p->next);
     move_to_current(p, &s);
+    p->has = e->epoch; /* a new session, perhaps of a node that was set back */
+    receive(ch, p, e, body_len, in);
     channel_flush(ch, p, now, source, out);
-    receive(ch, body_len, in);
-    return WIRE_OK;
+    return verdict(p);
 }
 
 static enum wire_reason open_datagram(struct channel *ch, mono_t now, const struct addr *source,
@@ -290,19 +337,28 @@ static enum wire_reason open_datagram(struct channel *ch, mono_t now, const stru
 
     if (reason != WIRE_OK)
         return reason;
+    if ((e.kind == ENVELOPE_DATA || e.kind == ENVELOPE_FIRST) &&
+        (e.version < ch->version_min || e.version > ch->version_max))
+        return WIRE_VERSION;
     p = channel_peer_of(ch, e.sender);
     if (p == NULL)
         return WIRE_UNKNOWN_SENDER;
     if (e.kind == ENVELOPE_HELLO)
-        return open_hello(ch, p, now, source, &e, datagram, len, out);
+        return open_hello(ch, p, now, source, &e, datagram, len, in, out);
     if (e.kind == ENVELOPE_ACCEPT)
         return open_accept(ch, p, now, source, &e, datagram, len, in, out);
     s = find_session(p, &e);
-    if (s != NULL)
-        return open_data(ch, p, s, now, source, &e, datagram, len, in, out);
+    if (s != NULL) {
+        reason = open_data(ch, p, s, now, source, &e, datagram, len, in, out);
+        if (reason == WIRE_UNKNOWN_EPOCH || (reason == WIRE_AUTHENTICATION && e.epoch != 0))
+            in->doubt = p->id;
+        return reason;
+    }
     reason = WIRE_UNKNOWN_SESSION;
     if (e.kind == ENVELOPE_FIRST)
         reason = open_first(ch, p, now, source, &e, datagram, len, in, out);
+    if (reason == WIRE_UNKNOWN_EPOCH || (reason == WIRE_AUTHENTICATION && e.epoch != 0))
+        in->doubt = p->id;
     if (reason == WIRE_UNKNOWN_SESSION || reason == WIRE_AUTHENTICATION)
         ask_again(ch, p, now, source, out);
     return reason;

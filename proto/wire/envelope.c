@@ -16,9 +16,17 @@ static size_t header_size(uint8_t kind)
     return is_long(kind) ? ENVELOPE_LONG : ENVELOPE_SHORT;
 }
 
+/* Of a session's traffic the version is agreed on; every other kind has its final form. */
+static bool version_fits(uint8_t kind, uint8_t version)
+{
+    if (kind == ENVELOPE_DATA || kind == ENVELOPE_FIRST)
+        return version != 0;
+    return version == ENVELOPE_FORM;
+}
+
 uint8_t envelope_kind(const uint8_t *datagram, size_t len)
 {
-    if (len == 0 || datagram[0] >> 4 != ENVELOPE_VERSION)
+    if (len == 0 || !version_fits(datagram[0] & 0x0f, datagram[0] >> 4))
         return 0;
     return datagram[0] & 0x0f;
 }
@@ -30,9 +38,10 @@ enum wire_reason envelope_parse(const uint8_t *datagram, size_t len, struct enve
         return WIRE_TRUNCATED;
     if (len > MSG_DATAGRAM_MAX)
         return WIRE_OVERSIZED;
-    if (datagram[0] >> 4 != ENVELOPE_VERSION)
-        return WIRE_VERSION;
     e->kind = datagram[0] & 0x0f;
+    e->version = datagram[0] >> 4;
+    if (!version_fits(e->kind, e->version))
+        return WIRE_VERSION;
     if (e->kind != ENVELOPE_DATA && !is_long(e->kind))
         return WIRE_KIND;
     if (len < header_size(e->kind) + ENVELOPE_TAG)
@@ -69,7 +78,8 @@ size_t envelope_seal(const struct envelope *e, const uint8_t key[ENVELOPE_KEY], 
     assert(len <= ENVELOPE_BODY_MAX);
     assert(e->epoch <= ENVELOPE_EPOCH_MAX);
     assert(e->counter != 0);
-    at = put_uint(out, (uint64_t)(ENVELOPE_VERSION << 4 | e->kind), 1);
+    assert(version_fits(e->kind, e->version) && e->version <= ENVELOPE_VERSION_LIMIT);
+    at = put_uint(out, (uint64_t)(e->version << 4 | e->kind), 1);
     at = put_uint(at, e->epoch, 3);
     at = put_uint(at, e->tag, 4);
     at = put_uint(at, e->sender.v, 8);

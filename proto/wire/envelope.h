@@ -1,9 +1,8 @@
 /* The datagram between agents: a clear header, then ChaCha20-Poly1305 (IETF, RFC 8439) over the
- * body with the header as associated data. Big endian. Final: later versions change what follows
- * byte 0 only.
+ * body with the header as associated data. Big endian.
  *
- *   0       protocol version << 4 | kind
- *   1..3    number of the cluster's key epoch
+ *   0       version << 4 | kind
+ *   1..3    number of the cluster's key epoch; in DATA and FIRST 0: traffic about keys (channel.h)
  *   4..7    session tag: which of the sessions between the two nodes (0 in HELLO and ACCEPT)
  *   8..15   sender
  *   16..23  counter: the nonce, never used twice under one key
@@ -14,9 +13,14 @@
  *   32..35  handshake number of the initiator
  *   36..39  handshake number of the responder (0 in HELLO)
  *
- * The nonce is 4 zero bytes and the counter. Keys are those of channel.h. The kinds JOIN_REQUEST
- * and JOIN_REPLY share byte 0 only (join.h); kinds 5 to 7 and 10 to 15 are reserved, 5 for epoch
- * secrets on their way to a node that was away. */
+ * The nonce is 4 zero bytes and the counter. Keys are those of channel.h. JOIN_REQUEST and
+ * JOIN_REPLY (join.h), KNOCK and KNOCK_REPLY (knock.h), INTRODUCE and NOTICE (notice.h) share byte
+ * 0 only; kinds 7 and 12 to 15 are reserved.
+ *
+ * Versions: DATA and FIRST carry the protocol version that the two nodes agreed on in their
+ * handshake. All other kinds carry ENVELOPE_FORM and keep their form for ever, so that any two
+ * releases can tell each other which versions they speak. A release speaks its own version and the
+ * one before it. */
 #ifndef COVEY_WIRE_ENVELOPE_H
 #define COVEY_WIRE_ENVELOPE_H
 
@@ -28,7 +32,11 @@
 #include "proto/wire/msg.h"
 #include "proto/wire/reason.h"
 
-#define ENVELOPE_VERSION 1
+#define ENVELOPE_FORM 1 /* of handshakes, joins, introductions: final */
+#define ENVELOPE_VERSION_MIN                                                                       \
+    1 /* lowest and highest protocol version that this release speaks; the */
+#define ENVELOPE_VERSION_MAX 1 /* next release that changes messages sets 1 and 2, then 2 and 3 */
+#define ENVELOPE_VERSION_LIMIT 15
 #define ENVELOPE_SHORT 24
 #define ENVELOPE_LONG 40
 #define ENVELOPE_TAG 16
@@ -43,12 +51,17 @@ enum envelope_kind {
     ENVELOPE_HELLO = 2,  /* body: lowest and highest version spoken; more is ignored */
     ENVELOPE_ACCEPT = 3, /* the same */
     ENVELOPE_FIRST = 4,  /* data of a session that the receiver has not answered in yet */
+    ENVELOPE_INTRODUCE = 5,
+    ENVELOPE_NOTICE = 6,
     ENVELOPE_JOIN_REQUEST = 8,
     ENVELOPE_JOIN_REPLY = 9,
+    ENVELOPE_KNOCK = 10,
+    ENVELOPE_KNOCK_REPLY = 11,
 };
 
 struct envelope {
-    uint8_t kind; /* enum envelope_kind */
+    uint8_t kind;    /* enum envelope_kind */
+    uint8_t version; /* 1 to ENVELOPE_VERSION_LIMIT; of a handshake ENVELOPE_FORM */
     uint32_t epoch;
     uint32_t tag;
     node_id sender;
@@ -58,10 +71,12 @@ struct envelope {
     uint32_t responder;
 };
 
-/* Which kind a datagram claims to be, or 0 (empty, or another version). */
+/* Which kind a datagram claims to be, or 0: empty, or neither of a form nor of a version that can
+ * be told from here. DATA and FIRST may be of any version. */
 uint8_t envelope_kind(const uint8_t *datagram, size_t len);
 
-/* Reads the header of a DATA, HELLO, ACCEPT or FIRST datagram; nothing of it is proven yet.
+/* Reads the header of a DATA, HELLO, ACCEPT or FIRST datagram; nothing of it is proven yet. Which
+ * version a session speaks is the channel's to check.
  * Returns WIRE_OK, WIRE_TRUNCATED, WIRE_OVERSIZED, WIRE_VERSION or WIRE_KIND. */
 enum wire_reason envelope_parse(const uint8_t *datagram, size_t len, struct envelope *e);
 

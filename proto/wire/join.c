@@ -24,7 +24,7 @@ static void seal(uint8_t kind, const uint8_t id[TOKEN_ID], const uint8_t nonce[J
                  size_t *len)
 {
     unsigned long long sealed;
-    uint8_t *at = put_uint(out, (uint64_t)(ENVELOPE_VERSION << 4 | kind), 1);
+    uint8_t *at = put_uint(out, (uint64_t)(ENVELOPE_FORM << 4 | kind), 1);
 
     assert(!body->full);
     at = put_uint(at, 0, 3);
@@ -188,7 +188,11 @@ static void pack_welcome(struct pack *p, const struct join_welcome *w, const uin
     pack_uint(p, REPLY_WELCOME);
     pack_bin(p, w->cluster_key, KEYS_PUBLIC);
     pack_admission(p, &w->admission);
-    pack_uint(p, w->epoch);
+    pack_array(p, 4);
+    pack_uint(p, w->epoch.number);
+    pack_uint(p, w->epoch.revoked);
+    pack_uint(p, w->epoch.revoked_digest);
+    pack_bin(p, w->epoch.signature, KEYS_SIGNATURE);
     pack_bin(p, box, BOX);
     pack_array(p, 6);
     pack_bin(p, w->seed.public_key, KEYS_PUBLIC);
@@ -209,7 +213,7 @@ int join_welcome_seal(const uint8_t secret[TOKEN_SECRET], const struct join_requ
     *len = 0;
     if (rc != ERR_NONE)
         return rc;
-    crypto_aead_chacha20poly1305_ietf_encrypt(box, &boxed, welcome->epoch_secret, KEYS_EPOCH_SECRET,
+    crypto_aead_chacha20poly1305_ietf_encrypt(box, &boxed, welcome->epoch.secret, KEYS_EPOCH_SECRET,
                                               NULL, 0, NULL, box_nonce, key);
     pack_begin(&p, body, sizeof body);
     pack_welcome(&p, welcome, box);
@@ -258,7 +262,11 @@ static bool read_welcome(struct unpack *u, size_t fields, struct join_welcome *w
         return false;
     unpack_bytes(u, w->cluster_key, KEYS_PUBLIC);
     unpack_admission(u, &w->admission);
-    w->epoch = (uint32_t)unpack_uint(u, 1, ENVELOPE_EPOCH_MAX);
+    unpack_fields(u, 4);
+    w->epoch.number = (uint32_t)unpack_uint(u, 1, ENVELOPE_EPOCH_MAX);
+    w->epoch.revoked = (uint16_t)unpack_uint(u, 0, UINT16_MAX);
+    w->epoch.revoked_digest = unpack_uint(u, 0, UINT64_MAX);
+    unpack_bytes(u, w->epoch.signature, KEYS_SIGNATURE);
     unpack_bytes(u, box, BOX);
     unpack_fields(u, 6);
     unpack_bytes(u, w->seed.public_key, KEYS_PUBLIC);
@@ -302,8 +310,9 @@ int join_reply_open(const struct token *token, const struct keys_identity *self,
     if (box_key(self, welcome->seed.public_key, request_nonce, datagram + 4 + TOKEN_ID, key) !=
         ERR_NONE)
         return not_ours(err);
-    good = crypto_aead_chacha20poly1305_ietf_decrypt(welcome->epoch_secret, &opened, NULL, box, BOX,
-                                                     NULL, 0, box_nonce, key) == 0;
+    good = crypto_aead_chacha20poly1305_ietf_decrypt(welcome->epoch.secret, &opened, NULL, box, BOX,
+                                                     NULL, 0, box_nonce, key) == 0 &&
+           keys_verify_epoch(token->cluster_key, &welcome->epoch);
     keys_wipe(key, sizeof key);
     return good ? ERR_NONE : not_ours(err);
 }

@@ -10,7 +10,7 @@
  * so a reply belongs to one request. Bodies are msgpack:
  *
  *   request  [public key, name, address, signature of the newcomer over id, nonce and these]
- *   welcome  [1, cluster key, role, serial, admission, epoch, box,
+ *   welcome  [1, cluster key, role, serial, admission, [epoch, revocations, digest, signature], box,
  *             [public key, name, role, serial, admission, address]]    the last: of the seed
  *   refusal  [2, text]
  *
@@ -51,8 +51,7 @@ struct join_welcome {
     struct keys_admission seed;      /* of the node that answers */
     struct addr seed_addr;
     uint8_t cluster_key[KEYS_PUBLIC];
-    uint32_t epoch;
-    uint8_t epoch_secret[KEYS_EPOCH_SECRET];
+    struct keys_epoch epoch;
 };
 
 /* The newcomer. @nonce is random, new for each attempt; the datagram may be sent repeatedly.
@@ -80,8 +79,8 @@ void join_refusal_seal(const uint8_t secret[TOKEN_SECRET], const struct join_req
                        uint8_t out[MSG_DATAGRAM_MAX], size_t *len);
 
 /* The newcomer, with the nonce and name of its request. On success everything is checked: the
- * cluster key is the token's, both admissions are signed by it, the newcomer's is for this key and
- * this name. Wipe @welcome when done with it.
+ * cluster key is the token's, both admissions and the epoch are signed by it, the newcomer's is for
+ * this key and this name. Wipe @welcome when done with it.
  * Errors: ERR_AUTH not an answer to this request, or none of the flock: go on waiting; ERR_DENIED
  * refused, @err says why. */
 int join_reply_open(const struct token *token, const struct keys_identity *self, const char *name,

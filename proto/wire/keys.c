@@ -252,3 +252,103 @@ bool keys_verify_admission(const uint8_t cluster_key[KEYS_PUBLIC],
     admission_digest(admission, hash);
     return verify_digest(cluster_key, hash, admission->signature);
 }
+
+static void epoch_digest(const struct keys_epoch *epoch, uint8_t hash[DIGEST])
+{
+    uint8_t fields[FIELDS_MAX];
+    uint8_t *at = put_uint(fields, epoch->number, 4);
+
+    at = put_uint(at, epoch->revoked, 2);
+    at = put_uint(at, epoch->revoked_digest, 8);
+    at = put_bytes(at, epoch->secret, KEYS_EPOCH_SECRET);
+    digest("covey epoch 1", &(struct piece){fields, (size_t)(at - fields)}, 1, hash);
+    keys_wipe(fields, sizeof fields);
+}
+
+void keys_sign_epoch(const struct keys_identity *cluster, struct keys_epoch *epoch)
+{
+    uint8_t hash[DIGEST];
+
+    epoch_digest(epoch, hash);
+    sign_digest(cluster, hash, epoch->signature);
+}
+
+bool keys_verify_epoch(const uint8_t cluster_key[KEYS_PUBLIC], const struct keys_epoch *epoch)
+{
+    uint8_t hash[DIGEST];
+
+    epoch_digest(epoch, hash);
+    return verify_digest(cluster_key, hash, epoch->signature);
+}
+
+uint64_t keys_epoch_mark(const struct keys_epoch *epoch)
+{
+    uint8_t hash[KEYS_DERIVED];
+
+    keys_derive(epoch->secret, "covey epoch mark 1", NULL, 0, hash);
+    return (uint64_t)epoch->revoked << 48 | get_uint(hash, 6);
+}
+
+static void revocation_digest(const struct keys_revocation *revocation, uint8_t hash[DIGEST])
+{
+    uint8_t fields[FIELDS_MAX];
+    size_t name_len = strnlen(revocation->name, NODE_NAME_MAX);
+    uint8_t *at = put_bytes(fields, revocation->public_key, KEYS_PUBLIC);
+
+    at = put_uint(at, (uint64_t)revocation->time, 8);
+    at = put_uint(at, name_len, 1);
+    at = put_bytes(at, revocation->name, name_len);
+    digest("covey revocation 1", &(struct piece){fields, (size_t)(at - fields)}, 1, hash);
+}
+
+void keys_sign_revocation(const struct keys_identity *cluster, struct keys_revocation *revocation)
+{
+    uint8_t hash[DIGEST];
+
+    revocation_digest(revocation, hash);
+    sign_digest(cluster, hash, revocation->signature);
+}
+
+bool keys_verify_revocation(const uint8_t cluster_key[KEYS_PUBLIC],
+                            const struct keys_revocation *revocation)
+{
+    uint8_t hash[DIGEST];
+
+    revocation_digest(revocation, hash);
+    return verify_digest(cluster_key, hash, revocation->signature);
+}
+
+uint64_t keys_revoked_digest(const node_id *revoked, size_t count)
+{
+    crypto_generichash_state state;
+    uint8_t bytes[32];
+
+    if (count == 0)
+        return 0;
+    crypto_generichash_init(&state, NULL, 0, sizeof bytes);
+    for (size_t i = 0; i < count; i++) {
+        put_uint(bytes, revoked[i].v, 8);
+        crypto_generichash_update(&state, bytes, 8);
+    }
+    crypto_generichash_final(&state, bytes, sizeof bytes);
+    return get_uint(bytes, 8);
+}
+
+void keys_fingerprint(const uint8_t cluster_key[KEYS_PUBLIC], const uint8_t node[KEYS_PUBLIC],
+                      char text[KEYS_FINGERPRINT])
+{
+    static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+    const struct piece pieces[] = {{cluster_key, KEYS_PUBLIC}, {node, KEYS_PUBLIC}};
+    uint8_t hash[DIGEST];
+    char *at = text;
+
+    digest("covey fingerprint 1", pieces, 2, hash);
+    for (size_t i = 0; i < 20; i++) { /* 5 bits each, the first ones first */
+        size_t bit = 5 * i;
+        unsigned two = (unsigned)hash[bit / 8] << 8 | hash[bit / 8 + 1];
+        if (i > 0 && i % 4 == 0)
+            *at++ = '-';
+        *at++ = letters[two >> (11 - bit % 8) & 31];
+    }
+    *at = '\0';
+}

@@ -42,6 +42,26 @@ struct keys_admission {
     uint8_t signature[KEYS_SIGNATURE];
 };
 
+/* A key epoch: a secret that all nodes share besides their pairwise ones. The cluster's key vouches
+ * for its number, for the secret, and for the revocations that were known when it was made: who has
+ * the epoch and lacks one of them must not hand it on (proto/keys/keyring.h). */
+struct keys_epoch {
+    uint32_t number; /* from 1; the header of a datagram has 24 bits for it */
+    uint8_t secret[KEYS_EPOCH_SECRET];
+    uint16_t revoked;        /* how many revocations, */
+    uint64_t revoked_digest; /* and keys_revoked_digest of them */
+    uint8_t signature[KEYS_SIGNATURE];
+};
+
+/* What the cluster key says of a node that is a member no more. For ever: a key that was revoked is
+ * not admitted again. */
+struct keys_revocation {
+    uint8_t public_key[KEYS_PUBLIC];
+    char name[NODE_NAME_MAX + 1];
+    int64_t time; /* Unix seconds, for people */
+    uint8_t signature[KEYS_SIGNATURE];
+};
+
 /* Prepares the library; safe to call again. Errors: ERR_INTERNAL. */
 int keys_start(struct err *err);
 
@@ -90,9 +110,27 @@ bool keys_verify_update(const uint8_t public_key[KEYS_PUBLIC], const struct msg_
 void keys_sign_record(const struct keys_identity *identity, struct msg_record *record);
 bool keys_verify_record(const uint8_t public_key[KEYS_PUBLIC], const struct msg_record *record);
 
-/* Admissions, by the cluster's pair: key, name, role and serial are covered. */
+/* Admissions, epochs, revocations, by the cluster's pair: everything in them is covered. */
 void keys_sign_admission(const struct keys_identity *cluster, struct keys_admission *admission);
 bool keys_verify_admission(const uint8_t cluster_key[KEYS_PUBLIC],
                            const struct keys_admission *admission);
+void keys_sign_epoch(const struct keys_identity *cluster, struct keys_epoch *epoch);
+bool keys_verify_epoch(const uint8_t cluster_key[KEYS_PUBLIC], const struct keys_epoch *epoch);
+void keys_sign_revocation(const struct keys_identity *cluster, struct keys_revocation *revocation);
+bool keys_verify_revocation(const uint8_t cluster_key[KEYS_PUBLIC],
+                            const struct keys_revocation *revocation);
+
+/* Names an epoch's secret without telling it. Of two epochs of one number the one with the higher
+ * mark is meant on every node: the one that knows of more revocations, else either. */
+uint64_t keys_epoch_mark(const struct keys_epoch *epoch);
+
+/* Names a set of revoked nodes, ascending by id; 0 for none. */
+uint64_t keys_revoked_digest(const node_id *revoked, size_t count);
+
+/* What people compare: the node's key and the cluster's, so that neither can be another one without
+ * being seen. 100 bits in the letters of RFC 4648's base32: "ABCD-EFGH-2345-WXYZ-7QQQ". */
+#define KEYS_FINGERPRINT 25 /* bytes, terminating zero included */
+void keys_fingerprint(const uint8_t cluster_key[KEYS_PUBLIC], const uint8_t node[KEYS_PUBLIC],
+                      char text[KEYS_FINGERPRINT]);
 
 #endif

@@ -18,6 +18,7 @@
     X(WIRE_AUTHENTICATION, "authentication")   /* the tag is wrong */                              \
     X(WIRE_REPLAY, "replay")                   /* seen before, or too old to tell */               \
     X(WIRE_RATE, "rate")                       /* more hellos than are answered */                 \
+    X(WIRE_CLONED, "cloned")                   /* of an identity that two machines use */          \
     X(WIRE_BODY_TRUNCATED, "body_truncated")   /* authentic, but the body ends too early */        \
     X(WIRE_BODY_TYPE, "body_type")             /* no type of message that it knows */              \
     X(WIRE_BODY_FIELDS, "body_fields")         /* more or fewer fields than the type has */        \

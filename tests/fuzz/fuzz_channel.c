@@ -7,7 +7,7 @@
 #include "proto/wire/channel.h"
 #include "tests/fuzz/fuzz.h"
 
-static const uint8_t secret[KEYS_EPOCH_SECRET] = {1};
+static const struct keys_epoch epoch = {.number = 1, .secret = {1}};
 static const struct addr addr = {.family = 4, .ip = {10, 0, 0, 1}, .port = 8801};
 
 struct side {
@@ -27,7 +27,7 @@ static void make(struct side *s, uint8_t fill)
 
     keys_from_seed(seed, &s->identity);
     if (channel_create(&config, &s->ch, NULL) != ERR_NONE ||
-        channel_set_epoch(s->ch, 1, secret) != ERR_NONE)
+        channel_set_epochs(s->ch, &epoch, 1) != ERR_NONE)
         abort();
 }
 

@@ -35,7 +35,7 @@ static size_t seal(uint8_t kind, const uint8_t *body, size_t len, uint8_t out[MS
     uint8_t key[KEYS_DERIVED];
 
     memset(out, 0, HEADER);
-    out[0] = (uint8_t)(ENVELOPE_VERSION << 4 | kind);
+    out[0] = (uint8_t)(ENVELOPE_FORM << 4 | kind);
     memcpy(out + 4 + TOKEN_ID, nonce, JOIN_NONCE);
     if (kind == ENVELOPE_JOIN_REQUEST)
         keys_derive(token.secret, "covey join request 1", NULL, 0, key);

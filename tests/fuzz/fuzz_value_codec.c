@@ -15,6 +15,7 @@ static union {
     struct value_vip vip;
     struct value_voters voters;
     struct value_adopted adopted;
+    struct value_keys keys;
 } value;
 
 /* What was taken has one form. */
@@ -61,6 +62,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         break;
     case 6:
         TRY(adopted)
+        break;
+    case 7:
+        TRY(keys)
         break;
     default:
         break;

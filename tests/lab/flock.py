@@ -165,6 +165,9 @@ class Pi:
     def items(self, command):
         return self.json(command).get("items", [])
 
+    def items_of(self, *command):
+        return self.json(*command).get("items", [])
+
     def member(self, name):
         """A node as this one sees it."""
         return next((m for m in self.items("members") if m["name"] == name), None)

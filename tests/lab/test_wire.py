@@ -12,8 +12,8 @@ VERSION = 0x10
 DATA, HELLO, ACCEPT, FIRST, JOIN_REQUEST, JOIN_REPLY = 1, 2, 3, 4, 8, 9
 SHORT = 24  # bytes of the header of DATA
 REASONS = ["truncated", "oversized", "version", "kind", "unknown_sender", "unknown_session",
-           "unknown_epoch", "authentication", "replay", "rate", "body_truncated", "body_type",
-           "body_fields", "body_value", "body_trailing"]
+           "unknown_epoch", "authentication", "replay", "rate", "cloned",
+           "body_truncated", "body_type", "body_fields", "body_value", "body_trailing"]
 
 
 def kinds(datagrams):
@@ -74,7 +74,7 @@ class Wire(flock.FlockTest):
 
     def test_garbage(self):
         self.counted("version", *(bytes([0x70 | i]) + os.urandom(99) for i in range(16)))
-        self.counted("kind", *(bytes([VERSION | kind]) + os.urandom(99) for kind in (0, 5, 7, 15)))
+        self.counted("kind", *(bytes([VERSION | kind]) + os.urandom(99) for kind in (0, 7, 12, 15)))
         self.counted("truncated", b"", bytes([VERSION | DATA]))
 
     def test_of_a_sender_that_is_not_admitted(self):

@@ -24,7 +24,8 @@ static struct status_node *add_node(struct status_fixture *f, const char *name, 
                               .rtt_ms = 3,
                               .role = VALUE_ROLE_AGENT,
                               .version = "0.1.0",
-                              .facts = {.started = NOW - 7440, .cpus = 4, .memory_mib = 512}};
+                              .facts = {.started = NOW - 7440, .cpus = 4, .memory_mib = 512},
+                              .keys = {.epoch = 4, .holder = last == 11}};
     n->commit = (struct value_commit){.state = VALUE_COMMIT_APPLIED, .applied = NOW - 190};
     snprintf(n->commit.commit, sizeof n->commit.commit, "%s", COMMIT);
     snprintf(n->commit.subject, sizeof n->commit.subject, "web: two replicas of rest-api");

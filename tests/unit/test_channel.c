@@ -14,8 +14,11 @@
 
 #define RECORDED_MAX 4096
 
-static const uint8_t epoch_one[KEYS_EPOCH_SECRET] = {0xe1};
-static const uint8_t epoch_two[KEYS_EPOCH_SECRET] = {0xe2};
+static const struct keys_epoch epochs[] = {{.number = 1, .secret = {0xe1}},
+                                           {.number = 2, .secret = {0xe2}},
+                                           {.number = 3, .secret = {0xe3}},
+                                           {.number = 4, .secret = {0xe4}},
+                                           {.number = 5, .secret = {0xe5}}};
 
 struct side {
     struct keys_identity identity;
@@ -42,14 +45,22 @@ static mono_t at(int64_t ms)
     return (mono_t){ms};
 }
 
-static void start(struct side *s, uint64_t boot)
+static void start_release(struct side *s, uint64_t boot, uint8_t version_min, uint8_t version_max)
 {
-    struct channel_config config = {.identity = &s->identity, .boot = boot};
+    struct channel_config config = {.identity = &s->identity,
+                                    .boot = boot,
+                                    .version_min = version_min,
+                                    .version_max = version_max};
 
     channel_destroy(s->ch);
     s->ch = NULL;
     assert_int_equal(channel_create(&config, &s->ch, NULL), ERR_NONE);
-    assert_int_equal(channel_set_epoch(s->ch, 1, epoch_one), ERR_NONE);
+    assert_int_equal(channel_set_epochs(s->ch, epochs, 1), ERR_NONE);
+}
+
+static void start(struct side *s, uint64_t boot)
+{
+    start_release(s, boot, 0, 0);
 }
 
 static struct side make_side(uint8_t fill, uint64_t boot)
@@ -453,12 +464,35 @@ static void test_hello_flood_leaves_a_way(void **state)
 }
 
 /* Two machines with one identity: the second life is a restart, the first one's return is not. */
+/* Both machines try until the other side is heard; returns what @to made of the last datagram. */
+static enum wire_reason insist(struct side *from, struct side *to, int64_t now, bool *whole)
+{
+    enum wire_reason reason = WIRE_UNKNOWN_SESSION;
+    struct channel_out sent;
+
+    seal(from, now, to, "still here");
+    sent = out;
+    for (size_t i = 0; i < sent.count; i++) {
+        struct channel_out answer;
+
+        reason = take(to, now, from, &sent.datagrams[i]);
+        *whole = *whole || in.whole;
+        if (kind(&sent.datagrams[i]) != ENVELOPE_HELLO || out.count == 0)
+            continue;
+        answer = out;
+        take(from, now, to, &answer.datagrams[0]);
+        sent = out;
+        i = SIZE_MAX; /* FIRST and what waited */
+    }
+    return reason;
+}
+
 static void test_clone(void **state)
 {
     struct side a = make_side(1, 101), b = make_side(2, 202), clone = make_side(2, 203);
-    struct channel_datagram d;
-    bool cloned = false;
     struct channel_peer peer;
+    bool cloned = false, whole = false;
+    int64_t now;
 
     (void)state;
     meet(&a, &b);
@@ -468,75 +502,160 @@ static void test_clone(void **state)
     assert_int_equal(channel_find_peer(a.ch, b.identity.id, &peer), ERR_NONE);
     assert_int_equal(peer.restarts, 1);
     assert_false(peer.cloned);
-    for (int64_t now = 2000; now < 20000 && !cloned; now += 1000) { /* b hears nothing any more */
-        struct channel_out sent;
-
-        seal(&b, now, &a, "still here");
-        sent = out;
-        for (size_t i = 0; i < sent.count && !cloned; i++) {
-            take(&a, now, &b, &sent.datagrams[i]);
-            if (kind(&sent.datagrams[i]) != ENVELOPE_HELLO || out.count == 0)
-                continue;
-            d = out.datagrams[0];
-            assert_int_equal(take(&b, now, &a, &d), WIRE_OK);
-            d = out.datagrams[0];
-            assert_int_equal(take(&a, now, &b, &d), WIRE_OK);
-            cloned = in.cloned;
-        }
+    for (now = 2000; now < 20000 && !cloned; now += 1000) { /* b hears nothing any more */
+        enum wire_reason reason = insist(&b, &a, now, &whole);
+        assert_int_not_equal(reason, WIRE_OK);
+        channel_find_peer(a.ch, b.identity.id, &peer);
+        cloned = peer.cloned;
     }
     assert_true(cloned);
-    assert_int_equal(channel_find_peer(a.ch, b.identity.id, &peer), ERR_NONE);
-    assert_true(peer.cloned);
+
+    /* Nothing of either is taken, nothing is said to either but what is about keys. */
+    for (int64_t end = now + 3 * CHANNEL_CLONE_MS; now < end; now += 1000) {
+        assert_int_not_equal(insist(&b, &a, now, &whole), WIRE_OK);
+        assert_true(node_id_none(in.from) && in.body == NULL);
+        assert_int_not_equal(insist(&clone, &a, now, &whole), WIRE_OK);
+        assert_true(node_id_none(in.from) && in.body == NULL);
+    }
+    assert_int_equal(seal(&a, now, &b, "secret"), ERR_CONFLICT);
+    assert_int_equal(out.count, 0);
+    assert_int_equal(
+        channel_seal_keys(a.ch, at(now), b.identity.id, &b.addr, (const uint8_t *)"k", 1, &out),
+        ERR_NONE);
+
+    /* The copy is switched off: some time later the other is a member again, by itself. */
+    assert_false(whole);
+    for (int64_t end = now + 2 * CHANNEL_CLONE_MS; now < end && !whole; now += 1000) {
+        enum wire_reason reason = insist(&b, &a, now, &whole);
+        assert_true(whole == (reason == WIRE_OK));
+    }
+    assert_true(whole);
+    assert_true(node_id_equal(in.from, b.identity.id));
+    insist(&b, &a, now, &whole);
+    check_body("still here");
     channel_destroy(clone.ch);
     stop(&a, &b);
 }
 
+/* Carries all that is in @out from @from to @to; returns the last verdict. */
+static enum wire_reason carry(struct side *from, struct side *to, int64_t now)
+{
+    struct channel_out todo = out;
+    enum wire_reason reason = WIRE_OK;
+
+    for (size_t i = 0; i < todo.count; i++)
+        reason = take(to, now, from, &todo.datagrams[i]);
+    return reason;
+}
+
+/* A new epoch is used towards a peer when that has it, so that nothing is ever lost. */
 static void test_epochs(void **state)
 {
     struct side a = make_side(1, 101), b = make_side(2, 202);
     struct channel_datagram old, d;
+    struct channel_peer peer;
 
     (void)state;
     meet(&a, &b);
     converse(&a, &b, 0);
     seal(&a, 1, &b, "under one");
     old = out.datagrams[0];
-    assert_int_equal(channel_set_epoch(a.ch, 2, epoch_two), ERR_NONE);
-    assert_int_equal(channel_epoch(a.ch), 1); /* not before the peers have it */
-    assert_int_equal(channel_use_epoch(a.ch, 2), ERR_NONE);
-    seal(&a, 2, &b, "too early");
-    d = out.datagrams[0];
-    assert_int_equal(take(&b, 2, &a, &d), WIRE_UNKNOWN_EPOCH);
-    assert_int_equal(channel_set_epoch(b.ch, 2, epoch_two), ERR_NONE);
-    assert_int_equal(take(&b, 3, &a, &d), WIRE_OK);
-    check_body("too early");
-    assert_int_equal(take(&b, 3, &a, &old), WIRE_OK); /* late, under the previous one */
-    check_body("under one");
-    assert_int_equal(channel_set_epoch(b.ch, 3, epoch_one), ERR_NONE); /* pushes out 1 */
-    assert_int_equal(channel_epoch(b.ch), 2);
-    assert_int_equal(take(&b, 3, &a, &old), WIRE_UNKNOWN_EPOCH);
+    assert_int_equal(channel_set_epochs(a.ch, epochs, 2), ERR_NONE);
+    assert_int_equal(channel_epoch(a.ch), 2);
+    seal(&a, 2, &b, "still under one");
+    assert_int_equal(carry(&a, &b, 2), WIRE_OK);
+    check_body("still under one");
 
-    assert_int_equal(channel_set_epoch(b.ch, 2, epoch_two), ERR_NONE);
-    assert_int_equal(channel_set_epoch(b.ch, 2, epoch_one), ERR_CONFLICT);
-    assert_int_equal(channel_set_epoch(b.ch, 1, epoch_one), ERR_INVALID);
-    assert_int_equal(channel_set_epoch(b.ch, 0, epoch_one), ERR_INVALID);
-    assert_int_equal(channel_set_epoch(b.ch, ENVELOPE_EPOCH_MAX + 1, epoch_one), ERR_INVALID);
-    assert_int_equal(channel_use_epoch(b.ch, 9), ERR_NOTFOUND);
+    assert_int_equal(channel_set_epochs(b.ch, epochs, 2), ERR_NONE);
+    channel_peer_has(b.ch, at(3), a.identity.id, 2, &out);
+    seal(&b, 3, &a, "under two"); /* which says that b has it */
+    d = out.datagrams[0];
+    assert_int_equal(d.bytes[3], 2);
+    assert_int_equal(take(&a, 3, &b, &d), WIRE_OK);
+    assert_int_equal(channel_find_peer(a.ch, b.identity.id, &peer), ERR_NONE);
+    assert_int_equal(peer.epoch, 2);
+    seal(&a, 4, &b, "under two");
+    assert_int_equal(out.datagrams[0].bytes[3], 2);
+    assert_int_equal(carry(&a, &b, 4), WIRE_OK);
+    assert_int_equal(channel_set_epochs(b.ch, epochs, 4), ERR_NONE);
+    assert_int_equal(take(&b, 5, &a, &old), WIRE_OK); /* under way through three changes */
+    check_body("under one");
     stop(&a, &b);
 }
 
-/* Another cluster's epoch secret under the same number is of no use. */
-static void test_epoch_secret_matters(void **state)
+/* Who was away for longer than epochs are kept meets the others all the same, for keys alone. */
+static void test_epochs_apart(void **state)
 {
     struct side a = make_side(1, 101), b = make_side(2, 202);
     struct channel_datagram d;
 
     (void)state;
     meet(&a, &b);
-    channel_set_epoch(a.ch, 2, epoch_one);
-    channel_set_epoch(b.ch, 2, epoch_two);
-    channel_use_epoch(a.ch, 2);
-    channel_use_epoch(b.ch, 2);
+    assert_int_equal(channel_set_epochs(b.ch, epochs + 1, 4), ERR_NONE);
+    for (int turn = 0; turn < 2; turn++) {
+        struct side *from = turn == 0 ? &a : &b, *to = turn == 0 ? &b : &a;
+        int64_t now = 10000 * turn;
+
+        seal(from, now, to, "waits");
+        d = out.datagrams[0];
+        if (kind(&d) == ENVELOPE_HELLO) {
+            assert_int_equal(take(to, now, from, &d), WIRE_OK);
+            d = out.datagrams[0];
+            assert_int_equal(take(from, now, to, &d), WIRE_OK);
+            assert_int_equal(kind(&out.datagrams[0]), ENVELOPE_FIRST);
+            d = out.datagrams[0];
+            assert_int_equal(take(to, now, from, &d), WIRE_OK); /* a session, without an epoch */
+            assert_true(node_id_equal(in.from, from->identity.id));
+            assert_null(in.body);
+        }
+        assert_int_equal(channel_seal_keys(to->ch, at(now), from->identity.id, &from->addr,
+                                           (const uint8_t *)"keys", 4, &out),
+                         ERR_NONE);
+        d = out.datagrams[0];
+        assert_int_equal(take(from, now, to, &d), WIRE_OK);
+        check_body("keys");
+        assert_true(in.keys);
+    }
+    /* What is sealed under an epoch that the other lacks is not lost on the way, but refused. */
+    seal(&a, 20000, &b, "under one");
+    assert_int_equal(carry(&a, &b, 20000), WIRE_UNKNOWN_EPOCH);
+    assert_true(node_id_equal(in.doubt, a.identity.id));
+    assert_true(node_id_none(in.from));
+    seal(&b, 20001, &a, "waits for an epoch");
+    assert_int_equal(out.count, 0);
+    assert_int_equal(channel_set_epochs(a.ch, epochs + 4, 1), ERR_NONE);
+    channel_peer_has(b.ch, at(20002), a.identity.id, 5, &out);
+    assert_int_equal(carry(&b, &a, 20003), WIRE_OK);
+    check_body("waits for an epoch");
+    assert_false(in.keys);
+    stop(&a, &b);
+}
+
+static void test_epochs_refused(void **state)
+{
+    struct keys_epoch twice[2] = {epochs[0], epochs[0]};
+    struct keys_epoch high = {.number = ENVELOPE_EPOCH_MAX + 1};
+    struct keys_epoch none = {.number = 0};
+    struct side a = make_side(1, 101);
+
+    (void)state;
+    assert_int_equal(channel_set_epochs(a.ch, epochs, CHANNEL_EPOCHS + 1), ERR_INVALID);
+    assert_int_equal(channel_set_epochs(a.ch, twice, 2), ERR_INVALID);
+    assert_int_equal(channel_set_epochs(a.ch, &high, 1), ERR_INVALID);
+    assert_int_equal(channel_set_epochs(a.ch, &none, 1), ERR_INVALID);
+    assert_int_equal(channel_epoch(a.ch), 1);
+    channel_destroy(a.ch);
+}
+
+static void test_epoch_secret_matters(void **state)
+{
+    struct keys_epoch other = {.number = 1, .secret = {0x11}};
+    struct side a = make_side(1, 101), b = make_side(2, 202);
+    struct channel_datagram d;
+
+    (void)state;
+    meet(&a, &b);
+    channel_set_epochs(b.ch, &other, 1);
     seal(&a, 0, &b, "x");
     d = out.datagrams[0];
     assert_int_equal(take(&b, 0, &a, &d), WIRE_OK);
@@ -545,6 +664,70 @@ static void test_epoch_secret_matters(void **state)
     d = out.datagrams[0];
     assert_int_equal(take(&b, 0, &a, &d), WIRE_AUTHENTICATION);
     assert_true(node_id_none(in.from));
+    assert_true(node_id_equal(in.doubt, a.identity.id));
+    stop(&a, &b);
+}
+
+/* A release speaks its own version and the one before it. */
+static void test_releases(void **state)
+{
+    static const struct {
+        uint8_t a_min, a_max, b_min, b_max, spoken;
+    } cases[] = {{1, 1, 1, 1, 1}, {1, 1, 1, 2, 1}, {1, 2, 1, 1, 1},     {1, 2, 1, 2, 2},
+                 {1, 2, 2, 3, 2}, {2, 3, 1, 2, 2}, {1, 1, 2, 3, 0},     {3, 4, 1, 2, 0},
+                 {1, 1, 1, 7, 1}, {4, 5, 1, 3, 0}, {14, 15, 15, 15, 15}};
+    struct channel_peer peer;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct side a = make_side(1, 101), b = make_side(2, 202);
+        struct channel_datagram d;
+
+        start_release(&a, 101, cases[i].a_min, cases[i].a_max);
+        start_release(&b, 202, cases[i].b_min, cases[i].b_max);
+        meet(&a, &b);
+        if (cases[i].spoken != 0) {
+            converse(&a, &b, 0);
+            assert_int_equal(channel_find_peer(a.ch, b.identity.id, &peer), ERR_NONE);
+            assert_int_equal(peer.version, cases[i].spoken);
+            assert_int_equal(channel_find_peer(b.ch, a.identity.id, &peer), ERR_NONE);
+            assert_int_equal(peer.version, cases[i].spoken);
+        } else {
+            seal(&a, 0, &b, "x");
+            d = out.datagrams[0];
+            assert_int_equal(take(&b, 0, &a, &d), WIRE_VERSION);
+            assert_int_equal(out.count, 0);
+            assert_true(node_id_equal(in.foreign, a.identity.id)); /* who, and what it speaks */
+            assert_int_equal(in.version_min, cases[i].a_min);
+            assert_int_equal(in.version_max, cases[i].a_max);
+            assert_int_equal(channel_counters(b.ch)->count[WIRE_VERSION], 1);
+        }
+        stop(&a, &b);
+    }
+}
+
+/* A session speaks the version that was agreed on, and no other. */
+static void test_version_of_a_session(void **state)
+{
+    struct side a = make_side(1, 101), b = make_side(2, 202);
+    struct channel_datagram d;
+
+    (void)state;
+    start_release(&a, 101, 1, 2);
+    start_release(&b, 202, 1, 2);
+    meet(&a, &b);
+    converse(&a, &b, 0);
+    seal(&a, 1, &b, "x");
+    d = out.datagrams[0];
+    assert_int_equal(d.bytes[0] >> 4, 2);
+    for (uint8_t version = 0; version < 16; version++) {
+        struct channel_datagram forged = d;
+
+        forged.bytes[0] = (uint8_t)(version << 4 | (d.bytes[0] & 15));
+        if (version != 2)
+            assert_int_equal(take(&b, 1, &a, &forged), WIRE_VERSION);
+    }
+    assert_int_equal(take(&b, 1, &a, &d), WIRE_OK);
     stop(&a, &b);
 }
 
@@ -786,6 +969,10 @@ int main(void)
         cmocka_unit_test(test_hello_flood_leaves_a_way),
         cmocka_unit_test(test_clone),
         cmocka_unit_test(test_epochs),
+        cmocka_unit_test(test_epochs_apart),
+        cmocka_unit_test(test_epochs_refused),
+        cmocka_unit_test(test_releases),
+        cmocka_unit_test(test_version_of_a_session),
         cmocka_unit_test(test_epoch_secret_matters),
         cmocka_unit_test(test_removed_peer),
         cmocka_unit_test(test_pending),

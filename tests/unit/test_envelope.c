@@ -16,6 +16,7 @@ static const uint8_t key[ENVELOPE_KEY] = {1, 2, 3, 4, 5, 6, 7, 8};
 
 static const struct envelope data_header = {
     .kind = ENVELOPE_DATA,
+    .version = 1,
     .epoch = 3,
     .tag = 0xaabbccdd,
     .sender = {0x0102030405060708},
@@ -24,6 +25,7 @@ static const struct envelope data_header = {
 
 static const struct envelope first_header = {
     .kind = ENVELOPE_FIRST,
+    .version = 1,
     .epoch = ENVELOPE_EPOCH_MAX,
     .tag = 1,
     .sender = {9},
@@ -121,9 +123,14 @@ static void test_lengths(void **state)
             assert_false(envelope_open(&e, key, out, cut, back, &back_len));
     }
     assert_int_equal(envelope_parse(out, MSG_DATAGRAM_MAX + 1, &e), WIRE_OVERSIZED);
-    out[0] = 0x24;
-    assert_int_equal(envelope_parse(out, len, &e), WIRE_VERSION);
-    assert_int_equal(envelope_kind(out, len), 0);
+    for (uint8_t version = 0; version < 16; version++) { /* handshakes have one form for ever */
+        out[0] = (uint8_t)(version << 4 | ENVELOPE_HELLO);
+        assert_int_equal(envelope_parse(out, len, &e), version == 1 ? WIRE_OK : WIRE_VERSION);
+        assert_int_equal(envelope_kind(out, len), version == 1 ? ENVELOPE_HELLO : 0);
+        out[0] = (uint8_t)(version << 4 | ENVELOPE_FIRST);
+        assert_int_equal(envelope_parse(out, len, &e), version > 0 ? WIRE_OK : WIRE_VERSION);
+        assert_int_equal(e.version, version);
+    }
     for (uint8_t kind = 0; kind < 16; kind++) {
         out[0] = (uint8_t)(0x10 | kind);
         assert_int_equal(envelope_parse(out, len, &e),

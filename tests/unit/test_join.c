@@ -61,11 +61,12 @@ static struct join_welcome good_welcome(void)
         .admission = admit(&cluster, &newcomer, "pi2"),
         .seed = admit(&cluster, &seed, "pi1"),
         .seed_addr = {.family = 4, .ip = {10, 77, 0, 2}, .port = 8801},
-        .epoch = 3,
+        .epoch = {.number = 3, .revoked = 2, .revoked_digest = 77},
     };
 
     memcpy(w.cluster_key, cluster.public_key, KEYS_PUBLIC);
-    memcpy(w.epoch_secret, epoch_secret, sizeof epoch_secret);
+    memcpy(w.epoch.secret, epoch_secret, sizeof epoch_secret);
+    keys_sign_epoch(&cluster, &w.epoch);
     return w;
 }
 
@@ -109,10 +110,11 @@ static void test_welcome(void **state)
     assert_int_equal(
         join_welcome_seal(token.secret, &r, &seed, &w, reply_nonce, reply_bytes, &reply_len),
         ERR_NONE);
-    assert_true(reply_len <= 600);
+    assert_true(reply_len <= 700);
     assert_int_equal(open_reply(&back, NULL), ERR_NONE);
-    assert_memory_equal(back.epoch_secret, epoch_secret, sizeof epoch_secret);
-    assert_int_equal(back.epoch, 3);
+    assert_memory_equal(back.epoch.secret, epoch_secret, sizeof epoch_secret);
+    assert_int_equal(back.epoch.number, 3);
+    assert_true(keys_verify_epoch(cluster.public_key, &back.epoch));
     assert_string_equal(back.seed.name, "pi1");
     assert_memory_equal(back.seed.public_key, seed.public_key, KEYS_PUBLIC);
     assert_true(addr_equal(&back.seed_addr, &w.seed_addr));
@@ -185,7 +187,7 @@ static void test_reply_tampering(void **state)
     assert_int_equal(join_reply_open(&token, &cluster, "pi2", request_nonce, reply_bytes, reply_len,
                                      &back, NULL),
                      ERR_AUTH);
-    assert_memory_not_equal(back.epoch_secret, epoch_secret, sizeof epoch_secret);
+    assert_memory_not_equal(back.epoch.secret, epoch_secret, sizeof epoch_secret);
     assert_int_equal(open_reply(&back, NULL), ERR_NONE);
 }
 

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "agent/io/os_keystore.h"
+#include "proto/wire/envelope.h"
 
 static char dir[64];
 static struct keystore *store;
@@ -135,11 +136,14 @@ static void test_every_file(void **state)
     assert_memory_equal(&admission, &admission_back, sizeof admission);
 
     memset(&epochs, 0, sizeof epochs);
-    epochs.use = 4;
-    epochs.count = 2;
-    epochs.epochs[0].number = 4;
-    epochs.epochs[1].number = 5;
-    memset(epochs.epochs[1].secret, 0xee, KEYS_EPOCH_SECRET);
+    epochs.count = KEYSTORE_EPOCHS;
+    for (uint32_t i = 0; i < KEYSTORE_EPOCHS; i++) {
+        epochs.epochs[i].number = ENVELOPE_EPOCH_MAX - i;
+        memset(epochs.epochs[i].secret, 0xe0 + (int)i, KEYS_EPOCH_SECRET);
+        epochs.epochs[i].revoked = UINT16_MAX;
+        epochs.epochs[i].revoked_digest = UINT64_MAX - i;
+        keys_sign_epoch(&cluster, &epochs.epochs[i]);
+    }
     assert_int_equal(keystore_load_epochs(store, &epochs_back, NULL), ERR_NOTFOUND);
     assert_int_equal(keystore_save_epochs(store, &epochs, NULL), ERR_NONE);
     assert_int_equal(keystore_load_epochs(store, &epochs_back, NULL), ERR_NONE);
@@ -148,7 +152,8 @@ static void test_every_file(void **state)
     assert_int_equal(keystore_save_epochs(store, &epochs, NULL), ERR_NONE);
     assert_int_equal(keystore_load_epochs(store, &epochs_back, NULL), ERR_NONE);
     assert_int_equal(epochs_back.count, 1);
-    epochs.use = 9; /* a file that uses an epoch that it lacks */
+    assert_true(keys_verify_epoch(cluster.public_key, &epochs_back.epochs[0]));
+    epochs.count = 0; /* a flock without an epoch there is not */
     assert_int_equal(keystore_save_epochs(store, &epochs, NULL), ERR_NONE);
     assert_int_equal(keystore_load_epochs(store, &epochs_back, NULL), ERR_CORRUPT);
 }

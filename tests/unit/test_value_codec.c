@@ -152,6 +152,7 @@ static void test_small_ones(void **state)
     struct value_vip vip, vip_back;
     struct value_voters voters, voters_back;
     struct value_adopted adopted = {.number = UINT32_MAX}, adopted_back;
+    struct value_keys keys = {.epoch = UINT32_MAX, .holder = true}, keys_back;
     uint8_t bytes[RECORD_VALUE_MAX];
     size_t len;
 
@@ -176,6 +177,9 @@ static void test_small_ones(void **state)
 
     ROUND_TRIP(adopted, adopted, adopted_back);
     assert_int_equal(adopted_back.number, adopted.number);
+    ROUND_TRIP(keys, keys, keys_back);
+    assert_int_equal(keys_back.epoch, keys.epoch);
+    assert_true(keys_back.holder);
 }
 
 static void test_admission(void **state)

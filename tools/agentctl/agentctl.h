@@ -37,6 +37,8 @@ int cmd_sync(const struct context *context, int argc, char **argv);
 int cmd_logs(const struct context *context, int argc, char **argv);
 int cmd_init(const struct context *context, int argc, char **argv);
 int cmd_token(const struct context *context, int argc, char **argv);
+int cmd_node(const struct context *context, int argc, char **argv);
+int cmd_keys(const struct context *context, int argc, char **argv);
 int cmd_join(const struct context *context, int argc, char **argv);
 int cmd_drain(const struct context *context, int argc, char **argv);
 int cmd_undrain(const struct context *context, int argc, char **argv);
@@ -56,6 +58,10 @@ int client_request(const struct context *context, const char *method, const char
 int fail(const struct err *err);
 /* Prints "agentctl NAME: …" and how to get help; returns 2. */
 int usage(const char *name, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Sends @body (NULL: none) to @path and prints the answer, as JSON or its member @field; the exit
+ * status. */
+int post(const struct context *context, const char *path, const json_t *body, const char *field);
 
 /* Requests @path and prints it as JSON (context->json) or by @print; the exit status. */
 int show(const struct context *context, const char *path,

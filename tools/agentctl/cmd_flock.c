@@ -8,23 +8,6 @@
 
 #define TOKEN_TEXT_MAX 2048
 
-/* Sends @body to @path and prints the answer, as JSON or the member @field. */
-static int post(const struct context *context, const char *path, const json_t *body,
-                const char *field)
-{
-    json_t *document = NULL;
-    struct err err;
-
-    if (client_request(context, "POST", path, body, &document, NULL, &err) != ERR_NONE)
-        return fail(&err);
-    if (context->json && document != NULL)
-        print_json(document);
-    else if (!context->quiet)
-        printf("%s\n", member_string(document, field));
-    json_decref(document);
-    return 0;
-}
-
 int cmd_init(const struct context *context, int argc, char **argv)
 {
     (void)argv;
@@ -53,16 +36,14 @@ static json_int_t duration(const char *text)
     return *end != '\0' && end[1] != '\0' ? 0 : value * unit;
 }
 
-int cmd_token(const struct context *context, int argc, char **argv)
+static int token_create(const struct context *context, int argc, char **argv)
 {
     json_int_t ttl = 3600;
     long uses = 1;
     json_t *body;
     int status;
 
-    if (argc < 1 || strcmp(argv[0], "create") != 0)
-        return usage("token", "needs a verb: create");
-    for (int i = 1; i < argc; i++) {
+    for (int i = 0; i < argc; i++) {
         if (strcmp(argv[i], "--ttl") == 0 && i + 1 < argc)
             ttl = duration(argv[++i]);
         else if (strcmp(argv[i], "--uses") == 0 && i + 1 < argc)
@@ -74,6 +55,48 @@ int cmd_token(const struct context *context, int argc, char **argv)
         return usage("token", "--ttl wants a time like 1h, --uses a number from 1 to 1000");
     body = json_pack("{s:I, s:I}", "ttlSeconds", ttl, "uses", (json_int_t)uses);
     status = post(context, "/v1/tokens", body, "token");
+    json_decref(body);
+    return status;
+}
+
+static void print_tokens(const struct context *context, const json_t *document)
+{
+    static const char *const columns[] = {"ID", "STATE", "EXPIRES", "USES LEFT", "USED", NULL};
+    struct table *table = table_new(context, columns);
+    size_t i;
+    const json_t *token;
+
+    json_array_foreach(json_object_get(document, "items"), i, token)
+    {
+        const char *state = member_string(token, "state");
+
+        table_cell(table, TABLE_PLAIN, "%s", member_string(token, "id"));
+        table_cell(table, strcmp(state, "valid") == 0 ? TABLE_GOOD : TABLE_PLAIN, "%s", state);
+        table_cell(table, TABLE_PLAIN, "%s", member_string(token, "expires"));
+        table_cell(table, TABLE_PLAIN, "%lld",
+                   (long long)json_integer_value(json_object_get(token, "usesLeft")));
+        table_cell(table, TABLE_PLAIN, "%lld",
+                   (long long)json_integer_value(json_object_get(token, "used")));
+    }
+    table_print(table);
+}
+
+int cmd_token(const struct context *context, int argc, char **argv)
+{
+    const char *verb = argc > 0 ? argv[0] : "";
+    json_t *body;
+    int status;
+
+    if (strcmp(verb, "create") == 0)
+        return token_create(context, argc - 1, argv + 1);
+    if (strcmp(verb, "list") == 0 && argc == 1)
+        return show(context, "/v1/tokens", print_tokens);
+    if (strcmp(verb, "revoke") != 0)
+        return usage("token", "needs a verb: create, list or revoke");
+    if (argc != 2)
+        return usage("token", "revoke needs the id of one token");
+    body = json_pack("{s:s}", "id", argv[1]);
+    status = post(context, "/v1/tokens/revoke", body, "message");
     json_decref(body);
     return status;
 }

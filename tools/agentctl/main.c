@@ -32,10 +32,23 @@ static const struct command commands[] = {
     {"init", "", "make this node the first of a new flock",
      "Creates the cluster key on this node, which admits the others.\n\n  agentctl init\n",
      cmd_init},
-    {"token", "create [--ttl TIME] [--uses N]", "a token by which another node may join",
-     "The token names this flock's key and addresses; it is a secret until it is used.\n\n"
-     "  agentctl token create\n  agentctl token create --ttl 24h --uses 3\n",
+    {"token", "create [--ttl TIME] [--uses N] | list | revoke ID",
+     "tokens by which other nodes may join",
+     "A token names this flock's key and addresses; it is a secret until it is used.\n\n"
+     "  agentctl token create\n  agentctl token create --ttl 24h --uses 3\n"
+     "  agentctl token list\n  agentctl token revoke 8ea1f4870c31b6d2\n",
      cmd_token},
+    {"node", "list | approve FINGERPRINT | revoke NODE", "who is admitted to the flock",
+     "A revoked node is a member no more, for ever; the others get a new key epoch within\n"
+     "seconds. approve and revoke run on the node that holds the cluster key.\n\n"
+     "  agentctl node list\n  agentctl node approve ABCD-EFGH-IJKL-MNOP-QRST\n"
+     "  agentctl node revoke pi3\n",
+     cmd_node},
+    {"keys", "status | rotate", "the keys of the flock's traffic: which node has the newest",
+     "status ends with 3 as long as a living node lacks the newest epoch. rotate makes a new\n"
+     "one: nothing is interrupted, and who is away gets it when it comes back.\n\n"
+     "  agentctl keys status\n  agentctl keys rotate\n",
+     cmd_keys},
     {"join", "TOKEN | -", "join the flock that made the token",
      "  agentctl join covey1-…\n  ssh pi1 agentctl token create | agentctl join -\n", cmd_join},
     {"drain", "", "give this node's addresses and workloads to the others", "  agentctl drain\n",
@@ -87,6 +100,21 @@ void print_json(const json_t *document)
 {
     json_dumpf(document, stdout, JSON_INDENT(2));
     putchar('\n');
+}
+
+int post(const struct context *context, const char *path, const json_t *body, const char *field)
+{
+    json_t *document = NULL;
+    struct err err;
+
+    if (client_request(context, "POST", path, body, &document, NULL, &err) != ERR_NONE)
+        return fail(&err);
+    if (context->json && document != NULL)
+        print_json(document);
+    else if (!context->quiet)
+        printf("%s\n", member_string(document, field));
+    json_decref(document);
+    return 0;
 }
 
 int show(const struct context *context, const char *path,

@@ -1,0 +1,28 @@
+/* What the files of the API share. For agent_api*.c only. */
+#ifndef COVEY_DAEMON_AGENT_API_H
+#define COVEY_DAEMON_AGENT_API_H
+
+#include <jansson.h>
+
+#include "agent/daemon/agent.h"
+#include "agent/web/status_json.h"
+
+/* All of them end the request; @document is theirs, NULL is answered as a lack of memory. */
+void api_reply_json(struct http_request *request, unsigned code, json_t *document);
+void api_reply_error(struct http_request *request, const struct err *err);
+void api_reply_message(struct http_request *request, const char *kind, const char *message);
+
+int api_take_status(struct agent *agent, struct status **status); /* ERR_NOMEM */
+
+/* agent_api_flock.c */
+void api_get_nodes(struct agent *agent, struct http_request *request);
+void api_post_revoke(struct agent *agent, struct http_request *request);
+void api_get_tokens(struct agent *agent, struct http_request *request);
+void api_post_tokens(struct agent *agent, struct http_request *request);
+void api_post_token_revoke(struct agent *agent, struct http_request *request);
+void api_get_keys(struct agent *agent, struct http_request *request);
+void api_post_rotate(struct agent *agent, struct http_request *request);
+void api_post_init(struct agent *agent, struct http_request *request);
+void api_post_join(struct agent *agent, struct http_request *request);
+
+#endif

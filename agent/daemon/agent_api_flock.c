@@ -1,0 +1,450 @@
+/* Who belongs to the flock: founding, joining, tokens, nodes, keys. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/daemon/agent_api.h"
+#include "agent/io/os_clock.h"
+#include "proto/wire/token.h"
+
+#define TOKEN_TTL_MAX_S (30 * 86400)
+
+/* ---- founding and joining ---- */
+
+void api_post_init(struct agent *agent, struct http_request *request)
+{
+    char text[160];
+    struct err err;
+
+    if (agent_found(agent, &err) != ERR_NONE) {
+        api_reply_error(request, &err);
+        return;
+    }
+    snprintf(text, sizeof text,
+             "%s has founded a flock. Next: agentctl token create, for each node "
+             "that shall join",
+             agent->name);
+    api_reply_message(request, "Init", text);
+}
+
+static void join_done(void *context, int code, const char *text)
+{
+    struct err err = {.code = code};
+
+    snprintf(err.text, sizeof err.text, "%s", text);
+    if (code == ERR_NONE)
+        api_reply_message(context, "Join", text);
+    else
+        api_reply_error(context, &err);
+}
+
+void api_post_join(struct agent *agent, struct http_request *request)
+{
+    json_t *body = json_loadb(request->body, request->size, 0, NULL);
+    const char *token = NULL;
+    struct err err;
+
+    if (json_unpack(body, "{s:s}", "token", &token) != 0)
+        err_set(&err, ERR_INVALID, "expected {\"token\": \"covey1-…\"}");
+    else if (agent_join(agent, token, join_done, request, &err) == ERR_NONE)
+        err.code = ERR_NONE;
+    json_decref(body);
+    if (err.code != ERR_NONE)
+        api_reply_error(request, &err);
+}
+
+/* ---- tokens ---- */
+
+struct token_job {
+    struct worker_job job; /* first */
+    struct http_request *request;
+    struct store_token stored;
+    char text[TOKEN_TEXT_MAX];
+    int rc;
+    struct err err;
+};
+
+static void run_token(struct worker_job *job, struct store *store)
+{
+    struct token_job *t = (struct token_job *)job;
+
+    t->rc = store_token_create(store, &t->stored, &t->err);
+}
+
+static void token_done(struct worker_job *job)
+{
+    struct token_job *t = (struct token_job *)job;
+
+    if (t->rc != ERR_NONE)
+        api_reply_error(t->request, &t->err);
+    else
+        api_reply_json(t->request, 200,
+                       json_pack("{s:s, s:s, s:s, s:s, s:o, s:I}", "apiVersion", API_VERSION,
+                                 "kind", "Token", "id", t->stored.id, "token", t->text, "expires",
+                                 status_json_time(t->stored.expires), "uses",
+                                 (json_int_t)t->stored.uses_left));
+    keys_wipe(t, sizeof *t);
+    free(t);
+}
+
+static int make_token(struct agent *agent, struct token_job *t, json_int_t ttl_s, json_int_t uses)
+{
+    struct token token = {.addr_count = 1};
+    int rc;
+
+    if (!agent->coordinator)
+        return err_set(&t->err, ERR_CONFLICT,
+                       "tokens are made on the node that founded the flock: it has the cluster "
+                       "key");
+    if (ttl_s < 1 || ttl_s > TOKEN_TTL_MAX_S || uses < 1 || uses > 1000)
+        return err_set(&t->err, ERR_INVALID, "ttlSeconds must be 1 to %d, uses 1 to 1000",
+                       TOKEN_TTL_MAX_S);
+    if (agent->address.family == 0)
+        return err_set(&t->err, ERR_UNREACHABLE,
+                       "this node has no address yet that another could be told: is %s connected?",
+                       agent->config->interface);
+    keys_random(token.id, sizeof token.id);
+    keys_random(token.secret, sizeof token.secret);
+    memcpy(token.cluster_key, agent->cluster_key, sizeof token.cluster_key);
+    token.addrs[0] = agent->address;
+    token_id_format(token.id, t->stored.id);
+    memcpy(t->stored.secret, token.secret, sizeof token.secret);
+    t->stored.secret_len = sizeof token.secret;
+    t->stored.created = os_clock_wall_ms() / 1000;
+    t->stored.expires = t->stored.created + ttl_s;
+    t->stored.uses_left = (uint32_t)uses;
+    rc = token_format(&token, t->text);
+    keys_wipe(&token, sizeof token);
+    return rc == ERR_NONE ? rc : err_set(&t->err, rc, "the token cannot be written");
+}
+
+void api_post_tokens(struct agent *agent, struct http_request *request)
+{
+    json_t *body = json_loadb(request->body, request->size, 0, NULL);
+    struct token_job *t = calloc(1, sizeof *t);
+    struct err err;
+    json_int_t ttl_s = 3600;
+    json_int_t uses = 1;
+
+    if (t == NULL) {
+        json_decref(body);
+        uv_http_text(request, 500, "%s\n", err_text(ERR_NOMEM));
+        return;
+    }
+    if (json_unpack(body, "{s?I, s?I}", "ttlSeconds", &ttl_s, "uses", &uses) != 0)
+        t->rc = err_set(&t->err, ERR_INVALID, "expected {\"ttlSeconds\": 3600, \"uses\": 1}");
+    else
+        t->rc = make_token(agent, t, ttl_s, uses);
+    json_decref(body);
+    t->request = request;
+    t->job.run = run_token;
+    t->job.done = token_done;
+    /* Once it is submitted, it is the worker's to write to. */
+    if (t->rc == ERR_NONE && worker_submit(agent->store, &t->job, &err) == ERR_NONE)
+        return;
+    if (t->rc == ERR_NONE) {
+        t->rc = err.code;
+        t->err = err;
+    }
+    token_done(&t->job);
+}
+
+/* ---- lists and changes that the store's worker makes ---- */
+
+/* Answers when the store has done what was given to it before this. */
+struct store_job {
+    struct worker_job job; /* first */
+    struct http_request *request;
+    char id[STORE_TOKEN_ID_MAX]; /* of a token that is revoked; "": none */
+    struct store_token *tokens;
+    size_t token_count;
+    char kind[16];
+    char message[256];
+    int rc;
+    struct err err;
+};
+
+static void run_list(struct worker_job *job, struct store *store)
+{
+    struct store_job *s = (struct store_job *)job;
+
+    s->rc = store_tokens(store, &s->tokens, &s->token_count, &s->err);
+}
+
+static void run_revoke_token(struct worker_job *job, struct store *store)
+{
+    struct store_job *s = (struct store_job *)job;
+
+    s->rc = store_token_revoke(store, s->id, &s->err);
+    if (s->rc == ERR_NOTFOUND)
+        err_set(&s->err, s->rc, "there is no token %s. See agentctl token list", s->id);
+}
+
+static void run_nothing(struct worker_job *job, struct store *store)
+{
+    (void)job;
+    (void)store;
+}
+
+static const char *token_state(const struct store_token *token, int64_t now)
+{
+    if (token->revoked)
+        return "revoked";
+    if (token->uses_left == 0)
+        return "used";
+    return token->expires <= now ? "expired" : "valid";
+}
+
+static json_t *tokens_json(const struct store_job *s)
+{
+    json_t *items = json_array();
+    int64_t now = os_clock_wall_ms() / 1000;
+
+    for (size_t i = 0; i < s->token_count; i++) {
+        const struct store_token *token = &s->tokens[i];
+        json_array_append_new(
+            items, json_pack("{s:s, s:s, s:o, s:o, s:I, s:I}", "id", token->id, "state",
+                             token_state(token, now), "created", status_json_time(token->created),
+                             "expires", status_json_time(token->expires), "usesLeft",
+                             (json_int_t)token->uses_left, "used", (json_int_t)token->used));
+    }
+    return items;
+}
+
+static void store_job_done(struct worker_job *job)
+{
+    struct store_job *s = (struct store_job *)job;
+
+    if (s->rc != ERR_NONE)
+        api_reply_error(s->request, &s->err);
+    else if (s->kind[0] != '\0')
+        api_reply_message(s->request, s->kind, s->message);
+    else
+        api_reply_json(s->request, 200, status_json_list("TokenList", tokens_json(s)));
+    if (s->tokens != NULL)
+        keys_wipe(s->tokens, s->token_count * sizeof *s->tokens);
+    free(s->tokens);
+    free(s);
+}
+
+static struct store_job *new_store_job(struct http_request *request,
+                                       void (*run)(struct worker_job *job, struct store *store))
+{
+    struct store_job *s = calloc(1, sizeof *s);
+
+    if (s == NULL) {
+        uv_http_text(request, 500, "%s\n", err_text(ERR_NOMEM));
+        return NULL;
+    }
+    s->request = request;
+    s->job.run = run;
+    s->job.done = store_job_done;
+    return s;
+}
+
+static void submit(struct agent *agent, struct store_job *s)
+{
+    struct err err;
+
+    if (worker_submit(agent->store, &s->job, &err) == ERR_NONE)
+        return; /* it is the worker's now */
+    s->rc = err.code;
+    s->err = err;
+    store_job_done(&s->job);
+}
+
+void api_get_tokens(struct agent *agent, struct http_request *request)
+{
+    struct store_job *s = new_store_job(request, run_list);
+
+    if (s != NULL)
+        submit(agent, s);
+}
+
+/* The string @name of the request's body; NULL, and answered: there is none. The caller frees. */
+static char *body_string(struct http_request *request, const char *name, const char *example)
+{
+    json_t *body = json_loadb(request->body, request->size, 0, NULL);
+    const char *value = json_string_value(json_object_get(body, name));
+    char *copy = value != NULL ? strdup(value) : NULL;
+
+    json_decref(body);
+    if (copy == NULL)
+        uv_http_text(request, 400, "expected {\"%s\": \"%s\"}\n", name, example);
+    return copy;
+}
+
+void api_post_token_revoke(struct agent *agent, struct http_request *request)
+{
+    char *id = body_string(request, "id", "0123456789abcdef");
+    struct store_job *s = id != NULL ? new_store_job(request, run_revoke_token) : NULL;
+
+    if (s != NULL) {
+        snprintf(s->id, sizeof s->id, "%s", id);
+        snprintf(s->kind, sizeof s->kind, "TokenRevoke");
+        snprintf(s->message, sizeof s->message, "token %s is revoked: nobody joins by it any more",
+                 s->id);
+        submit(agent, s);
+    }
+    free(id);
+}
+
+/* ---- nodes ---- */
+
+static json_t *node_json(const struct agent *agent, const struct status_node *n)
+{
+    char fingerprint[KEYS_FINGERPRINT];
+    char address[ADDR_TEXT] = "";
+    char id[NODE_ID_TEXT];
+
+    keys_fingerprint(agent->cluster_key, n->public_key, fingerprint);
+    node_id_format(n->id, id);
+    if (n->addr.family != 0)
+        addr_format(&n->addr, address);
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:b, s:s, s:o}", "name", n->name, "id",
+                     id, "fingerprint", fingerprint, "state", "admitted", "member",
+                     status_member_state_name(n->state), "role",
+                     n->role == VALUE_ROLE_WITNESS ? "witness" : "agent", "self", (int)n->self,
+                     "holder", (int)n->keys.holder, "address", address, "since", json_null());
+}
+
+static json_t *revoked_json(const struct agent *agent, const struct keys_revocation *r)
+{
+    char fingerprint[KEYS_FINGERPRINT];
+    char id[NODE_ID_TEXT];
+
+    keys_fingerprint(agent->cluster_key, r->public_key, fingerprint);
+    node_id_format(keys_node_id(r->public_key), id);
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:b, s:s, s:o}", "name", r->name, "id",
+                     id, "fingerprint", fingerprint, "state", "revoked", "member", "", "role", "",
+                     "self", 0, "holder", 0, "address", "", "since", status_json_time(r->time));
+}
+
+void api_get_nodes(struct agent *agent, struct http_request *request)
+{
+    json_t *items = json_array();
+    struct status *status;
+
+    if (api_take_status(agent, &status) != ERR_NONE) {
+        json_decref(items);
+        uv_http_text(request, 500, "%s\n", err_text(ERR_NOMEM));
+        return;
+    }
+    for (size_t i = 0; i < status->node_count; i++)
+        json_array_append_new(items, node_json(agent, &status->nodes[i]));
+    status_free(status);
+    for (size_t i = 0; i < keyring_revoked_count(agent->ring); i++)
+        json_array_append_new(items, revoked_json(agent, keyring_revoked_at(agent->ring, i)));
+    api_reply_json(request, 200, status_json_list("NodeList", items));
+}
+
+/* A node by its name, its id or its fingerprint. */
+static int find_node(struct agent *agent, const char *wanted, uint8_t public_key[KEYS_PUBLIC],
+                     char name[NODE_NAME_MAX + 1], struct err *err)
+{
+    struct status *status;
+    int rc = ERR_NOTFOUND;
+
+    if (api_take_status(agent, &status) != ERR_NONE)
+        return err_set(err, ERR_NOMEM, "%s", err_text(ERR_NOMEM));
+    for (size_t i = 0; i < status->node_count && rc != ERR_NONE; i++) {
+        const struct status_node *n = &status->nodes[i];
+        char fingerprint[KEYS_FINGERPRINT];
+        char id[NODE_ID_TEXT];
+        keys_fingerprint(agent->cluster_key, n->public_key, fingerprint);
+        node_id_format(n->id, id);
+        if (strcmp(wanted, n->name) != 0 && strcmp(wanted, id) != 0 &&
+            strcmp(wanted, fingerprint) != 0)
+            continue;
+        memcpy(public_key, n->public_key, KEYS_PUBLIC);
+        snprintf(name, NODE_NAME_MAX + 1, "%s", n->name);
+        rc = ERR_NONE;
+    }
+    status_free(status);
+    return rc == ERR_NONE ? rc
+                          : err_set(err, rc,
+                                    "there is no node %.64s in the flock. See agentctl node "
+                                    "list",
+                                    wanted);
+}
+
+void api_post_revoke(struct agent *agent, struct http_request *request)
+{
+    char *wanted = body_string(request, "node", "pi2");
+    uint8_t public_key[KEYS_PUBLIC];
+    char name[NODE_NAME_MAX + 1];
+    struct store_job *s;
+    struct err err;
+    int rc;
+
+    if (wanted == NULL)
+        return;
+    rc = find_node(agent, wanted, public_key, name, &err);
+    free(wanted);
+    if (rc == ERR_NONE)
+        rc = agent_keys_revoke(agent, public_key, name, &err);
+    if (rc != ERR_NONE) {
+        api_reply_error(request, &err);
+        return;
+    }
+    s = new_store_job(request, run_nothing); /* the answer follows the write */
+    if (s == NULL)
+        return;
+    snprintf(s->kind, sizeof s->kind, "NodeRevoke");
+    snprintf(s->message, sizeof s->message,
+             "%s is no member any more; epoch %u is on its way to the others: agentctl keys status",
+             name, (unsigned)channel_epoch(agent->channel));
+    submit(agent, s);
+}
+
+/* ---- keys ---- */
+
+/* What every node says of itself, and whether that is what this node has. */
+void api_get_keys(struct agent *agent, struct http_request *request)
+{
+    json_t *items = json_array();
+    struct status *status;
+    uint32_t epoch = channel_epoch(agent->channel);
+    bool agreed = true;
+
+    if (api_take_status(agent, &status) != ERR_NONE) {
+        json_decref(items);
+        uv_http_text(request, 500, "%s\n", err_text(ERR_NOMEM));
+        return;
+    }
+    for (size_t i = 0; i < status->node_count; i++) {
+        const struct status_node *n = &status->nodes[i];
+        struct keyring_peer peer = {.known = true, .epoch = epoch, .current = true};
+        uint32_t has;
+        if (!n->self && keyring_find_peer(agent->ring, n->id, &peer) != ERR_NONE)
+            peer = (struct keyring_peer){0};
+        has = peer.known && peer.epoch > n->keys.epoch ? peer.epoch : n->keys.epoch;
+        if ((n->state == STATUS_ALIVE || n->state == STATUS_SUSPECT) && has != epoch)
+            agreed = false;
+        json_array_append_new(items,
+                              json_pack("{s:s, s:s, s:I, s:b, s:b, s:b}", "name", n->name, "member",
+                                        status_member_state_name(n->state), "epoch",
+                                        (json_int_t)has, "current", (int)(has == epoch), "holder",
+                                        (int)n->keys.holder, "self", (int)n->self));
+    }
+    status_free(status);
+    api_reply_json(request, 200,
+                   json_pack("{s:s, s:s, s:I, s:b, s:I, s:o}", "apiVersion", API_VERSION, "kind",
+                             "Keys", "epoch", (json_int_t)epoch, "agreed", (int)agreed, "revoked",
+                             (json_int_t)keyring_revoked_count(agent->ring), "nodes", items));
+}
+
+void api_post_rotate(struct agent *agent, struct http_request *request)
+{
+    char text[160];
+    struct err err;
+
+    if (agent_keys_rotate(agent, &err) != ERR_NONE) {
+        api_reply_error(request, &err);
+        return;
+    }
+    snprintf(text, sizeof text,
+             "epoch %u is made and on its way to the others: agentctl keys status",
+             (unsigned)channel_epoch(agent->channel));
+    api_reply_message(request, "KeysRotate", text);
+}
