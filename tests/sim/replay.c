@@ -23,7 +23,7 @@ struct recording {
     struct channel_datagram *datagrams; /* all that ever went to the receiver */
 };
 
-static const uint8_t secret[KEYS_EPOCH_SECRET] = {0xe1};
+static const struct keys_epoch epoch = {.number = 1, .secret = {0xe1}};
 
 static void start(struct side *s, const struct side *peer, uint64_t boot)
 {
@@ -32,7 +32,7 @@ static void start(struct side *s, const struct side *peer, uint64_t boot)
     channel_destroy(s->channel);
     s->channel = NULL;
     if (channel_create(&config, &s->channel, NULL) != ERR_NONE ||
-        channel_set_epoch(s->channel, 1, secret) != ERR_NONE ||
+        channel_set_epochs(s->channel, &epoch, 1) != ERR_NONE ||
         channel_add_peer(s->channel, peer->identity.public_key, NULL) != ERR_NONE)
         abort();
 }
