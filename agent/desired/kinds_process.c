@@ -29,7 +29,7 @@ static const struct schema_field limits_fields[] = {
      .type = SCHEMA_INTEGER,
      .high = OPEN_FILES_MAX,
      .offset = offsetof(struct kind_limits, open_files),
-     .help = "open files of each process; 0: as many as agentd may have"},
+     .help = "open files of each process, at most as many as agentd may have; 0: as it has them"},
     {.name = NULL},
 };
 

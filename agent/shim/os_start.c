@@ -69,11 +69,18 @@ static int switch_user(const struct shim_spec *s)
     return setresuid(s->uid, s->uid, s->uid);
 }
 
+/* More than the agent's own may take a privilege that the agent lacks: then as many as it has. */
 static int set_limits(const struct shim_spec *s)
 {
     struct rlimit limit = {.rlim_cur = (rlim_t)s->nofile, .rlim_max = (rlim_t)s->nofile};
+    struct rlimit own;
 
-    return s->nofile == 0 ? 0 : setrlimit(RLIMIT_NOFILE, &limit);
+    if (s->nofile == 0 || setrlimit(RLIMIT_NOFILE, &limit) == 0)
+        return 0;
+    if (getrlimit(RLIMIT_NOFILE, &own) != 0 || own.rlim_max >= limit.rlim_max)
+        return -1;
+    own.rlim_cur = own.rlim_max;
+    return setrlimit(RLIMIT_NOFILE, &own);
 }
 
 /* A workload may be killed to save memory; its shim is not (see main.c), so that the end of the
