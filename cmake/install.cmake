@@ -7,7 +7,7 @@ set(data ${CMAKE_INSTALL_DATADIR}/covey)
 
 install(TARGETS agentctl orderctl RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 install(TARGETS agentd agent-shim agent-seccomp RUNTIME DESTINATION ${own})
-install(TARGETS metrics-app rest-api batch-job log-generator smartbiz-api
+install(TARGETS metrics-app rest-api batch-job log-generator smartbiz-api smartbiz-ui
         order-generator payment-service fulfillment-service notification-service notify-smtp
         RUNTIME DESTINATION lib/covey/workloads)
 

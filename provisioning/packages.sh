@@ -14,7 +14,7 @@ packages_of() {
     build)
         echo gcc libc6-dev cmake ninja-build pkgconf libuv1-dev "libmsgpack-c-dev|libmsgpack-dev" \
             libsodium-dev libsqlite3-dev libyaml-dev libjansson-dev libmnl-dev libmicrohttpd-dev \
-            librabbitmq-dev libcurl4-openssl-dev libseccomp-dev libpq-dev
+            librabbitmq-dev libcurl4-openssl-dev libseccomp-dev libpq-dev gzip brotli
         ;;
     run) echo git nftables iproute2 ;;
     demo) packages_of run && echo util-linux procps curl jq iputils-ping iputils-arping tcpdump ;;

@@ -19,6 +19,42 @@ FLAGS = [
 ]
 
 
+# Texts whose contrast is below WCAG's 4.5 (3 when they are large), each with its ratio.
+CONTRAST = """(() => {
+  const canvas = document.createElement("canvas").getContext("2d", {willReadFrequently: true});
+  const rgba = (colour) => {
+    canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1);
+    return [...canvas.getImageData(0, 0, 1, 1).data];
+  };
+  const light = ([r, g, b]) => [r, g, b].map((c) => c / 255)
+    .map((c) => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
+  const ground = (element) => {
+    for (; element; element = element.parentElement) {
+      const pill = element.matches("g.pill") ? getComputedStyle(element.querySelector("rect")).fill : null;
+      const colour = rgba(pill ?? getComputedStyle(element).backgroundColor);
+      if (colour[3] === 255) return colour;
+    }
+    return rgba("white");
+  };
+  const bad = [];
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const element = walker.currentNode.parentElement;
+    const text = walker.currentNode.data.trim();
+    const style = getComputedStyle(element);
+    const size = parseFloat(style.fontSize);
+    if (!text || size === 0 || !element.checkVisibility() || element.closest("noscript, title")) continue;
+    const ink = rgba(element.closest("svg") ? style.fill : style.color);
+    const [a, b] = [light(ink), light(ground(element))].sort((x, y) => y - x);
+    const large = size >= 24 || (size >= 18.66 && style.fontWeight >= 700);
+    const ratio = (a + 0.05) / (b + 0.05);
+    if (ratio < (large ? 3 : 4.5)) bad.push(`${text}: ${ratio.toFixed(2)}`);
+  }
+  return bad;
+})()"""
+
+
 class Gone(Exception):
     """The browser ended, or did not answer within the bound."""
 

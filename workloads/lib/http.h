@@ -81,7 +81,7 @@ bool http_accepting(const struct http *http);
 struct http *request_server(const struct request *request);
 const char *request_id(const struct request *request);
 const char *request_method(const struct request *request);
-/* As it was sent, without the query; cut after 255 bytes. */
+/* As it was sent, without the query. */
 const char *request_path(const struct request *request);
 /* Microseconds since the headers were read. */
 int64_t request_elapsed_us(const struct request *request);
@@ -110,7 +110,10 @@ bool request_query_int(struct request *request, const char *name, int64_t fallba
  */
 bool request_query_text(struct request *request, const char *name, char text[HTTP_QUERY_VALUE_MAX]);
 
-/* The same as it was sent, or NULL. */
+/* Appends the query as it was sent, with its "?", or nothing when there is none. */
+void request_query_write(const struct request *request, struct out *o);
+
+/* The value of a parameter as it was sent, or NULL. */
 const char *request_query_raw(const struct request *request, const char *name);
 
 /* body_read on the request's body. NULL: replied, return. */
@@ -121,6 +124,8 @@ json_t *request_fields(struct request *request, const struct field *fields, size
  * handler returns. A body that grows beyond HTTP_REPLY_MAX is replaced by a 500. */
 struct out *reply_begin(struct request *request, int status, const char *content_type);
 struct out *reply_json(struct request *request, int status);
+/* As reply_begin, for a type that does not live as long as the request: it is copied; "": none. */
+struct out *reply_begin_copy(struct request *request, int status, const char *content_type);
 /* Where the body of a reply that was begun goes on. */
 struct out *reply_body(struct request *request);
 
@@ -134,8 +139,8 @@ void reply_problem(struct request *request, int status, const char *field, const
     __attribute__((format(printf, 4, 5)));
 
 /* Adds a header to the reply; copies of name and value are kept. At most REPLY_HEADERS_MAX. */
-#define REPLY_HEADERS_MAX 6
-#define REPLY_HEADER_VALUE_MAX 128
+#define REPLY_HEADERS_MAX 12
+#define REPLY_HEADER_VALUE_MAX 256
 void reply_header(struct request *request, const char *name, const char *value);
 
 /* Instead of a reply: calls @resume in @delay_ms, which replies or defers again. The thread goes on

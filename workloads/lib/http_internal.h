@@ -37,6 +37,7 @@ struct request {
 
     enum stage stage;
     const char *method; /* libmicrohttpd's, until completion */
+    const char *url;    /* likewise */
     char path[256];     /* for the log: cut */
     char id[HTTP_ID_MAX + 1];
     int64_t started; /* microseconds */
@@ -53,6 +54,7 @@ struct request {
 
     int status; /* 0: no reply yet */
     const char *content_type;
+    char content_type_text[128];
     const char *constant;
     size_t constant_len;
     size_t header_count;

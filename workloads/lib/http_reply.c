@@ -25,7 +25,7 @@ const char *request_method(const struct request *request)
 
 const char *request_path(const struct request *request)
 {
-    return request->path;
+    return request->url;
 }
 
 bool request_is_replied(const struct request *request)
@@ -116,6 +116,35 @@ bool request_query_int(struct request *request, const char *name, int64_t fallba
     return false;
 }
 
+/* libmicrohttpd has made spaces of "+". */
+static void write_encoded(struct out *o, const char *text)
+{
+    for (; *text != '\0'; text++)
+        out_char(o, *text == ' ' ? '+' : *text);
+}
+
+static enum MHD_Result write_parameter(void *cls, enum MHD_ValueKind kind, const char *key,
+                                       const char *value)
+{
+    struct out *o = cls;
+    (void)kind;
+
+    out_char(o, o->comma ? '&' : '?');
+    o->comma = true;
+    write_encoded(o, key);
+    if (value != NULL) {
+        out_char(o, '=');
+        write_encoded(o, value);
+    }
+    return MHD_YES;
+}
+
+void request_query_write(const struct request *request, struct out *o)
+{
+    o->comma = false;
+    MHD_get_connection_values(request->connection, MHD_GET_ARGUMENT_KIND, write_parameter, o);
+}
+
 const char *request_query_raw(const struct request *request, const char *name)
 {
     return MHD_lookup_connection_value(request->connection, MHD_GET_ARGUMENT_KIND, name);
@@ -131,8 +160,6 @@ bool request_query_text(struct request *request, const char *name, char text[HTT
         return true;
     if (len < HTTP_QUERY_VALUE_MAX) {
         memcpy(text, raw, len + 1);
-        for (char *plus = strchr(text, '+'); plus != NULL; plus = strchr(plus, '+'))
-            *plus = ' ';
         if (percent_decode(text))
             return true;
     }
@@ -184,6 +211,13 @@ static void begin(struct request *request, int status, const char *content_type)
 struct out *reply_begin(struct request *request, int status, const char *content_type)
 {
     begin(request, status, content_type);
+    return &request->reply;
+}
+
+struct out *reply_begin_copy(struct request *request, int status, const char *content_type)
+{
+    begin(request, status, content_type[0] != '\0' ? request->content_type_text : NULL);
+    snprintf(request->content_type_text, sizeof request->content_type_text, "%s", content_type);
     return &request->reply;
 }
 

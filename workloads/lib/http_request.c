@@ -147,6 +147,7 @@ static void start(struct request *request, const char *url, const char *method)
     request->stage = STAGE_READING;
     request->started = now_us();
     request->method = method;
+    request->url = url;
     memcpy(request->path, url, cut);
     request->path[cut] = '\0';
     if (!take_id(request))

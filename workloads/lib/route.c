@@ -83,6 +83,8 @@ static bool matches(const char *pattern, const char *const *segments, size_t cou
         assert(*pattern == '/');
         pattern++;
         len = strcspn(pattern, "/");
+        if (*pattern == '*')
+            return true;
         if (*pattern == '{') {
             if (segments[i][0] == '\0')
                 return false;

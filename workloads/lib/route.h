@@ -1,9 +1,9 @@
 /* Routes and the reading of request targets. Pure.
  *
  * A pattern is a path whose segments are literals or parameters: "/api/users/{id}". A parameter
- * takes exactly one segment that is not empty. Segments are percent-decoded one by one, so "%2F"
- * never makes a new segment; "." and "..", bad escapes, control characters and bytes that are not
- * UTF-8 make the whole path bad. */
+ * takes exactly one segment that is not empty. A last segment "*" takes all that follow, at least
+ * one. Segments are percent-decoded one by one, so "%2F" never makes a new segment; "." and "..",
+ * bad escapes, control characters and bytes that are not UTF-8 make the whole path bad. */
 #ifndef COVEY_WORKLOADS_ROUTE_H
 #define COVEY_WORKLOADS_ROUTE_H
 
