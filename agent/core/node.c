@@ -191,6 +191,7 @@ mono_t node_deadline(const struct node *node)
     mono_t next = membership_deadline(node->members);
 
     next = mono_min(next, records_deadline(node->records));
+    next = mono_min(next, node_paths_deadline(node));
     next = mono_min(next, node_lease_deadline(node));
     next = mono_min(next, node_vip_deadline(node));
     next = mono_min(next, node_balance_deadline(node));

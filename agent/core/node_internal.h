@@ -135,6 +135,10 @@ struct node {
     struct held_vip *vips;
     size_t vip_count;
 
+    struct value_paths paths; /* as published */
+    mono_t paths_told;
+    mono_t paths_next;
+
     bool place_dirty;  /* members, labels or the desired state changed */
     bool work_dirty;   /* something that an instance waits for may have changed */
     mono_t place_at;   /* a hold-down or settling ends */
@@ -157,6 +161,12 @@ void node_event(struct node *node, enum effect_severity severity, const char *su
                 const char *format, ...) __attribute__((format(printf, 4, 5)));
 /* Keeps @memory until the next step, then frees it. */
 void node_keep(struct node *node, void *memory);
+
+/* who hears whom: node_paths.c */
+void node_paths_begin(struct node *node);
+void node_paths_tick(struct node *node);
+mono_t node_paths_deadline(const struct node *node);
+bool node_paths_of(const struct node *node, const struct peer *observer, struct value_paths *paths);
 
 /* members and records: node_peers.c */
 int node_peers_create(struct node *node, struct err *err);

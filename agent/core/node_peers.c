@@ -530,6 +530,7 @@ void node_peers_tick(struct node *node)
         run_members(node, &members);
     if (mono_reached(node->now, records_deadline(node->records)))
         run_records(node, &records);
+    node_paths_tick(node);
     if (mono_reached(node->now, node->place_at)) {
         node->place_at = MONO_NEVER;
         node->place_dirty = true;
@@ -576,6 +577,7 @@ int node_peers_create(struct node *node, struct err *err)
                        err_text(rc != ERR_NONE ? rc : ERR_NOMEM));
     self->self = true;
     self->state = MEMBER_ALIVE;
+    node_paths_begin(node);
     publish_head(node);
     node_publish_facts(node);
     node_commit_publish(node);

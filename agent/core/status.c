@@ -35,6 +35,7 @@ void status_free(struct status *status)
     free(status->vips);
     free(status->apps);
     free(status->instances);
+    free(status->paths);
     free(status);
 }
 
@@ -90,6 +91,26 @@ static void fill_nodes(const struct node *node, mono_t now, struct status *statu
             out->addr = view.addr;
     }
     qsort(status->nodes, status->node_count, sizeof *status->nodes, by_name);
+}
+
+/* Of nodes that are here, about nodes that are or should be. The nodes stand sorted by name. */
+static void fill_paths(const struct node *node, struct status *status, size_t room)
+{
+    for (size_t i = 0; i < status->node_count; i++) {
+        const struct peer *to = node_find_peer(node, status->nodes[i].id);
+        struct value_paths paths;
+        if (to == NULL || (!to->self && !node_peer_present(to)) || !node_paths_of(node, to, &paths))
+            continue;
+        for (size_t k = 0; k < status->node_count; k++)
+            for (size_t j = 0; j < paths.count && status->path_count < room; j++)
+                if (node_id_equal(paths.paths[j].from, status->nodes[k].id))
+                    status->paths[status->path_count++] =
+                        (struct status_path){.to = to->head.name,
+                                             .from = status->nodes[k].name,
+                                             .hears = paths.paths[j].hears,
+                                             .rtt_ms = paths.paths[j].rtt_ms,
+                                             .loss_pct = paths.paths[j].loss_pct};
+    }
 }
 
 /* The owner that the records of living nodes name, or that this node has voted for. */
@@ -324,12 +345,14 @@ int node_status(const struct node *node, mono_t now, int64_t wall, struct status
     status->vips = calloc(desired != NULL ? desired->vip_count + 1 : 1, sizeof *status->vips);
     status->apps = calloc(desired != NULL ? desired->workload_count + 1 : 1, sizeof *status->apps);
     status->instances = calloc(instances + 1, sizeof *status->instances);
+    status->paths = calloc(node->peer_count * VALUE_PATHS_MAX, sizeof *status->paths);
     if (status->nodes == NULL || status->vips == NULL || status->apps == NULL ||
-        status->instances == NULL) {
+        status->instances == NULL || status->paths == NULL) {
         status_free(status);
         return ERR_NOMEM;
     }
     fill_nodes(node, now, status);
+    fill_paths(node, status, node->peer_count * VALUE_PATHS_MAX);
     if (desired != NULL) {
         fill_vips(node, now, status);
         fill_apps(node, status, instances);

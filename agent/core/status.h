@@ -72,6 +72,15 @@ struct status_app {
     size_t count;
 };
 
+/* What one node has from another. */
+struct status_path {
+    const char *to; /* who listens, and measures */
+    const char *from;
+    bool hears;
+    uint16_t rtt_ms; /* 0: not measured */
+    uint8_t loss_pct;
+};
+
 struct status {
     int64_t now;               /* Unix seconds */
     enum status_health health; /* the headline's colour */
@@ -88,6 +97,8 @@ struct status {
     size_t app_count;
     struct status_instance *instances;
     size_t instance_count;
+    struct status_path *paths; /* of living nodes, sorted by to, then from */
+    size_t path_count;
     const struct desired_foreign *foreign; /* waiting for k3s */
     size_t foreign_count;
 };

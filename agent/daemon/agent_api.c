@@ -171,6 +171,11 @@ static void get_members(struct agent *agent, struct http_request *request)
     get_list(agent, request, "MemberList", status_json_nodes);
 }
 
+static void get_net(struct agent *agent, struct http_request *request)
+{
+    get_list(agent, request, "PathList", status_json_paths);
+}
+
 static void get_vips(struct agent *agent, struct http_request *request)
 {
     get_list(agent, request, "VirtualIPList", status_json_vips);
@@ -313,6 +318,7 @@ struct route {
 static const struct route routes[] = {
     {"GET", "/v1/status", get_status, false},
     {"GET", "/v1/members", get_members, true},
+    {"GET", "/v1/net", get_net, true},
     {"GET", "/v1/apps", get_apps, true},
     {"GET", "/v1/vips", get_vips, true},
     {"GET", "/v1/events", get_events, false},

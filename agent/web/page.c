@@ -169,6 +169,7 @@ static void inside(struct html *html, const struct status *status, const struct 
     page_vips(html, status);
     html_raw(html, "</div></div>\n");
     page_nodes(html, status);
+    page_net(html, status);
     page_workloads(html, status);
     page_waiting(html, status);
     page_events(html, events, count, status->now);

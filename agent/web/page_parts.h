@@ -20,6 +20,7 @@ const struct status_node *page_find_node(const struct status *status, node_id id
 
 void page_topology(struct html *html, const struct status *status);  /* page_topology.c */
 void page_nodes(struct html *html, const struct status *status);     /* page_flock.c */
+void page_net(struct html *html, const struct status *status);       /* page_net.c */
 void page_vips(struct html *html, const struct status *status);      /* page_flock.c */
 void page_commit(struct html *html, const struct status *status);    /* page_flock.c */
 void page_workloads(struct html *html, const struct status *status); /* page_work.c */

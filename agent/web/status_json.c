@@ -103,6 +103,20 @@ json_t *status_json_nodes(const struct status *status)
     return items;
 }
 
+json_t *status_json_paths(const struct status *status)
+{
+    json_t *items = json_array();
+
+    for (size_t i = 0; items != NULL && i < status->path_count; i++) {
+        const struct status_path *p = &status->paths[i];
+        json_array_append_new(items, json_pack("{s:o, s:o, s:b, s:o, s:i}", "to", text(p->to),
+                                               "from", text(p->from), "hears", (int)p->hears,
+                                               "rttMs", optional_int(p->rtt_ms, p->rtt_ms > 0),
+                                               "lossPercent", (int)p->loss_pct));
+    }
+    return items;
+}
+
 /* 64 bits: a number of JSON would lose the lower ones in many readers. */
 static json_t *epoch(uint64_t value)
 {

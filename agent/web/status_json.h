@@ -14,6 +14,7 @@
 json_t *status_json(const struct status *status);
 json_t *status_json_nodes(const struct status *status);
 json_t *status_json_vips(const struct status *status);
+json_t *status_json_paths(const struct status *status);
 json_t *status_json_apps(const struct status *status);
 
 /* {"apiVersion", "kind", "items"}; steals @items (NULL is passed through). */

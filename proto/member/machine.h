@@ -52,6 +52,7 @@ struct member {
     uint8_t state;
     uint8_t flags;
     uint8_t told;
+    uint8_t relayed; /* proofs of life by others since its last packet to us */
 };
 
 /* Evidence against one member: probes in a row that got no answer. */
@@ -174,6 +175,7 @@ void probe_heard(struct membership *m, struct member *p, const struct addr *addr
 /* watch.c: whom to probe when; probes for others */
 void watch_tick(struct membership *m);
 mono_t watch_deadline(const struct membership *m);
+bool watch_is_neighbour(const struct membership *m, const struct member *p);
 void watch_probed(struct membership *m, struct member *p, bool by_peer);
 void relay_request(struct membership *m, struct member *from, const struct addr *addr,
                    const struct msg_probe *probe);

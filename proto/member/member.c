@@ -9,7 +9,8 @@
 #define PERIOD_MIN_MS 100
 #define PERIOD_MAX_MS 60000
 #define MEMBERS_LIMIT 32000
-#define PAUSE_PCT 25 /* of a period: a timer so late means that this process stood still */
+#define RELAYED_MAX 3 /* so often proven by others alone: the path is cut, not lossy */
+#define PAUSE_PCT 25  /* of a period: a timer so late means that this process stood still */
 
 static int config_check(const struct membership_config *c)
 {
@@ -290,6 +291,8 @@ static void fill_view(const struct membership *m, const struct member *p, struct
         .since = p->since,
         .rtt_ms = (p->rtt.smoothed + 3u) / 4u,
         .rto_ms = probe_rto(m, p),
+        .watched = watch_is_neighbour(m, p),
+        .hears = p->heard.ms != 0 && p->state != MEMBER_DEAD && p->relayed < RELAYED_MAX,
         .loss_pct = p->heard.ms == 0 ? 0 : (uint8_t)(p->loss * 100u / LOSS_ONE),
     };
 }

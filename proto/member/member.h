@@ -112,6 +112,8 @@ struct member_view {
     uint32_t rtt_ms;  /* smoothed; 0 for none measured */
     uint32_t rto_ms;  /* upper quantile of the round-trip time, as used for timeouts */
     uint8_t loss_pct; /* of probe round trips, smoothed */
+    bool watched;     /* a neighbour in the ring: probed in every period */
+    bool hears;       /* it was heard, and answers this node, not only others */
 };
 
 struct membership;

@@ -433,11 +433,14 @@ void probe_heard(struct membership *m, struct member *p, const struct addr *addr
     bool returns = p->state == MEMBER_UNKNOWN || p->state == MEMBER_DEAD;
 
     if (addr != NULL) {
+        p->relayed = 0;
         p->heard = m->now;
         table_set_addr(m, p, addr);
         relays_heard(m, p);
     } else if (d != NULL) {
         d->relays_answered = true;
+        if (p->relayed < UINT8_MAX)
+            p->relayed++;
     }
     if (d != NULL && addr != NULL)
         note_gap(m, p, d);

@@ -18,7 +18,7 @@
 #define RELAY_NACK_MAX_MS 400
 #define RELAY_KEEP_MS 3000 /* a late answer is still passed on */
 
-static bool is_neighbour(const struct membership *m, const struct member *p)
+bool watch_is_neighbour(const struct membership *m, const struct member *p)
 {
     for (size_t i = 0; i < m->neighbour_count; i++)
         if (&m->slots[m->neighbours[i]] == p)
@@ -53,7 +53,7 @@ static void mesh_tick(struct membership *m)
     m->mesh_next = mono_add(m->now, MESH_PERIODS * (int64_t)m->config.period_ms);
     for (size_t i = 0; i < m->count; i++) {
         struct member *p = &m->slots[m->order[++m->mesh_at % m->count]];
-        if (!member_present(p) || p->doubt != NO_DOUBT || is_neighbour(m, p))
+        if (!member_present(p) || p->doubt != NO_DOUBT || watch_is_neighbour(m, p))
             continue;
         doubt_begin(m, p, true);
         return;

@@ -8,6 +8,7 @@
  *   "voters"          the voter set, by the node that holds the cluster key (struct value_voters)
  *   "adopted"         the number of the voter set that the node has adopted (struct value_adopted)
  *   "keys"            the newest key epoch that the node has (struct value_keys)
+ *   "paths"           which nodes it hears, and how well (struct value_paths)
  *
  * An agent keeps and passes on keys that it does not know. Codec: value_codec.h. */
 #ifndef COVEY_RECORD_VALUE_H
@@ -119,6 +120,21 @@ struct value_adopted {
 struct value_keys {
     uint32_t epoch;
     bool holder; /* of the cluster key */
+};
+
+#define VALUE_PATHS_MAX 32
+
+/* What comes to the author from one node, or does not. */
+struct value_path {
+    node_id from;
+    bool hears; /* false: it answers others, or nobody, but not the author */
+    uint16_t rtt_ms;
+    uint8_t loss_pct; /* of round trips */
+};
+
+struct value_paths {
+    uint8_t count;
+    struct value_path paths[VALUE_PATHS_MAX]; /* ascending by node */
 };
 
 #endif

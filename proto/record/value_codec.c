@@ -321,3 +321,49 @@ void value_head_admit(struct value_head *head, const struct keys_admission *admi
     head->serial = admission->serial;
     memcpy(head->admission, admission->signature, KEYS_SIGNATURE);
 }
+
+static bool paths_ascend(const struct value_paths *v)
+{
+    for (size_t i = 0; i < v->count; i++)
+        if (node_id_none(v->paths[i].from) || v->paths[i].loss_pct > 100 ||
+            (i > 0 && v->paths[i].from.v <= v->paths[i - 1].from.v))
+            return false;
+    return true;
+}
+
+int value_paths_encode(const struct value_paths *v, uint8_t *out, size_t cap, size_t *len)
+{
+    struct pack p;
+
+    *len = 0;
+    if (v->count > VALUE_PATHS_MAX || !paths_ascend(v))
+        return ERR_INVALID;
+    pack_begin(&p, out, cap);
+    pack_array(&p, v->count);
+    for (size_t i = 0; i < v->count; i++) {
+        pack_array(&p, 4);
+        pack_uint(&p, v->paths[i].from.v);
+        pack_bool(&p, v->paths[i].hears);
+        pack_uint(&p, v->paths[i].rtt_ms);
+        pack_uint(&p, v->paths[i].loss_pct);
+    }
+    return finish(&p, len);
+}
+
+int value_paths_decode(const uint8_t *data, size_t len, struct value_paths *v)
+{
+    struct unpack u;
+    int rc;
+
+    unpack_begin(&u, data, len);
+    v->count = (uint8_t)unpack_array(&u, VALUE_PATHS_MAX);
+    for (size_t i = 0; i < v->count; i++) {
+        unpack_fields(&u, 4);
+        v->paths[i].from.v = unpack_uint(&u, 1, UINT64_MAX);
+        v->paths[i].hears = unpack_bool(&u);
+        v->paths[i].rtt_ms = (uint16_t)unpack_uint(&u, 0, UINT16_MAX);
+        v->paths[i].loss_pct = (uint8_t)unpack_uint(&u, 0, 100);
+    }
+    rc = finish_read(&u);
+    return rc == ERR_NONE && !paths_ascend(v) ? ERR_INVALID : rc;
+}

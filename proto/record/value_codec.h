@@ -7,6 +7,7 @@
  *   vip       [holding, epoch, since, reason]
  *   voters    [number, [voter...]]
  *   adopted   [number]
+ *   paths     [[from, hears, rtt_ms, loss_pct]...]
  *
  * Strict: a value with a field more or fewer is not taken. Extension is by new keys, which older
  * agents keep and pass on without reading them.
@@ -47,6 +48,9 @@ int value_adopted_encode(const struct value_adopted *v, uint8_t *out, size_t cap
 int value_adopted_decode(const uint8_t *data, size_t len, struct value_adopted *v);
 int value_keys_encode(const struct value_keys *v, uint8_t *out, size_t cap, size_t *len);
 int value_keys_decode(const uint8_t *data, size_t len, struct value_keys *v);
+
+int value_paths_encode(const struct value_paths *v, uint8_t *out, size_t cap, size_t *len);
+int value_paths_decode(const uint8_t *data, size_t len, struct value_paths *v);
 
 /* The admission that a head carries, and a head with that admission put in. */
 void value_head_admission(const struct value_head *head, struct keys_admission *admission);

@@ -16,6 +16,7 @@ static union {
     struct value_voters voters;
     struct value_adopted adopted;
     struct value_keys keys;
+    struct value_paths paths;
 } value;
 
 /* What was taken has one form. */
@@ -65,6 +66,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         break;
     case 7:
         TRY(keys)
+        break;
+    case 8:
+        TRY(paths)
         break;
     default:
         break;

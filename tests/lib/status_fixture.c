@@ -97,6 +97,13 @@ static struct status_instance *add_instance(struct status_fixture *f, struct sta
     return i;
 }
 
+static void add_path(struct status_fixture *f, const struct status_node *to,
+                     const struct status_node *from, bool hears, uint8_t loss_pct)
+{
+    f->paths[f->status.path_count++] = (struct status_path){
+        .to = to->name, .from = from->name, .hears = hears, .rtt_ms = 3, .loss_pct = loss_pct};
+}
+
 static void add_event(struct status_fixture *f, int64_t ago_s, const char *severity,
                       const char *subject, const char *text)
 {
@@ -131,6 +138,8 @@ static void healthy(struct status_fixture *f)
     app = add_app(f, "rest-api", "web", "apps/web/rest-api.yaml", 2);
     add_instance(f, app, pi1, VALUE_READY, 5000);
     add_instance(f, app, pi2, VALUE_READY, 5000);
+    add_path(f, pi1, pi2, true, 0);
+    add_path(f, pi2, pi1, true, 21);
     f->status.agreed = true;
     snprintf(f->status.headline, sizeof f->status.headline,
              "All good: 2 nodes, 3 workloads, 1 address");
@@ -149,6 +158,8 @@ static void degraded(struct status_fixture *f)
 
     healthy(f);
     f->event_count = 0;
+    f->status.path_count = 0;
+    add_path(f, &f->nodes[0], &f->nodes[1], false, 0);
     f->status.health = STATUS_FAILED;
     f->status.app_count = f->status.instance_count = 0;
     f->nodes[1].state = STATUS_DEAD;
@@ -224,6 +235,9 @@ static void crowd(struct status_fixture *f)
                                      .owner_name = "",
                                      .left_ms = -1,
                                      .reason = "pending: the pool has no free address"};
+    add_path(f, &f->nodes[0], &f->nodes[1], true, 3);
+    add_path(f, &f->nodes[2], &f->nodes[6], false, 0);
+    add_path(f, &f->nodes[6], &f->nodes[2], true, 44);
     f->status.agreed = true;
     f->status.health = STATUS_DEGRADED;
     snprintf(f->status.headline, sizeof f->status.headline, "pi06 is dead: it answers nobody");
@@ -274,7 +288,8 @@ bool status_fixture(const char *name, struct status_fixture *fixture)
                                       .nodes = fixture->nodes,
                                       .vips = fixture->vips,
                                       .apps = fixture->apps,
-                                      .instances = fixture->instances};
+                                      .instances = fixture->instances,
+                                      .paths = fixture->paths};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         if (strcmp(all[i].name, name) == 0) {
             all[i].make(fixture);

@@ -75,6 +75,8 @@ static void lists(void **state)
     f.status.node_count = 10;
     expect_golden(status_json_list("NodeList", status_json_nodes(&f.status)), "nodes");
     expect_golden(status_json_list("VirtualIPList", status_json_vips(&f.status)), "vips");
+    assert_true(status_fixture("healthy", &f));
+    expect_golden(status_json_list("PathList", status_json_paths(&f.status)), "paths");
     assert_true(status_fixture("degraded", &f));
     expect_golden(status_json_list("WorkloadList", status_json_apps(&f.status)), "apps");
     assert_null(status_json_list("NodeList", NULL));

@@ -153,6 +153,7 @@ static void test_small_ones(void **state)
     struct value_voters voters, voters_back;
     struct value_adopted adopted = {.number = UINT32_MAX}, adopted_back;
     struct value_keys keys = {.epoch = UINT32_MAX, .holder = true}, keys_back;
+    struct value_paths paths = {0}, paths_back;
     uint8_t bytes[RECORD_VALUE_MAX];
     size_t len;
 
@@ -174,6 +175,22 @@ static void test_small_ones(void **state)
     assert_memory_equal(&voters_back, &voters, sizeof voters);
     voters.voters[1].v = 0;
     assert_int_equal(value_voters_encode(&voters, bytes, sizeof bytes, &len), ERR_INVALID);
+
+    paths.count = 2;
+    paths.paths[0] = (struct value_path){.from = {5}, .hears = true, .rtt_ms = 300};
+    paths.paths[1] = (struct value_path){.from = {6}, .rtt_ms = UINT16_MAX, .loss_pct = 100};
+    ROUND_TRIP(paths, paths, paths_back);
+    assert_int_equal(paths_back.paths[0].rtt_ms, 300);
+    assert_true(paths_back.paths[0].hears);
+    assert_int_equal(paths_back.paths[1].from.v, 6);
+    assert_int_equal(paths_back.paths[1].loss_pct, 100);
+    paths.paths[1].from.v = 5; /* not ascending */
+    assert_int_equal(value_paths_encode(&paths, bytes, sizeof bytes, &len), ERR_INVALID);
+    paths.count = VALUE_PATHS_MAX;
+    for (uint64_t i = 0; i < VALUE_PATHS_MAX; i++)
+        paths.paths[i] = (struct value_path){
+            .from = {UINT64_MAX - VALUE_PATHS_MAX + i}, .rtt_ms = UINT16_MAX, .loss_pct = 100};
+    ROUND_TRIP(paths, paths, paths_back); /* the longest fits a record */
 
     ROUND_TRIP(adopted, adopted, adopted_back);
     assert_int_equal(adopted_back.number, adopted.number);

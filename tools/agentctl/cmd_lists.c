@@ -1,4 +1,4 @@
-/* agentctl members, apps, vip: listings. */
+/* agentctl members, net, apps, vip: listings. */
 #include <stdio.h>
 #include <string.h>
 
@@ -44,6 +44,44 @@ int cmd_members(const struct context *context, int argc, char **argv)
     if (argc > 0)
         return usage("members", "takes no argument");
     return show(context, "/v1/members", print_members);
+}
+
+static enum table_color loss_color(long long percent)
+{
+    return percent < 10 ? TABLE_PLAIN : percent < 40 ? TABLE_WARNING : TABLE_BAD;
+}
+
+static void print_net(const struct context *context, const json_t *document)
+{
+    static const char *const columns[] = {"NODE", "HEARS", "FROM", "RTT", "LOSS", NULL};
+    struct table *table = table_new(context, columns);
+    size_t i;
+    const json_t *path;
+
+    json_array_foreach(json_object_get(document, "items"), i, path)
+    {
+        const json_t *rtt = json_object_get(path, "rttMs");
+        bool hears = json_is_true(json_object_get(path, "hears"));
+        long long loss = json_integer_value(json_object_get(path, "lossPercent"));
+
+        table_cell(table, TABLE_PLAIN, "%s", member_string(path, "to"));
+        table_cell(table, hears ? TABLE_GOOD : TABLE_BAD, hears ? "yes" : "no");
+        table_cell(table, TABLE_PLAIN, "%s", member_string(path, "from"));
+        if (json_is_integer(rtt))
+            table_cell(table, TABLE_PLAIN, "%lld ms", (long long)json_integer_value(rtt));
+        else
+            table_cell(table, TABLE_PLAIN, "-");
+        table_cell(table, loss_color(loss), "%lld %%", loss);
+    }
+    table_print(table);
+}
+
+int cmd_net(const struct context *context, int argc, char **argv)
+{
+    (void)argv;
+    if (argc > 0)
+        return usage("net", "takes no argument");
+    return show(context, "/v1/net", print_net);
 }
 
 static void print_vips(const struct context *context, const json_t *document)

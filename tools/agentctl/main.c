@@ -15,6 +15,13 @@ static const struct command commands[] = {
      cmd_status},
     {"members", "", "the nodes, whether they answer and how fast", "  agentctl members\n",
      cmd_members},
+    {"net", "", "who hears whom, with round-trip time and loss",
+     "  agentctl net\n\nEach node measures the paths to it; HEARS is \"no\" where packets of FROM "
+     "do "
+     "not arrive\nat NODE, although others hear it. A record brings the figures here: news of a "
+     "cut "
+     "within\nseconds, drifting figures within a minute.\n",
+     cmd_net},
     {"apps", "[NAME]", "workloads: where each instance runs, and why not",
      "  agentctl apps\n  agentctl apps rest-api\n", cmd_apps},
     {"vip", "", "virtual addresses: owner, epoch, lease, last move", "  agentctl vip\n", cmd_vip},
