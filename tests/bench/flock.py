@@ -46,12 +46,14 @@ def tmpfs_folder():
 class Lab:
     """The network: an access point, pi1, pi2 and a client."""
 
-    def __init__(self, prefix):
+    def __init__(self, prefix, pis=PIS):
         self.prefix = prefix
+        self.pis = pis
 
     def call(self, function, *arguments):
+        script = f'. "$0"; LAB_PIS=({" ".join(self.pis)}); "$@"'
         subprocess.run(
-            ["bash", "-c", '. "$0"; "$@"', LAB, function, self.prefix, *arguments], check=True
+            ["bash", "-c", script, LAB, function, self.prefix, *arguments], check=True
         )
 
     @staticmethod
@@ -102,10 +104,14 @@ class Pi:
             config.write(
                 f"node: {name}\ninterface: wlan0\n"
                 f"state_dir: {self.disk}/state\nrun_dir: {self.run_dir}\n"
-                f"workload_path: {self.bin}:/usr/bin:/bin\n"
+                f"workload_path: {self.bin}:/usr/bin:/bin\n{flock.config}"
             )
 
     def start_agent(self):
+        self.spawn()
+        await_true(15, f"the agent of {self.name}", self.answers)
+
+    def spawn(self):
         with open(os.path.join(self.disk, "agentd.log"), "ab") as log:
             self.process = self.lab.start(
                 self.name,
@@ -115,7 +121,6 @@ class Pi:
                 stdout=log,
                 stderr=log,
             )
-        await_true(15, f"the agent of {self.name}", self.answers)
 
     def answers(self):
         if self.process.poll() is not None:
@@ -176,7 +181,9 @@ class Flock:
     """Two Pis. Use it in a with statement: leaving it removes all that it made. One flock of a name
     at a time; entering it removes the namespaces of one that could not end in order."""
 
-    def __init__(self, name, build, keep=False):
+    def __init__(self, name, build, keep=False, pis=PIS, lab=None, config=""):
+        self.names = pis
+        self.config = config
         self.lock = open(os.path.join("/run/lock", f"covey-{name}"), "w", encoding="ascii")
         try:
             fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -184,7 +191,7 @@ class Flock:
             raise Failed(f"another {name} runs on this machine: wait for its end") from None
         self.bin = os.path.join(os.path.abspath(build), "bin")
         self.keep = keep
-        self.lab = Lab(f"covey-{name}")
+        self.lab = lab or Lab(f"covey-{name}", pis)
         self.disk = tempfile.mkdtemp(prefix=f"covey-{name}.", dir="/var/tmp")
         self.memory = tempfile.mkdtemp(prefix=f"covey-{name}.", dir=tmpfs_folder())
         for folder in (self.disk, self.memory):
@@ -197,7 +204,7 @@ class Flock:
             self.lab.call("lab_possible")
             self.lab.call("lab_down")
             self.lab.call("lab_up")
-            for name in PIS:
+            for name in self.names:
                 self.pis[name] = Pi(self, name)
                 self.pis[name].start_agent()
             self.join()
@@ -221,19 +228,20 @@ class Flock:
             shutil.rmtree(self.disk, ignore_errors=True)
 
     def join(self):
-        first, second = (self.pis[name] for name in PIS)
+        first = self.pis[self.names[0]]
         first.agentctl("init")
-        second.agentctl("join", "-", input=first.agentctl("token", "create"))
-        await_true(20, "both members to be alive", lambda: all(map(self.sees_both, PIS)))
+        for name in self.names[1:]:
+            self.pis[name].agentctl("join", "-", input=first.agentctl("token", "create"))
+        await_true(30, "all members to be alive", lambda: all(map(self.sees_all, self.names)))
 
-    def sees_both(self, name):
+    def sees_all(self, name):
         nodes = self.pis[name].get("/v1/status")["nodes"]
-        return sum(node["state"] == "alive" for node in nodes) == len(PIS)
+        return sum(node["state"] == "alive" for node in nodes) == len(self.names)
 
     def healthy(self):
         for pi in self.pis.values():
             status = pi.get("/v1/status")
-            if status["health"] != "ok" or not status["agreed"] or not self.sees_both(pi.name):
+            if status["health"] != "ok" or not status["agreed"] or not self.sees_all(pi.name):
                 return False
         return True
 
@@ -252,12 +260,22 @@ class Flock:
             raise Failed(f"git {' '.join(arguments)}: {answer.stderr}")
         return answer.stdout.strip()
 
+    def clone(self):
+        os.makedirs(self.work, exist_ok=True)
+        self.git("init", "-q", "-b", "main")
+        self.git("remote", "add", "pi1", os.path.join(self.pis["pi1"].disk, "state", "flock.git"))
+
+    def write(self, path, text):
+        path = os.path.join(self.work, path)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+
     def push_example(self, without=()):
         shutil.copytree(os.path.join(ROOT, "provisioning", "example"), self.work)
         for path in without:
             os.remove(os.path.join(self.work, path))
-        self.git("init", "-q", "-b", "main")
-        self.git("remote", "add", "pi1", os.path.join(self.pis["pi1"].disk, "state", "flock.git"))
+        self.clone()
         self.commit("the example")
         self.push()
         await_true(45, "the example to be healthy on both Pis", self.healthy)
