@@ -23,9 +23,10 @@ struct written {
     const char *node, *interface, *listen, *advertise;
     const char *const *join;
     const char *state_dir, *run_dir, *workload_path, *workload_user;
-    uint32_t role;
+    uint32_t role, promiscuous, arp_settings;
     uint32_t lease_min, lease_max; /* indices of lease_lengths */
     bool power_save;
+    const char *hooks;
     const struct written_web *web;
     const struct written_repository *repository;
 };
@@ -175,6 +176,19 @@ static const struct schema_table repository_table = {
     .fields = repository_fields,
 };
 
+static const char *const promiscuous[] = {
+    [CONFIG_PROMISCUOUS_AUTO] = "auto",
+    [CONFIG_PROMISCUOUS_ON] = "on",
+    [CONFIG_PROMISCUOUS_OFF] = "off",
+    NULL,
+};
+
+static const char *const arp_settings[] = {
+    [CONFIG_ARP_CHECK] = "check",
+    [CONFIG_ARP_SET] = "set",
+    NULL,
+};
+
 static const char *const roles[] = {
     [CONFIG_AGENT] = "agent",
     [CONFIG_WITNESS] = "witness",
@@ -238,6 +252,21 @@ static const struct schema_field config_fields[] = {
      .offset = offsetof(struct written, lease_max),
      .normal = 5,
      .help = "longest lease of an address: for a link that loses much"},
+    {.name = "promiscuous",
+     .type = SCHEMA_CHOICE,
+     .choices = promiscuous,
+     .offset = offsetof(struct written, promiscuous),
+     .help = "the interface's flag: auto, on, off"},
+    {.name = "arp_settings",
+     .type = SCHEMA_CHOICE,
+     .choices = arp_settings,
+     .offset = offsetof(struct written, arp_settings),
+     .help = "arp_ignore and rp_filter: check, set"},
+    {.name = "hooks",
+     .type = SCHEMA_TEXT,
+     .format = &format_absolute_path,
+     .offset = offsetof(struct written, hooks),
+     .help = "folder of programs that run when an address has another holder"},
     {.name = "power_save",
      .type = SCHEMA_BOOLEAN,
      .offset = offsetof(struct written, power_save),
@@ -339,6 +368,9 @@ static int fill(struct owner *owner, const struct written *w, struct report *rep
     c->lease_min_ms = lease_milliseconds[w->lease_min];
     c->lease_max_ms = lease_milliseconds[w->lease_max];
     c->power_save = w->power_save;
+    c->promiscuous = w->promiscuous;
+    c->arp_settings = w->arp_settings;
+    c->hooks = or_default(w->hooks, "/etc/covey/hooks.d");
     c->workload_path =
         or_default(w->workload_path, "/usr/lib/covey/workloads:/usr/local/bin:/usr/bin:/bin");
     c->workload_user = w->workload_user;

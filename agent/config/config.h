@@ -24,6 +24,17 @@ enum config_role {
     CONFIG_WITNESS, /* only votes */
 };
 
+enum config_promiscuous {
+    CONFIG_PROMISCUOUS_AUTO, /* on radios whose firmware answers ARP by itself */
+    CONFIG_PROMISCUOUS_ON,
+    CONFIG_PROMISCUOUS_OFF, /* left as it is */
+};
+
+enum config_arp {
+    CONFIG_ARP_CHECK, /* agentctl doctor tells what is wrong */
+    CONFIG_ARP_SET,   /* arp_ignore and rp_filter of the interface are set right, and kept so */
+};
+
 struct config {
     const char *node;        /* a DNS label; NULL: the host's name */
     const char *interface;   /* where virtual addresses live and gossip's own address is found */
@@ -34,7 +45,10 @@ struct config {
     const char *state_dir, *run_dir; /* absolute */
     enum config_role role;
     uint32_t lease_min_ms, lease_max_ms; /* lengths of a lease, as proto/lease/lease.h has them */
-    bool power_save; /* leave the radio's power save on; false: it is switched off and kept off */
+    enum config_promiscuous promiscuous;
+    enum config_arp arp_settings;
+    const char *hooks; /* folder of programs that run when an address has another holder */
+    bool power_save;   /* leave the radio's power save on; false: it is switched off and kept off */
     struct {
         bool enabled;
         struct addr listen;       /* unless a listening socket is handed over (LISTEN_FDS) */

@@ -29,6 +29,9 @@ enum effect_type {
     EFFECT_FENCE_OPEN,    /* fence: let the address answer until the lease ends */
     EFFECT_FENCE_CLOSE,   /* fence: stop answering; acknowledged by NODE_FENCE */
     EFFECT_ANNOUNCE,      /* fence: tell the network that the address is here */
+    EFFECT_CHECK,         /* fence.address: ask whether somebody answers for it; a foreign host's
+                           * answer comes back as NODE_CONFLICT */
+    EFFECT_OWNER,         /* owner: an address has another holder, or none, anywhere in the flock */
     EFFECT_START,         /* start: run an instance under a new shim */
     EFFECT_FILES,         /* files: write those that differ and signal the process then */
     EFFECT_STOP,          /* stop */
@@ -101,6 +104,15 @@ struct effect_peer {
     bool revoked;
 };
 
+struct effect_owner {
+    struct addr address;
+    char name[NODE_NAME_MAX + 1];                           /* of the VirtualIP */
+    char before[NODE_NAME_MAX + 1], now[NODE_NAME_MAX + 1]; /* nodes; "" for nobody */
+    char reason[VALUE_REASON_MAX];
+    uint64_t epoch;
+    bool here; /* this node is the one that holds it now */
+};
+
 struct effect_event {
     enum effect_severity severity;
     const char *subject; /* "vip/10.77.0.210", "node/pi2", "app/rest-api" */
@@ -119,6 +131,7 @@ struct effect {
         struct effect_fetch fetch;
         struct effect_peer peer;
         const struct effect_event *event;
+        const struct effect_owner *owner;
         struct voters_state voters;
         uint32_t boot;
     };

@@ -132,7 +132,13 @@ static void dispatch(struct node *node, const struct node_event *event)
         node_lease_fence(node, &event->fence);
         break;
     case NODE_CONFLICT:
-        node_vip_conflict(node, &event->conflict);
+        node_owner_conflict(node, &event->conflict);
+        break;
+    case NODE_CLIENTS:
+        node_owner_clients(node, &event->clients);
+        break;
+    case NODE_MOVE:
+        node_owner_move(node, &event->move);
         break;
     case NODE_FOUND:
         node_work_found(node, &event->instance);

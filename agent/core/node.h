@@ -64,26 +64,28 @@ struct node_config {
 };
 
 enum node_event_type {
-    NODE_TIMER,    /* node_deadline has come */
-    NODE_MESSAGE,  /* message: authenticated and decoded */
-    NODE_HEARD,    /* message.from: authenticated traffic that is no message */
-    NODE_ADMIT,    /* peer: admitted by join, or known from the store */
-    NODE_REVOKE,   /* peer.id */
+    NODE_TIMER,      /* node_deadline has come */
+    NODE_MESSAGE,    /* message: authenticated and decoded */
+    NODE_HEARD,      /* message.from: authenticated traffic that is no message */
+    NODE_ADMIT,      /* peer: admitted by join, or known from the store */
+    NODE_REVOKE,     /* peer.id */
     NODE_QUARANTINE, /* quarantine: whether two machines use the identity of a node */
-    NODE_KEYS,     /* keys: the newest epoch of this node, to be told the others */
-    NODE_ADDRESS,  /* address: own gossip address has changed */
-    NODE_DESIRED,  /* desired: a new commit was stored; the node takes ownership */
-    NODE_COMMIT,   /* commit: what became of a commit that is not applied */
-    NODE_VOTERS,   /* voters: EFFECT_VOTERS is on the disk; number 0: it failed */
-    NODE_GATEWAY,  /* gateway: it answered the request that was sent at gateway.sent */
-    NODE_FENCE,    /* fence: result of EFFECT_FENCE_OPEN or _CLOSE */
-    NODE_CONFLICT, /* conflict: a foreign host answers for a virtual address */
-    NODE_FOUND,    /* instance: a living shim was found at start */
-    NODE_STARTED,  /* instance: pid and ports */
-    NODE_EXITED,   /* instance: exit; SUPERVISE_EXIT_FAILED: it could not be started */
-    NODE_PROBE,    /* probe */
-    NODE_DRAIN,    /* drain: give leases away, take no work (true), or take part again (false) */
-    NODE_LEAVE,    /* goodbye: releases leases, tells the peers */
+    NODE_KEYS,       /* keys: the newest epoch of this node, to be told the others */
+    NODE_ADDRESS,    /* address: own gossip address has changed */
+    NODE_DESIRED,    /* desired: a new commit was stored; the node takes ownership */
+    NODE_COMMIT,     /* commit: what became of a commit that is not applied */
+    NODE_VOTERS,     /* voters: EFFECT_VOTERS is on the disk; number 0: it failed */
+    NODE_GATEWAY,    /* gateway: it answered the request that was sent at gateway.sent */
+    NODE_FENCE,      /* fence: result of EFFECT_FENCE_OPEN or _CLOSE */
+    NODE_CONFLICT,   /* conflict: a foreign host answers for a virtual address */
+    NODE_CLIENTS,    /* clients: whom this node talks with, while it holds an address */
+    NODE_MOVE,       /* move: hand an address that is held here to another node */
+    NODE_FOUND,      /* instance: a living shim was found at start */
+    NODE_STARTED,    /* instance: pid and ports */
+    NODE_EXITED,     /* instance: exit; SUPERVISE_EXIT_FAILED: it could not be started */
+    NODE_PROBE,      /* probe */
+    NODE_DRAIN,      /* drain: give leases away, take no work (true), or take part again (false) */
+    NODE_LEAVE,      /* goodbye: releases leases, tells the peers */
 };
 
 struct node_event_message {
@@ -136,6 +138,11 @@ struct node_event_conflict {
     uint8_t mac[6];
 };
 
+struct node_event_move {
+    struct addr address;
+    node_id to;
+};
+
 struct node_event_instance {
     const char *instance;
     uint64_t generation; /* FOUND */
@@ -172,6 +179,8 @@ struct node_event {
         } gateway;
         struct node_event_fence fence;
         struct node_event_conflict conflict;
+        struct value_clients clients;
+        struct node_event_move move;
         struct node_event_instance instance;
         struct node_event_probe probe;
         bool drain;
@@ -213,6 +222,15 @@ int node_status(const struct node *node, mono_t now, int64_t wall, struct status
 
 /* The head of an admitted node (address, name, key), or NULL. Valid until the next step. */
 const struct value_head *node_peer(const struct node *node, node_id id);
+
+/* The clients of whoever holds or held an address, as the records tell; at most @max, each once. */
+size_t node_clients(const struct node *node, struct value_client *clients, size_t max);
+
+/* May the address be handed by this node to @to? Errors: ERR_NOTFOUND it is none of the desired
+ * state, or there is no such node; ERR_CONFLICT somebody else holds it (*owner; NODE_NONE: nobody),
+ * or @to cannot hold it now. */
+int node_may_move(const struct node *node, mono_t now, const struct addr *address, node_id to,
+                  node_id *owner, struct err *err);
 
 /* The desired state that is applied, or NULL. Owned by the node, valid until the next step. */
 const struct desired *node_desired(const struct node *node);

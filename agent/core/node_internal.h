@@ -29,9 +29,9 @@ struct peer {
     struct value_keys keys;
     bool self;
     bool quarantined; /* two machines use its identity: it gets nothing to do */
-    uint8_t state; /* enum member_state; MEMBER_ALIVE for self */
-    mono_t since;  /* of the state */
-    bool was_gone; /* dead longer than the hold-down; cleared when settled again */
+    uint8_t state;    /* enum member_state; MEMBER_ALIVE for self */
+    mono_t since;     /* of the state */
+    bool was_gone;    /* dead longer than the hold-down; cleared when settled again */
     const struct desired_map *labels;
 };
 
@@ -84,10 +84,14 @@ struct held_vip {
     uint64_t lease;
     bool desired; /* false: left the desired state, being released */
     bool strict;
-    mono_t conflict;   /* a foreign host answered for it: not claimed before this; or MONO_NEVER */
-    node_id preferred; /* while it is held here: who shall have it by rendezvous hashing */
-    mono_t steady;     /* since when that has not changed */
-    bool handed;       /* it was handed to this node since */
+    mono_t conflict; /* a foreign host answered for it: not claimed before this; or MONO_NEVER */
+    mono_t checked;  /* it was asked whether one does: likewise */
+    node_id owner;   /* as this node knows, whichever node that is; NODE_NONE: nobody */
+    node_id before;  /* the owner before */
+    int64_t owner_since; /* Unix seconds */
+    node_id preferred;   /* while it is held here: who shall have it by rendezvous hashing */
+    mono_t steady;       /* since when that has not changed */
+    bool handed;         /* it was handed to this node since */
     struct value_vip value;
 };
 
@@ -265,7 +269,6 @@ void node_lease_free(struct node *node);
 
 /* virtual addresses: node_vip.c */
 void node_vip_desired(struct node *node);
-void node_vip_conflict(struct node *node, const struct node_event_conflict *event);
 void node_vip_ranks(struct node *node); /* after members or the desired state changed */
 void node_vip_drain(struct node *node, bool on);
 void node_vip_leave(struct node *node);
@@ -274,6 +277,16 @@ mono_t node_vip_deadline(const struct node *node);
 struct held_vip *node_vip_find(struct node *node, uint64_t lease);            /* NULL: none */
 struct held_vip *node_vip_add(struct node *node, const struct addr *address); /* NULL: no memory */
 void node_vip_key(const struct held_vip *vip, char key[RECORD_KEY_MAX]);      /* of its record */
+
+/* who holds the addresses: node_owner.c */
+void node_owner_changed(struct node *node, struct held_vip *vip); /* vip->value has, by a lease */
+void node_owner_seen(struct node *node, const struct peer *peer, const struct record_view *record);
+void node_owner_conflict(struct node *node, const struct node_event_conflict *event);
+/* Asks whether a foreign host answers for it, and claims it only when none has. */
+void node_owner_check(struct node *node, struct held_vip *vip);
+void node_owner_clients(struct node *node, const struct value_clients *clients);
+void node_owner_move(struct node *node, const struct node_event_move *event);
+void node_owner_tick(struct node *node);
 
 /* the spread of the addresses: node_balance.c */
 void node_balance_acquired(struct node *node, struct held_vip *vip, bool handed);

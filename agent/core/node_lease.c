@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "agent/core/node_internal.h"
-#include "proto/record/value_codec.h"
 
 /* ---- effects of the lease machine ---- */
 
@@ -47,17 +46,6 @@ static void fence_op(struct node *node, const struct lease_op *op, struct answer
     effect->fence.fresh = op->type == LEASE_OPEN && !vip->value.holding;
 }
 
-static void publish_vip(struct node *node, const struct held_vip *vip)
-{
-    uint8_t bytes[RECORD_VALUE_MAX];
-    char key[RECORD_KEY_MAX];
-    size_t len;
-
-    node_vip_key(vip, key);
-    if (value_vip_encode(&vip->value, bytes, sizeof bytes, &len) == ERR_NONE)
-        node_publish(node, key, bytes, len);
-}
-
 static void announce(struct node *node, const struct held_vip *vip)
 {
     struct effect *effect = node_effect(node, EFFECT_ANNOUNCE);
@@ -95,7 +83,7 @@ static void take_change(struct node *node, const struct lease_change *change)
     node_event(node, EFFECT_INFO, subject, "%s %s (%s; epoch %llu)", text,
                vip->value.holding ? "is held by this node" : "is given up by this node",
                vip->value.reason, (unsigned long long)change->epoch);
-    publish_vip(node, vip);
+    node_owner_changed(node, vip);
     if (vip->value.holding) {
         node_balance_acquired(node, vip, change->reason == LEASE_WHY_HANDED);
         announce(node, vip);

@@ -5,8 +5,6 @@
 
 #include "agent/core/node_internal.h"
 
-#define CONFLICT_WAIT_MS 60000 /* a foreign host answered: asked again after this */
-
 struct held_vip *node_vip_find(struct node *node, uint64_t lease)
 {
     for (size_t i = 0; i < node->vip_count; i++)
@@ -48,6 +46,7 @@ struct held_vip *node_vip_add(struct node *node, const struct addr *address)
     node_vip_key(vip, key);
     vip->lease = hash64_string(key);
     vip->conflict = MONO_NEVER;
+    vip->checked = MONO_NEVER;
     return vip;
 }
 
@@ -62,26 +61,6 @@ static void want_vip(struct node *node, struct held_vip *vip, uint32_t rank)
     node_lease_run(node, &step);
 }
 
-void node_vip_conflict(struct node *node, const struct node_event_conflict *event)
-{
-    const uint8_t *mac = event->mac;
-    char subject[RECORD_KEY_MAX];
-
-    for (size_t i = 0; i < node->vip_count; i++) {
-        struct held_vip *vip = &node->vips[i];
-        if (!addr_equal(&vip->address, &event->address))
-            continue;
-        node_vip_key(vip, subject);
-        if (mono_is_never(vip->conflict))
-            node_event(node, EFFECT_ERROR, subject,
-                       "%s is not claimed: the host with MAC %02x:%02x:%02x:%02x:%02x:%02x, which "
-                       "is no member, answers for it. Take it off that host or change the pool",
-                       subject + 4, mac[0], mac[1], mac[2], mac[3], mac[4], mac[5]);
-        vip->conflict = mono_add(node->now, CONFLICT_WAIT_MS);
-        node_lease_unwant(node, vip->lease);
-    }
-}
-
 /* ---- the desired state ---- */
 
 void node_vip_desired(struct node *node)
@@ -91,16 +70,20 @@ void node_vip_desired(struct node *node)
     for (size_t i = 0; i < node->desired->vip_count; i++) {
         const struct desired_vip *want = &node->desired->vips[i];
         struct held_vip *vip;
+        bool fresh;
         if (want->address.family == 0)
             continue;
         vip = vip_at(node, &want->address);
-        if (vip == NULL)
+        fresh = vip == NULL;
+        if (fresh)
             vip = node_vip_add(node, &want->address);
         if (vip == NULL)
             return;
         vip->desired = true;
         vip->strict = want->strict;
         snprintf(vip->name, sizeof vip->name, "%s", want->name);
+        if (fresh)
+            node_owner_check(node, vip);
     }
     for (size_t i = 0; i < node->vip_count; i++)
         if (!node->vips[i].desired)
@@ -130,7 +113,7 @@ void node_vip_ranks(struct node *node)
     }
     for (size_t i = 0; self != SIZE_MAX && i < node->vip_count; i++) {
         struct held_vip *vip = &node->vips[i];
-        if (vip->desired && mono_is_never(vip->conflict))
+        if (vip->desired && mono_is_never(vip->conflict) && mono_is_never(vip->checked))
             want_vip(node, vip, place_rank(vip->lease, nodes, count, self));
     }
     free(nodes);
@@ -174,11 +157,7 @@ static void drop_released(struct node *node)
 
 void node_vip_tick(struct node *node)
 {
-    for (size_t i = 0; i < node->vip_count; i++)
-        if (mono_reached(node->now, node->vips[i].conflict)) {
-            node->vips[i].conflict = MONO_NEVER;
-            node->place_dirty = true;
-        }
+    node_owner_tick(node);
     drop_released(node);
 }
 
@@ -187,6 +166,6 @@ mono_t node_vip_deadline(const struct node *node)
     mono_t next = MONO_NEVER;
 
     for (size_t i = 0; i < node->vip_count; i++)
-        next = mono_min(next, node->vips[i].conflict);
+        next = mono_min(next, mono_min(node->vips[i].conflict, node->vips[i].checked));
     return next;
 }

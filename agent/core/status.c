@@ -128,12 +128,40 @@ static void find_owner(const struct node *node, const char *key, struct status_v
             out->owner = peer->id;
             out->owner_name = peer->head.name;
         }
-        if (value.since >= out->since) {
-            out->since = value.since;
-            out->epoch = value.epoch;
-            snprintf(out->reason, sizeof out->reason, "%s", value.reason);
+        if (value.foreign && (node_peer_present(peer) || peer->self)) {
+            out->foreign = true;
+            memcpy(out->foreign_mac, value.foreign_mac, sizeof out->foreign_mac);
         }
+        if (value.since < out->since || (value.since == out->since && !value.holding))
+            continue;
+        out->since = value.since;
+        out->epoch = value.epoch;
+        out->before = node_id_none(value.before) ? "" : node_name(node, value.before);
+        snprintf(out->reason, sizeof out->reason, "%s", value.reason);
     }
+}
+
+static void fill_votes(const struct node *node, mono_t now, const struct lease_view *view,
+                       struct status_vip *out)
+{
+    for (uint8_t i = 0; i < view->vote_count; i++) {
+        const struct lease_vote *vote = &view->votes[i];
+        struct status_vote *to = &out->votes[out->vote_count++];
+        int64_t left = mono_diff(vote->granted_until, now);
+
+        to->voter = node_name(node, vote->voter);
+        to->granted_ms = left > 0 ? left : 0;
+        to->refused_for = node_id_none(vote->refused_for) ? "" : node_name(node, vote->refused_for);
+    }
+}
+
+static void say_foreign(struct status_vip *out)
+{
+    const uint8_t *mac = out->foreign_mac;
+
+    snprintf(out->reason, sizeof out->reason,
+             "not claimed: a host that is no member answers for it, %02x:%02x:%02x:%02x:%02x:%02x",
+             mac[0], mac[1], mac[2], mac[3], mac[4], mac[5]);
 }
 
 static void fill_vips(const struct node *node, mono_t now, struct status *status)
@@ -149,6 +177,7 @@ static void fill_vips(const struct node *node, mono_t now, struct status *status
                                    .app = want->app,
                                    .address = want->address,
                                    .owner_name = "",
+                                   .before = "",
                                    .left_ms = -1};
         if (want->address.family == 0) {
             snprintf(out->reason, sizeof out->reason,
@@ -158,7 +187,12 @@ static void fill_vips(const struct node *node, mono_t now, struct status *status
         addr_format_ip(&want->address, ip);
         snprintf(key, sizeof key, "vip/%s", ip);
         find_owner(node, key, out);
-        if (leases_get(node->leases, now, hash64_string(key), &view) && view.state == LEASE_HELD) {
+        if (out->foreign)
+            say_foreign(out);
+        if (!leases_get(node->leases, now, hash64_string(key), &view))
+            continue;
+        fill_votes(node, now, &view, out);
+        if (view.state == LEASE_HELD) {
             out->here = true;
             out->left_ms = mono_diff(view.end, now);
             if (out->left_ms < 0)
@@ -302,7 +336,8 @@ static void judge(struct status *status)
         const struct status_vip *v = &status->vips[i];
         if (v->owner.v != 0)
             continue;
-        snprintf(text, sizeof text, "The address %s is held by nobody", v->name);
+        snprintf(text, sizeof text, "The address %s is %s", v->name,
+                 v->foreign ? v->reason : "held by nobody");
         say(status, STATUS_FAILED, text);
     }
     for (size_t i = 0; i < status->app_count; i++) {
@@ -340,6 +375,7 @@ int node_status(const struct node *node, mono_t now, int64_t wall, struct status
     status->now = wall;
     status->self = node->config.self;
     status->self_name = node->config.head.name;
+    status->lease_ms = leases_term(node->leases);
     status->cluster = desired != NULL && desired->cluster_name != NULL ? desired->cluster_name : "";
     status->nodes = calloc(node->peer_count, sizeof *status->nodes);
     status->vips = calloc(desired != NULL ? desired->vip_count + 1 : 1, sizeof *status->vips);

@@ -37,6 +37,12 @@ struct status_node {
     uint8_t public_key[32];
 };
 
+struct status_vote {
+    const char *voter;
+    int64_t granted_ms;      /* that are left of its grant; 0: none */
+    const char *refused_for; /* it had promised to that node when it last refused; "" */
+};
+
 struct status_vip {
     const char *name;
     const char *app;
@@ -48,6 +54,11 @@ struct status_vip {
     int64_t left_ms; /* of the lease, if held here; −1 otherwise */
     int64_t since;   /* Unix seconds of the last change; 0: never held */
     char reason[VALUE_REASON_MAX];
+    const char *before; /* who held it before; "" for nobody */
+    bool foreign;       /* a host that is no member answers for it: nobody claims it */
+    uint8_t foreign_mac[VALUE_MAC];
+    uint8_t vote_count; /* of this node's campaign or lease */
+    struct status_vote votes[MSG_VOTERS_MAX];
 };
 
 struct status_instance {
@@ -88,6 +99,7 @@ struct status {
     const char *cluster;       /* name from cluster.yaml or "" */
     node_id self;
     const char *self_name;
+    uint32_t lease_ms;         /* length of the leases that this node asks for */
     bool agreed;               /* every living agent applies the same commit */
     struct status_node *nodes; /* sorted by name */
     size_t node_count;

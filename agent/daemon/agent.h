@@ -9,8 +9,9 @@
  *   agent_events.c  events into the node, effects out of it
  *   agent_store.c   what is written to the store, on its worker
  *   agent_peer.c    requests of other agents over the TCP link
+ *   agent_hooks.c   programs of the operator, run when an address has another holder
  *   agent_api.c     what the control socket and the page may ask; agent_api_flock.c: who belongs to
- *                   the flock, tokens, keys
+ *                   the flock, tokens, keys; agent_api_vip.c: moving an address
  *
  * Everything here runs on the loop's thread. */
 #ifndef COVEY_DAEMON_AGENT_H
@@ -89,6 +90,7 @@ struct agent {
 
     struct worker *store;
     struct worker *git;
+    struct worker *hooks;
     struct git_repo repo;
     char repo_path[4096];
     char agentctl[4096]; /* beside agentd, for the hooks */
@@ -201,6 +203,16 @@ void agent_peer_logs(struct agent *agent, node_id node, const char *instance, si
                      void (*done)(void *context, int code, uint8_t *data, size_t size,
                                   const char *reason),
                      void *context);
+
+/* Hand @address, which @owner (a peer) holds, to @to: @done as above, without data. */
+void agent_peer_move(struct agent *agent, node_id owner, const struct addr *address, node_id to,
+                     void (*done)(void *context, int code, uint8_t *data, size_t size,
+                                  const char *reason),
+                     void *context);
+
+/* agent_hooks.c */
+int agent_hooks_open(struct agent *agent, struct err *err);
+void agent_hooks_owner(struct agent *agent, const struct effect_owner *owner);
 
 /* agent_api.c: requests of the control socket (changes allowed) and of the page (read only) */
 void agent_api_control(void *context, struct http_request *request);

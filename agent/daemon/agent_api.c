@@ -332,6 +332,7 @@ static const struct route routes[] = {
     {"POST", "/v1/nodes/revoke", api_post_revoke, true},
     {"POST", "/v1/keys/rotate", api_post_rotate, true},
     {"POST", "/v1/join", api_post_join, false},
+    {"POST", "/v1/vips/move", api_post_move, true},
     {"POST", "/v1/sync", post_sync, false},
     {"POST", "/v1/drain", post_drain, true},
 };

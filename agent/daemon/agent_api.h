@@ -25,4 +25,7 @@ void api_post_rotate(struct agent *agent, struct http_request *request);
 void api_post_init(struct agent *agent, struct http_request *request);
 void api_post_join(struct agent *agent, struct http_request *request);
 
+/* agent_api_vip.c */
+void api_post_move(struct agent *agent, struct http_request *request);
+
 #endif

@@ -34,8 +34,9 @@ static void stop_store(void *context)
         close_servers(agent);
 }
 
-static void stop_workers(struct agent *agent)
+static void stop_git(void *context)
 {
+    struct agent *agent = context;
     struct worker *git = agent->git;
 
     agent->git = NULL;
@@ -43,6 +44,17 @@ static void stop_workers(struct agent *agent)
         worker_stop(git, stop_store, agent);
     else
         stop_store(agent);
+}
+
+static void stop_workers(struct agent *agent)
+{
+    struct worker *hooks = agent->hooks;
+
+    agent->hooks = NULL;
+    if (hooks != NULL)
+        worker_stop(hooks, stop_git, agent);
+    else
+        stop_git(agent);
 }
 
 /* The workers end before the servers, git's first: what it has read is stored yet, and every

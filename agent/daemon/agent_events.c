@@ -148,6 +148,14 @@ static void tell_members(struct agent *agent)
     uv_vip_members(agent->vip, addresses, count);
 }
 
+static void tell_clients(struct agent *agent)
+{
+    struct value_client clients[VALUE_CLIENTS_MAX];
+    size_t count = node_clients(agent->node, clients, VALUE_CLIENTS_MAX);
+
+    uv_vip_clients(agent->vip, clients, count);
+}
+
 static void carry_out(struct agent *agent, const struct effect *effect)
 {
     switch (effect->type) {
@@ -169,7 +177,14 @@ static void carry_out(struct agent *agent, const struct effect *effect)
         uv_vip_shut(agent->vip, &effect->fence);
         break;
     case EFFECT_ANNOUNCE:
+        tell_clients(agent);
         uv_vip_announce(agent->vip, &effect->fence);
+        break;
+    case EFFECT_CHECK:
+        uv_vip_check(agent->vip, &effect->fence.address);
+        break;
+    case EFFECT_OWNER:
+        agent_hooks_owner(agent, effect->owner);
         break;
     case EFFECT_START:
         uv_instances_start(agent->instances, &effect->start);

@@ -7,6 +7,7 @@
 
 #include "agent/daemon/agent.h"
 #include "agent/io/os_clock.h"
+#include "agent/io/os_wifi.h"
 #include "proto/record/value_codec.h"
 
 /* ---- signatures for the node ---- */
@@ -173,6 +174,14 @@ static void report_missing(void *agent, const char *text)
     agent_report(agent, EFFECT_WARNING, "node", "%s", text);
 }
 
+/* A radio's firmware that answers ARP by itself knows eight addresses and asks no fence. */
+static bool wants_promiscuous(const struct config *config)
+{
+    return config->promiscuous == CONFIG_PROMISCUOUS_ON ||
+           (config->promiscuous == CONFIG_PROMISCUOUS_AUTO &&
+            os_wifi_answers_arp("/sys", config->interface));
+}
+
 static int open_executors(struct agent *agent, const struct node_saved *saved, struct err *err)
 {
     const struct uv_instances_config instances = {.shim = agent->shim,
@@ -194,6 +203,8 @@ static int open_executors(struct agent *agent, const struct node_saved *saved, s
         resumed[count++] = saved->addresses[i].address;
     rc = uv_vip_create(agent->loop, agent->config->interface, resumed, count, post, &agent->vip,
                        err);
+    if (rc == ERR_NONE)
+        uv_vip_promiscuous(agent->vip, wants_promiscuous(agent->config));
     if (rc == ERR_NONE)
         rc = uv_instances_create(agent->loop, &instances, post, &agent->instances, err);
     if (rc == ERR_NONE)

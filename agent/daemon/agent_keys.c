@@ -9,9 +9,10 @@
 #include "proto/record/value_codec.h"
 #include "proto/wire/notice.h"
 
-#define ROTATE_MIN_MS 2000 /* between two rotations by people: the channel keeps some epochs only  \
-                            */
-#define INTRODUCE_EVERY 4  /* one HELLO in so many that go unanswered */
+#define ROTATE_MIN_MS                                                                              \
+    2000                  /* between two rotations by people: the channel keeps some epochs only   \
+                           */
+#define INTRODUCE_EVERY 4 /* one HELLO in so many that go unanswered */
 
 static void step(struct agent *agent, const struct keyring_event *event, struct err *err);
 

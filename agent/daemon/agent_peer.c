@@ -1,10 +1,12 @@
 /* Requests between agents over the TCP link: bundles of commits, log lines. Requests are one line
- * of text: "bundle HAVE WANT" (HAVE is "-" for nothing) and "logs INSTANCE LINES". */
+ * of text: "bundle HAVE WANT" (HAVE is "-" for nothing), "logs INSTANCE LINES" and
+ * "move ADDRESS NODE". */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "agent/daemon/agent.h"
+#include "agent/io/os_clock.h"
 #include "agent/logs/os_tail.h"
 
 struct peer_job {          /* a request that is being served on the git worker */
@@ -53,21 +55,47 @@ static void serve_done(struct worker_job *job)
     free(p);
 }
 
+/* On the loop: the node decides at once. */
+static void serve_move(struct agent *agent, const char *ip, const char *to,
+                       struct link_request *ticket)
+{
+    struct node_event event = {.type = NODE_MOVE};
+    struct err err;
+    node_id owner;
+    int rc = addr_parse(ip, 0, &event.move.address, &err);
+
+    if (rc == ERR_NONE && (agent->node == NULL || node_id_parse(to, &event.move.to) != ERR_NONE))
+        rc = err_set(&err, ERR_INVALID, "\"%s\" is no node", to);
+    if (rc == ERR_NONE)
+        rc = node_may_move(agent->node, os_clock_now(), &event.move.address, event.move.to, &owner,
+                           &err);
+    if (rc == ERR_NONE)
+        agent_feed(agent, &event);
+    uv_link_answer(ticket, rc, NULL, 0, rc == ERR_NONE ? "" : err.text);
+}
+
 static void serve(void *context, node_id peer, const uint8_t *request, size_t len,
                   struct link_request *ticket)
 {
     struct agent *agent = context;
-    struct peer_job *p = calloc(1, sizeof *p);
+    struct peer_job *p;
     char line[LINK_REQUEST_MAX + 1];
+    char ip[ADDR_TEXT];
+    char to[NODE_ID_TEXT];
     struct err err;
 
     (void)peer;
+    memcpy(line, request, len);
+    line[len] = '\0';
+    if (sscanf(line, "move %55s %16s", ip, to) == 2) {
+        serve_move(agent, ip, to, ticket);
+        return;
+    }
+    p = calloc(1, sizeof *p);
     if (p == NULL) {
         uv_link_answer(ticket, ERR_NOMEM, NULL, 0, err_text(ERR_NOMEM));
         return;
     }
-    memcpy(line, request, len);
-    line[len] = '\0';
     p->agent = agent;
     p->ticket = ticket;
     p->job.done = serve_done;
@@ -151,6 +179,26 @@ void agent_peer_fetch(struct agent *agent, node_id from, const char *have, const
         return;
     }
     uv_link_ask(agent->link, from, &at, request, (size_t)n, bundle_came, agent);
+}
+
+void agent_peer_move(struct agent *agent, node_id owner, const struct addr *address, node_id to,
+                     void (*done)(void *context, int code, uint8_t *data, size_t size,
+                                  const char *reason),
+                     void *context)
+{
+    char request[ADDR_TEXT + NODE_ID_TEXT + 16];
+    char ip[ADDR_TEXT];
+    char id[NODE_ID_TEXT];
+    struct addr at;
+    int n;
+
+    addr_format_ip(address, ip);
+    node_id_format(to, id);
+    n = snprintf(request, sizeof request, "move %s %s", ip, id);
+    if (!link_address(agent, owner, &at))
+        done(context, ERR_UNREACHABLE, NULL, 0, "the owner's address is unknown");
+    else
+        uv_link_ask(agent->link, owner, &at, request, (size_t)n, done, context);
 }
 
 void agent_peer_logs(struct agent *agent, node_id node, const char *instance, size_t lines,

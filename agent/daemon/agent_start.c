@@ -14,6 +14,7 @@
 #include "agent/io/os_clock.h"
 #include "agent/io/os_netlink.h"
 #include "agent/io/os_notify.h"
+#include "agent/io/os_sysctl.h"
 #include "agent/io/os_wifi.h"
 
 #define SLOW_MS 5000  /* the interface's address, the radio's power save, a failed sync */
@@ -123,11 +124,36 @@ static void power_save_off(struct agent *agent)
                  agent->config->interface);
 }
 
+/* With two interfaces in one network, only the right one shall answer for an address, and answers
+ * may leave by the other one. The kernel takes the greater of what the interface and "all" say. */
+static void set_arp(struct agent *agent)
+{
+    static const struct {
+        const char *name;
+        int bad, good;
+    } settings[] = {{"arp_ignore", 0, 1}, {"rp_filter", 1, 2}};
+    const char *interface = agent->config->interface;
+
+    for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++) {
+        int all = 0;
+        int own = 0;
+        if (os_sysctl_get("all", settings[i].name, &all, NULL) != ERR_NONE ||
+            os_sysctl_get(interface, settings[i].name, &own, NULL) != ERR_NONE ||
+            (all > own ? all : own) != settings[i].bad)
+            continue;
+        if (os_sysctl_set(interface, settings[i].name, settings[i].good, NULL) == ERR_NONE)
+            agent_report(agent, EFFECT_INFO, "node", "net.ipv4.conf.%s.%s is set to %d", interface,
+                         settings[i].name, settings[i].good);
+    }
+}
+
 static void on_slow(uv_timer_t *timer)
 {
     struct agent *agent = timer->data;
 
     check_address(agent);
+    if (agent->config->arp_settings == CONFIG_ARP_SET)
+        set_arp(agent);
     if (!agent->config->power_save)
         power_save_off(agent);
     /* A commit that could not be stored (a full disk) is tried again. */
@@ -440,6 +466,8 @@ static int open_all(struct agent *agent, struct err *err)
     if (rc == ERR_NONE)
         rc = worker_create(agent->loop, NULL, &agent->git, err);
     if (rc == ERR_NONE)
+        rc = agent_hooks_open(agent, err);
+    if (rc == ERR_NONE)
         rc = open_sync(agent, err);
     if (rc == ERR_NONE)
         rc = agent_net_open(agent, err);
@@ -449,6 +477,8 @@ static int open_all(struct agent *agent, struct err *err)
         rc = open_page(agent, err);
     if (rc == ERR_NONE && !agent->config->power_save)
         power_save_off(agent);
+    if (rc == ERR_NONE && agent->config->arp_settings == CONFIG_ARP_SET)
+        set_arp(agent);
     if (rc != ERR_NONE)
         return rc;
     if (keystore_load_cluster_key(agent->keys, agent->cluster_key, err) == ERR_NOTFOUND) {

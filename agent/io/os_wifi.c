@@ -2,6 +2,9 @@
 
 #include <errno.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
 
 #include <linux/genetlink.h>
 #include <linux/nl80211.h>
@@ -111,6 +114,24 @@ int os_wifi_power_save_get(unsigned int index, bool *on, struct err *err)
         *on = state == NL80211_PS_ENABLED;
     os_mnl_close(&mnl);
     return rc;
+}
+
+bool os_wifi_answers_arp(const char *sysfs, const char *interface)
+{
+    char path[512];
+    char driver[512];
+    const char *name;
+    ssize_t n;
+
+    if (snprintf(path, sizeof path, "%s/class/net/%s/device/driver", sysfs, interface) >=
+        (int)sizeof path)
+        return false;
+    n = readlink(path, driver, sizeof driver - 1);
+    if (n <= 0)
+        return false;
+    driver[n] = '\0';
+    name = strrchr(driver, '/');
+    return strcmp(name != NULL ? name + 1 : driver, "brcmfmac") == 0;
 }
 
 int os_wifi_power_save_set(unsigned int index, bool on, struct err *err)

@@ -12,6 +12,11 @@
  * kernel), ERR_IO. */
 int os_wifi_power_save_get(unsigned int index, bool *on, struct err *err);
 
+/* Does the radio's firmware answer ARP requests by itself (brcmfmac, the Pi's)? It knows eight
+ * addresses at most and asks no fence; the interface's promiscuous flag turns that off. @sysfs is
+ * "/sys", another folder in tests. */
+bool os_wifi_answers_arp(const char *sysfs, const char *interface);
+
 /* Errors: as above, and ERR_DENIED (needs CAP_NET_ADMIN). */
 int os_wifi_power_save_set(unsigned int index, bool on, struct err *err);
 

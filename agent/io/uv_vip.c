@@ -232,7 +232,9 @@ void uv_vip_open(struct uv_vip *vip, const struct effect_fence *effect)
         a->probe_at = os_clock_now();
     a->held = true;
     a->until = effect->until;
-    if (mono_reached(os_clock_now(), a->probe_at))
+    if (mono_is_never(vip->clients_at))
+        vip->clients_at = os_clock_now();
+    if (mono_reached(os_clock_now(), a->probe_at) || mono_reached(os_clock_now(), vip->clients_at))
         vip_arp_run(vip);
     post_fence(vip, effect, true, NULL);
 }
@@ -257,6 +259,19 @@ void uv_vip_announce(struct uv_vip *vip, const struct effect_fence *effect)
         vip_announce(vip, a);
 }
 
+void uv_vip_promiscuous(struct uv_vip *vip, bool on)
+{
+    vip->promiscuous = on;
+    vip_stay_promiscuous(vip);
+}
+
+void vip_stay_promiscuous(struct uv_vip *vip)
+{
+    if (vip->promiscuous && vip->link.index != 0 && !vip->link.promiscuous &&
+        os_link_set_promiscuous(vip->netlink, vip->link.index, true, NULL) == ERR_NONE)
+        vip->link.promiscuous = true; /* else with the next event of the link */
+}
+
 static bool contains(const struct addr *addresses, size_t count, struct ipv4 ip)
 {
     for (size_t i = 0; i < count; i++) {
@@ -278,6 +293,7 @@ void uv_vip_watch(struct uv_vip *vip, const struct addr *addresses, size_t count
         if (obtain(vip, &addresses[i], &a, NULL) != ERR_NONE || a->watched)
             continue;
         a->watched = true;
+        a->probes = 1;
         a->probe_at = os_clock_now();
     }
     forget_unwanted(vip);
@@ -432,6 +448,7 @@ int uv_vip_create(struct uv_loop_s *loop, const char *interface, const struct ad
     v->loop = loop;
     v->post = post;
     v->looked_up = (mono_t){INT64_MIN};
+    v->clients_at = MONO_NEVER;
     reach_init(&v->reach, REACH_WINDOW_MS);
     rc = os_netlink_open(&v->netlink, err);
     if (rc == ERR_NONE)

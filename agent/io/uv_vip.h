@@ -38,6 +38,20 @@ void uv_vip_shut(struct uv_vip *vip, const struct effect_fence *effect);
  * address is not held. */
 void uv_vip_announce(struct uv_vip *vip, const struct effect_fence *effect);
 
+/* EFFECT_CHECK: asks, twice, whether a foreign host answers for an address that is watched; if so,
+ * NODE_CONFLICT. */
+void uv_vip_check(struct uv_vip *vip, const struct addr *address);
+
+/* Whom an earlier holder of addresses talked with: told by each further announcement. @clients is
+ * copied; at most VALUE_CLIENTS_MAX are kept. While an address is held, NODE_CLIENTS says whom this
+ * host talks with, at most once a second. */
+void uv_vip_clients(struct uv_vip *vip, const struct value_client *clients, size_t count);
+
+/* Sets the interface's promiscuous flag now and whenever it has been cleared. It outlives the
+ * agent;
+ * @on false leaves it as it is. */
+void uv_vip_promiscuous(struct uv_vip *vip, bool on);
+
 /* EFFECT_GATEWAY: one ARP request; NODE_GATEWAY with a time read before it left, if it answers. */
 void uv_vip_gateway(struct uv_vip *vip);
 

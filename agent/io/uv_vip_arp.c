@@ -7,7 +7,9 @@
 
 #define FRAMES_MAX 32             /* read in one go, */
 #define ROUNDS_MAX 8              /* and so many goes before others get their turn */
-#define PROBE_INTERVAL_MS 20000   /* of held addresses, and of those that a foreign host has */
+#define PROBES_NEAR_MS 100        /* between the first probe and the one behind it */
+#define PROBE_INTERVAL_MS 20000   /* of held addresses, */
+#define CONFLICT_INTERVAL_MS 8000 /* and of those that a foreign host has */
 #define CONFLICT_MEMORY_MS 120000 /* a foreign host that was silent so long has gone */
 #define CONFLICT_REPEAT_MS 1000   /* between two events about the same address */
 #define SUSPICION_MS 250          /* a member whose MAC is unknown answers within that */
@@ -35,7 +37,7 @@ static void learn_all(struct uv_vip *vip, struct ipv4 ip, struct mac mac)
 }
 
 /* Whom the kernel knows on this link; learns the MACs of those that matter. */
-static size_t neighbours(struct uv_vip *vip, struct os_neighbour list[VIP_NEIGHBOURS_MAX])
+size_t vip_neighbours(struct uv_vip *vip, struct os_neighbour list[VIP_NEIGHBOURS_MAX])
 {
     size_t count = 0;
 
@@ -92,6 +94,14 @@ static void look_up(struct uv_vip *vip)
     find_own(vip);
 }
 
+bool vip_is_member(const struct uv_vip *vip, struct ipv4 ip)
+{
+    for (size_t i = 0; i < vip->member_count; i++)
+        if (ipv4_equal(vip->members[i].ip, ip))
+            return true;
+    return vip->gateway_known && ipv4_equal(vip->gateway.ip, ip);
+}
+
 /* ---- sending ---- */
 
 /* What cannot be sent is as good as lost on the air: everything here is repeated. */
@@ -138,7 +148,14 @@ static void run_probe(struct uv_vip *vip, struct vip_address *a, mono_t now)
     say(vip, &frame);
     if (a->conflict && mono_diff(now, a->conflict_at) > CONFLICT_MEMORY_MS)
         a->conflict = false;
-    a->probe_at = a->held || a->conflict ? mono_add(now, PROBE_INTERVAL_MS) : MONO_NEVER;
+    if (a->probes > 0) {
+        a->probes--;
+        a->probe_at = mono_add(now, PROBES_NEAR_MS);
+    } else {
+        a->probe_at = a->conflict ? mono_add(now, CONFLICT_INTERVAL_MS)
+                      : a->held   ? mono_add(now, PROBE_INTERVAL_MS)
+                                  : MONO_NEVER;
+    }
 }
 
 static void on_timer(uv_timer_t *timer)
@@ -149,7 +166,7 @@ static void on_timer(uv_timer_t *timer)
 void vip_arp_run(struct uv_vip *vip)
 {
     mono_t now = os_clock_now();
-    mono_t next = MONO_NEVER;
+    mono_t next = vip_clients_run(vip, now);
     int64_t wait;
 
     for (size_t i = 0; i < vip->address_count; i++) {
@@ -174,7 +191,7 @@ void vip_arp_run(struct uv_vip *vip)
 void vip_announce(struct uv_vip *vip, struct vip_address *a)
 {
     struct os_neighbour list[VIP_NEIGHBOURS_MAX];
-    size_t count = neighbours(vip, list);
+    size_t count = vip_neighbours(vip, list);
     mono_t now = os_clock_now();
 
     look_up(vip);
@@ -190,6 +207,13 @@ void vip_announce(struct uv_vip *vip, struct vip_address *a)
     for (size_t i = 0; i < count; i++)
         if (vip_find(vip, list[i].ip) == NULL)
             announce_add(&a->announce, now, list[i].ip, list[i].mac);
+    for (size_t i = 0; i < vip->told_count; i++) {
+        struct ipv4 ip;
+        struct mac mac;
+        memcpy(ip.byte, vip->told[i].ip, sizeof ip.byte);
+        memcpy(mac.byte, vip->told[i].mac, sizeof mac.byte);
+        announce_add(&a->announce, now, ip, mac);
+    }
     ask_unknown(vip);
     vip_arp_run(vip);
 }
@@ -240,12 +264,12 @@ static void take_claim(struct uv_vip *vip, struct vip_address *a, struct mac mac
         return;
     if (is_member(vip, mac))
         return;
-    neighbours(vip, list);
+    vip_neighbours(vip, list);
     if (is_member(vip, mac) || may_be_member(vip, a, now))
         return;
     a->conflict = true;
     a->conflict_at = now;
-    a->probe_at = mono_min(a->probe_at, mono_add(now, PROBE_INTERVAL_MS));
+    a->probe_at = mono_min(a->probe_at, mono_add(now, CONFLICT_INTERVAL_MS));
     vip_arp_run(vip);
     event.conflict.address = a->address;
     memcpy(event.conflict.mac, mac.byte, sizeof event.conflict.mac);
@@ -333,6 +357,18 @@ int vip_arp_open(struct uv_vip *vip, struct err *err)
 
 /* ---- what the node asks for ---- */
 
+void uv_vip_check(struct uv_vip *vip, const struct addr *address)
+{
+    struct ipv4 ip;
+    struct vip_address *a = ipv4_from_addr(address, &ip) ? vip_find(vip, ip) : NULL;
+
+    if (a == NULL || !a->watched)
+        return; /* uv_vip_watch will ask */
+    a->probes = 1;
+    a->probe_at = os_clock_now();
+    vip_arp_run(vip);
+}
+
 void uv_vip_gateway(struct uv_vip *vip)
 {
     bool unicast;
@@ -369,5 +405,5 @@ void uv_vip_members(struct uv_vip *vip, const struct addr *addresses, size_t cou
     vip->members = members;
     vip->member_count = used;
     if (vip->link.index != 0)
-        neighbours(vip, list);
+        vip_neighbours(vip, list);
 }

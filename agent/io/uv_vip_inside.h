@@ -31,11 +31,18 @@ struct vip_address {
     mono_t set_at;     /* when its lifetime was set last, */
     mono_t lives_till; /* and to when */
     mono_t probe_at;   /* next probe for a foreign holder */
+    unsigned probes;   /* that are to follow it soon: one alone may be lost */
     bool suspected;    /* claimed by a MAC that may be a member's which has not answered yet */
     mono_t suspected_at;
     bool conflict; /* claimed by a foreign host */
     mono_t conflict_at;
     struct announce announce;
+};
+
+/* Somebody this host has talked with while it held an address. */
+struct vip_client {
+    struct value_client value;
+    mono_t seen; /* in the kernel's table of neighbours, last */
 };
 
 struct vip_member {
@@ -73,6 +80,13 @@ struct uv_vip {
     struct vip_member *members;
     size_t member_count;
 
+    bool promiscuous; /* the interface is kept so */
+    struct vip_client clients[VALUE_CLIENTS_MAX];
+    size_t client_count;
+    mono_t clients_at; /* when to look for further ones; MONO_NEVER while nothing is held */
+    struct value_client told[VALUE_CLIENTS_MAX]; /* clients of an earlier holder */
+    size_t told_count;
+
     mono_t looked_up; /* the gateway and our own address */
     struct ipv4 own_ip;
     bool own_known;
@@ -88,6 +102,7 @@ struct uv_vip {
 
 /* uv_vip.c */
 struct vip_address *vip_find(const struct uv_vip *vip, struct ipv4 ip);
+void vip_stay_promiscuous(struct uv_vip *vip); /* if that is asked for */
 int vip_set(struct uv_vip *vip, struct vip_address *a, mono_t until, struct err *err);
 /* On the loop: a socket's new handle, and its end. Takes @arp or @watch over, also on failure. */
 int vip_socket_open(struct uv_vip *vip, struct os_arp *arp, struct os_watch *watch,
@@ -100,7 +115,12 @@ int vip_watch_open(struct uv_vip *vip, struct err *err);
 /* uv_vip_arp.c */
 int vip_arp_open(struct uv_vip *vip, struct err *err); /* for the present link; closes the old */
 void vip_arp_run(struct uv_vip *vip);                  /* sends what is due and sets the timer */
+size_t vip_neighbours(struct uv_vip *vip, struct os_neighbour list[VIP_NEIGHBOURS_MAX]);
+bool vip_is_member(const struct uv_vip *vip, struct ipv4 ip); /* or the gateway */
 /* (Again) from the beginning, to everybody known now. */
 void vip_announce(struct uv_vip *vip, struct vip_address *a);
+
+/* uv_vip_clients.c: looks for clients if it is time; returns when to call it again. */
+mono_t vip_clients_run(struct uv_vip *vip, mono_t now);
 
 #endif

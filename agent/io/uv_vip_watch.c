@@ -113,6 +113,7 @@ static void restore(struct uv_vip *vip)
     bool came_back = vip->came_back;
     mono_t now = os_clock_now();
 
+    vip_stay_promiscuous(vip);
     if (vip->link.index == 0)
         return;
     vip->came_back = false;

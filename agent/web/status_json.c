@@ -1,5 +1,6 @@
 #include "agent/web/status_json.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -128,6 +129,31 @@ static json_t *epoch(uint64_t value)
     return json_string(digits);
 }
 
+static json_t *votes(const struct status_vip *v)
+{
+    json_t *items = json_array();
+
+    for (uint8_t i = 0; items != NULL && i < v->vote_count; i++)
+        json_array_append_new(
+            items, json_pack("{s:o, s:I, s:o}", "voter", text(v->votes[i].voter), "grantedMs",
+                             (json_int_t)v->votes[i].granted_ms, "refusedFor",
+                             v->votes[i].refused_for[0] != '\0' ? text(v->votes[i].refused_for)
+                                                                : json_null()));
+    return items;
+}
+
+static json_t *mac(const struct status_vip *v)
+{
+    const uint8_t *m = v->foreign_mac;
+    char buffer[18];
+
+    if (!v->foreign)
+        return json_null();
+    snprintf(buffer, sizeof buffer, "%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3], m[4],
+             m[5]);
+    return json_string(buffer);
+}
+
 json_t *status_json_vips(const struct status *status)
 {
     json_t *items = json_array();
@@ -135,12 +161,15 @@ json_t *status_json_vips(const struct status *status)
     for (size_t i = 0; items != NULL && i < status->vip_count; i++) {
         const struct status_vip *v = &status->vips[i];
         json_array_append_new(
-            items, json_pack("{s:o, s:o, s:o, s:o, s:b, s:o, s:o, s:o, s:o}", "name", text(v->name),
-                             "app", text(v->app), "address", address(&v->address, false), "owner",
-                             v->owner.v == 0 ? json_null() : text(v->owner_name), "here",
-                             (int)v->here, "epoch", epoch(v->epoch), "leaseLeftMs",
-                             optional_int(v->left_ms, v->left_ms >= 0), "since",
-                             status_json_time(v->since), "reason", text(v->reason)));
+            items,
+            json_pack("{s:o, s:o, s:o, s:o, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "name",
+                      text(v->name), "app", text(v->app), "address", address(&v->address, false),
+                      "owner", v->owner.v == 0 ? json_null() : text(v->owner_name), "here",
+                      (int)v->here, "epoch", epoch(v->epoch), "leaseLeftMs",
+                      optional_int(v->left_ms, v->left_ms >= 0), "since",
+                      status_json_time(v->since), "before",
+                      v->before != NULL && v->before[0] != '\0' ? text(v->before) : json_null(),
+                      "reason", text(v->reason), "foreignMac", mac(v), "votes", votes(v)));
     }
     return items;
 }
@@ -200,11 +229,12 @@ json_t *status_json(const struct status *status)
     char id[NODE_ID_TEXT];
 
     node_id_format(status->self, id);
-    return json_pack("{s:s, s:s, s:o, s:s, s:o, s:o, s:{s:o, s:s}, s:b, s:o, s:o, s:o, s:o}",
+    return json_pack("{s:s, s:s, s:o, s:s, s:o, s:o, s:{s:o, s:s}, s:I, s:b, s:o, s:o, s:o, s:o}",
                      "apiVersion", API_VERSION, "kind", "Status", "time",
                      status_json_time(status->now), "health", status_health_name(status->health),
                      "headline", text(status->headline), "cluster", text(status->cluster), "self",
-                     "name", text(status->self_name), "id", id, "agreed", (int)status->agreed,
-                     "nodes", status_json_nodes(status), "vips", status_json_vips(status), "apps",
+                     "name", text(status->self_name), "id", id, "leaseMs",
+                     (json_int_t)status->lease_ms, "agreed", (int)status->agreed, "nodes",
+                     status_json_nodes(status), "vips", status_json_vips(status), "apps",
                      status_json_apps(status), "waitingForK3s", foreign(status));
 }

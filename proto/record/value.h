@@ -5,6 +5,7 @@
  *   "commit"          the commit that the node applies (struct value_commit)
  *   "instance/NAME"   one workload instance that the node runs or wants to (struct value_instance)
  *   "vip/ADDRESS"     a virtual address that the node holds, or last held (struct value_vip)
+ *   "clients"         the neighbours of a node that holds an address (struct value_clients)
  *   "voters"          the voter set, by the node that holds the cluster key (struct value_voters)
  *   "adopted"         the number of the voter set that the node has adopted (struct value_adopted)
  *   "keys"            the newest key epoch that the node has (struct value_keys)
@@ -26,6 +27,8 @@
 #define VALUE_PORT_NAME_MAX 16
 #define VALUE_REASON_MAX 160 /* bytes of a sentence for people, terminating zero included */
 #define VALUE_VERSION_MAX 24
+#define VALUE_MAC 6
+#define VALUE_CLIENTS_MAX 64
 
 /* An admission: the cluster key's signature on a node's key and name (wire/keys.h makes and checks
  * it). Carried in the head, so that whoever receives the head can admit the node. */
@@ -105,6 +108,21 @@ struct value_vip {
     uint64_t epoch;
     int64_t since; /* Unix seconds */
     char reason[VALUE_REASON_MAX];
+    node_id before; /* who held it before this change, as far as is known; NODE_NONE: nobody */
+    bool foreign;   /* a host that is no member answers for it: nobody claims it */
+    uint8_t foreign_mac[VALUE_MAC]; /* zero unless foreign */
+};
+
+struct value_client {
+    uint8_t ip[4];
+    uint8_t mac[VALUE_MAC];
+};
+
+/* Whom the holder of an address talks with: the next one, who has never heard of them, tells each
+ * of them where the address is. */
+struct value_clients {
+    uint8_t count;
+    struct value_client clients[VALUE_CLIENTS_MAX];
 };
 
 struct value_voters {

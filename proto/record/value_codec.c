@@ -208,24 +208,69 @@ int value_vip_encode(const struct value_vip *v, uint8_t *out, size_t cap, size_t
     struct pack p;
 
     pack_begin(&p, out, cap);
-    pack_array(&p, 4);
+    pack_array(&p, 6);
     pack_bool(&p, v->holding);
     pack_uint(&p, v->epoch);
     pack_int(&p, v->since);
     pack_text(&p, v->reason, sizeof v->reason);
+    pack_uint(&p, v->before.v);
+    pack_bin(&p, v->foreign_mac, v->foreign ? sizeof v->foreign_mac : 0);
     return finish(&p, len);
 }
 
 int value_vip_decode(const uint8_t *data, size_t len, struct value_vip *v)
 {
+    const uint8_t *mac;
     struct unpack u;
+    size_t size = 0;
 
     unpack_begin(&u, data, len);
-    unpack_fields(&u, 4);
+    unpack_fields(&u, 6);
     v->holding = unpack_bool(&u);
     v->epoch = unpack_uint(&u, 0, UINT64_MAX);
     v->since = unpack_int(&u, INT64_MIN, INT64_MAX);
     unpack_text(&u, v->reason, sizeof v->reason);
+    v->before.v = unpack_uint(&u, 0, UINT64_MAX);
+    mac = unpack_bin(&u, 0, sizeof v->foreign_mac, &size);
+    v->foreign = size == sizeof v->foreign_mac;
+    memset(v->foreign_mac, 0, sizeof v->foreign_mac);
+    if (mac != NULL && v->foreign)
+        memcpy(v->foreign_mac, mac, sizeof v->foreign_mac);
+    else if (size != 0)
+        unpack_fail(&u, WIRE_BODY_VALUE);
+    return finish_read(&u);
+}
+
+#define CLIENT_SIZE (sizeof(struct value_client)) /* of bytes alone: no padding */
+_Static_assert(CLIENT_SIZE == 10, "written as it is");
+
+int value_clients_encode(const struct value_clients *v, uint8_t *out, size_t cap, size_t *len)
+{
+    struct pack p;
+
+    *len = 0;
+    if (v->count > VALUE_CLIENTS_MAX)
+        return ERR_INVALID;
+    pack_begin(&p, out, cap);
+    pack_array(&p, 1);
+    pack_bin(&p, v->clients, v->count * CLIENT_SIZE);
+    return finish(&p, len);
+}
+
+int value_clients_decode(const uint8_t *data, size_t len, struct value_clients *v)
+{
+    const uint8_t *bytes;
+    struct unpack u;
+    size_t size = 0;
+
+    unpack_begin(&u, data, len);
+    unpack_fields(&u, 1);
+    bytes = unpack_bin(&u, 0, VALUE_CLIENTS_MAX * CLIENT_SIZE, &size);
+    if (size % CLIENT_SIZE != 0)
+        unpack_fail(&u, WIRE_BODY_VALUE);
+    v->count = (uint8_t)(size / CLIENT_SIZE);
+    if (bytes != NULL && size > 0)
+        memcpy(v->clients, bytes, size - size % CLIENT_SIZE);
     return finish_read(&u);
 }
 

@@ -4,7 +4,8 @@
  *   node      [started, cpus, memory_mib, draining, gateway, [[label, value]...]]
  *   commit    [commit, state, applied, subject, reason]
  *   instance  [state, generation, pid, restarts, since, exit_code, [[name, port]...], reason]
- *   vip       [holding, epoch, since, reason]
+ *   vip       [holding, epoch, since, reason, before, foreign MAC]; no MAC: empty
+ *   clients   [ip and MAC, one after the other]
  *   voters    [number, [voter...]]
  *   adopted   [number]
  *   paths     [[from, hears, rtt_ms, loss_pct]...]
@@ -40,6 +41,9 @@ int value_instance_decode(const uint8_t *data, size_t len, struct value_instance
 
 int value_vip_encode(const struct value_vip *v, uint8_t *out, size_t cap, size_t *len);
 int value_vip_decode(const uint8_t *data, size_t len, struct value_vip *v);
+
+int value_clients_encode(const struct value_clients *v, uint8_t *out, size_t cap, size_t *len);
+int value_clients_decode(const uint8_t *data, size_t len, struct value_clients *v);
 
 int value_voters_encode(const struct value_voters *v, uint8_t *out, size_t cap, size_t *len);
 int value_voters_decode(const uint8_t *data, size_t len, struct value_voters *v);

@@ -245,7 +245,7 @@ def make(name, build, keep, lab=None, pis=None):
     if name == "covey3":
         return Covey(name, build, pis or three, keep, lab)
     if name == "covey2-short":
-        return Covey(name, build, two, keep, lab, config="lease: {shortest: 250ms, longest: 250ms}\n")
+        return Covey(name, build, two, keep, lab, config="lease_min: 250ms\nlease_max: 250ms\n")
     if name == "covey2-many":
         return Covey(name, build, two, keep, lab, addresses=21)
     if name == "keepalived":

@@ -21,11 +21,12 @@
 #define LEASE_ID 4711
 
 struct heard {
-    unsigned opened, closed, failed, gateway, conflicts;
+    unsigned opened, closed, failed, gateway, conflicts, clients;
     struct node_event_fence fence; /* the last */
     char reason[ERR_TEXT_MAX];
     mono_t gateway_sent;
     struct node_event_conflict conflict;
+    struct value_clients last_clients;
 };
 
 struct world {
@@ -49,6 +50,9 @@ static void hear(void *context, const struct node_event *event)
     } else if (event->type == NODE_GATEWAY) {
         h->gateway++;
         h->gateway_sent = event->gateway.sent;
+    } else if (event->type == NODE_CLIENTS) {
+        h->clients++;
+        h->last_clients = event->clients;
     } else {
         assert_int_equal(event->type, NODE_CONFLICT);
         h->conflicts++;
@@ -551,6 +555,60 @@ static void a_client_that_hears_no_broadcast_is_told_of_a_move(void **state)
     prober_close(&p);
 }
 
+static bool has_clients(struct world *w)
+{
+    return w->heard[HOLDER].clients > 0;
+}
+
+/* SECOND has never talked with the client: it is told by the last holder who that is. */
+static void clients_of_the_last_holder_are_told(void **state)
+{
+    struct world *w = *state;
+    struct edge *e = w->edge;
+    struct value_clients *clients = &w->heard[HOLDER].last_clients;
+    struct prober p;
+
+    edge_ok(e, create(w, SECOND, 0));
+    prober_open(&p, e, CLIENT);
+    hold(w, HOLDER, LEASE_MS);
+    assert_true(prober_wait_answer(&p));
+    assert_true(becomes(w, has_clients));
+    assert_int_equal(clients->count, 1);
+    assert_memory_equal(clients->clients[0].mac, e->host[CLIENT].link.mac.byte, VALUE_MAC);
+    assert_int_equal(
+        netlab_run(e->lab.bridge, "bridge link set dev port%d bcast_flood off", CLIENT), 0);
+    shut(w, HOLDER);
+    hold(w, SECOND, LEASE_MS);
+    uv_vip_clients(w->vip[SECOND], clients->clients, clients->count);
+    announce(w, SECOND);
+    assert_true(becomes(w, client_knows_second));
+    assert_true(prober_wait_answer(&p));
+    assert_true(mac_equal(p.answered_by, e->host[SECOND].link.mac));
+    prober_close(&p);
+}
+
+static bool is_promiscuous(struct world *w)
+{
+    struct edge_host *h = &w->edge->host[HOLDER];
+
+    edge_ok(w->edge, os_link_get(h->netlink, "wlan0", &h->link, &w->edge->err));
+    return h->link.promiscuous;
+}
+
+static void the_promiscuous_flag_is_kept_and_outlives_the_agent(void **state)
+{
+    struct world *w = *state;
+
+    assert_false(is_promiscuous(w));
+    uv_vip_promiscuous(w->vip[HOLDER], true);
+    assert_true(is_promiscuous(w));
+    run(w, "ip link set wlan0 promisc off");
+    assert_true(becomes(w, is_promiscuous));
+    end(w, HOLDER, true);
+    assert_true(is_promiscuous(w));
+    edge_ok(w->edge, create(w, HOLDER, 0));
+}
+
 static bool has_conflict(struct world *w)
 {
     return w->heard[HOLDER].conflicts > 0;
@@ -582,6 +640,21 @@ static void a_foreign_holder_is_found_before_anybody_claims(void **state)
     assert_int_equal(
         netlab_run(w->edge->lab.host[CLIENT], "ip address add 10.77.0.210/24 dev wlan0"), 0);
     uv_vip_watch(w->vip[HOLDER], &w->edge->vip, 1);
+    assert_true(becomes(w, has_conflict));
+}
+
+/* The first probe went out before the foreign host was there. */
+static void a_check_finds_a_foreign_holder(void **state)
+{
+    struct world *w = *state;
+
+    uv_vip_watch(w->vip[HOLDER], &w->edge->vip, 1);
+    for (int i = 0; i < 60; i++)
+        turn(w);
+    assert_int_equal(w->heard[HOLDER].conflicts, 0);
+    assert_int_equal(
+        netlab_run(w->edge->lab.host[CLIENT], "ip address add 10.77.0.210/24 dev wlan0"), 0);
+    uv_vip_check(w->vip[HOLDER], &w->edge->vip);
     assert_true(becomes(w, has_conflict));
 }
 
@@ -715,7 +788,10 @@ int main(void)
         TEST(an_interface_that_returns_with_another_index_is_used),
         TEST(a_missing_interface_is_an_error_and_a_silent_one_is_none),
         TEST(a_client_that_hears_no_broadcast_is_told_of_a_move),
+        TEST(clients_of_the_last_holder_are_told),
+        TEST(the_promiscuous_flag_is_kept_and_outlives_the_agent),
         TEST(a_foreign_holder_is_reported),
+        TEST(a_check_finds_a_foreign_holder),
         TEST(a_foreign_holder_is_found_before_anybody_claims),
         TEST(a_member_that_holds_it_is_no_conflict),
         TEST(the_gateway_answers_or_not),

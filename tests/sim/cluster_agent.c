@@ -287,6 +287,8 @@ static void carry_out(struct machine *m, const struct effect *effect)
         machine_shut_fence(m, &effect->fence);
         break;
     case EFFECT_ANNOUNCE:
+    case EFFECT_CHECK:
+    case EFFECT_OWNER:
         break;
     case EFFECT_START:
         machine_start(m, &effect->start);

@@ -163,6 +163,11 @@ static void test_small_ones(void **state)
     vip.epoch = UINT64_C(1) << 40;
     vip.since = 1700000000;
     strcpy(vip.reason, "by majority");
+    vip.before.v = 9;
+    ROUND_TRIP(vip, vip, vip_back);
+    assert_memory_equal(&vip_back, &vip, sizeof vip);
+    vip.foreign = true;
+    memset(vip.foreign_mac, 0x5a, sizeof vip.foreign_mac);
     ROUND_TRIP(vip, vip, vip_back);
     assert_memory_equal(&vip_back, &vip, sizeof vip);
 
@@ -199,6 +204,27 @@ static void test_small_ones(void **state)
     assert_true(keys_back.holder);
 }
 
+static void test_clients(void **state)
+{
+    static const uint8_t odd[] = {0x91, 0xc4, 0x03, 1, 2, 3};
+    struct value_clients clients, back;
+    uint8_t bytes[RECORD_VALUE_MAX];
+    size_t len;
+
+    (void)state;
+    memset(&clients, 0, sizeof clients);
+    ROUND_TRIP(clients, clients, back);
+    assert_int_equal(back.count, 0);
+    clients.count = VALUE_CLIENTS_MAX; /* as many as may be fit a record */
+    for (size_t i = 0; i < VALUE_CLIENTS_MAX; i++)
+        memset(&clients.clients[i], (int)i, sizeof clients.clients[i]);
+    ROUND_TRIP(clients, clients, back);
+    assert_memory_equal(&back, &clients, sizeof clients);
+    assert_int_equal(value_clients_decode(odd, sizeof odd, &back), ERR_INVALID);
+    clients.count++;
+    assert_int_equal(value_clients_encode(&clients, bytes, sizeof bytes, &len), ERR_INVALID);
+}
+
 static void test_admission(void **state)
 {
     struct keys_identity cluster;
@@ -221,7 +247,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_head),       cmocka_unit_test(test_node),
         cmocka_unit_test(test_commit),     cmocka_unit_test(test_instance),
-        cmocka_unit_test(test_small_ones), cmocka_unit_test(test_admission),
+        cmocka_unit_test(test_small_ones), cmocka_unit_test(test_clients),
+        cmocka_unit_test(test_admission),
     };
 
     if (keys_start(NULL) != ERR_NONE)

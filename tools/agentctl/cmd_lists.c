@@ -1,4 +1,4 @@
-/* agentctl members, net, apps, vip: listings. */
+/* agentctl members, net, apps: listings. */
 #include <stdio.h>
 #include <string.h>
 
@@ -82,43 +82,6 @@ int cmd_net(const struct context *context, int argc, char **argv)
     if (argc > 0)
         return usage("net", "takes no argument");
     return show(context, "/v1/net", print_net);
-}
-
-static void print_vips(const struct context *context, const json_t *document)
-{
-    static const char *const columns[] = {"NAME",  "ADDRESS", "OWNER",  "EPOCH",
-                                          "LEASE", "SINCE",   "REASON", NULL};
-    struct table *table = table_new(context, columns);
-    char buffer[32];
-    size_t i;
-    const json_t *vip;
-
-    json_array_foreach(json_object_get(document, "items"), i, vip)
-    {
-        const json_t *left = json_object_get(vip, "leaseLeftMs");
-        const char *owner = member_string(vip, "owner");
-
-        table_cell(table, TABLE_PLAIN, "%s", member_string(vip, "name"));
-        table_cell(table, TABLE_PLAIN, "%s", member_string(vip, "address"));
-        table_cell(table, owner[0] != '\0' ? TABLE_GOOD : TABLE_BAD, "%s",
-                   owner[0] != '\0' ? owner : "nobody");
-        table_cell(table, TABLE_PLAIN, "%s", member_string(vip, "epoch"));
-        if (json_is_integer(left))
-            table_cell(table, TABLE_PLAIN, "%lld ms", (long long)json_integer_value(left));
-        else
-            table_cell(table, TABLE_PLAIN, "-");
-        table_cell(table, TABLE_PLAIN, "%s",
-                   age(json_object_get(vip, "since"), buffer, sizeof buffer));
-        table_cell(table, TABLE_PLAIN, "%s", member_string(vip, "reason"));
-    }
-    table_print(table);
-}
-
-int cmd_vip(const struct context *context, int argc, char **argv)
-{
-    if (argc > 1 || (argc == 1 && strcmp(argv[0], "status") != 0))
-        return usage("vip", "knows no \"%s\"", argv[argc - 1]);
-    return show(context, "/v1/vips", print_vips);
 }
 
 static void ports_text(const json_t *ports, char *text, size_t size)

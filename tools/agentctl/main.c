@@ -24,7 +24,11 @@ static const struct command commands[] = {
      cmd_net},
     {"apps", "[NAME]", "workloads: where each instance runs, and why not",
      "  agentctl apps\n  agentctl apps rest-api\n", cmd_apps},
-    {"vip", "", "virtual addresses: owner, epoch, lease, last move", "  agentctl vip\n", cmd_vip},
+    {"vip", "[move ADDRESS NODE]", "virtual addresses: owner, epoch, lease, last move",
+     "With move: hands the address (or the VirtualIP of that name) over, wherever it is held, and\n"
+     "waits until it is there.\n\n"
+     "  agentctl vip\n  agentctl vip move 192.168.1.210 pi2\n  agentctl vip move front pi2\n",
+     cmd_vip},
     {"events", "[-f] [-n N]", "what happened, newest last",
      "  agentctl events\n  agentctl events -f      # follow\n  agentctl events -n 10\n",
      cmd_events},

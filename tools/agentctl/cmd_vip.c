@@ -1,0 +1,130 @@
+/* agentctl vip: the virtual addresses, and handing one over. */
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "tools/agentctl/agentctl.h"
+
+#define MOVE_POLL_MS 20
+
+/* "pi2 (for pi1)": voters that have refused this node. */
+static void refusals(const json_t *vip, char *text, size_t size)
+{
+    size_t used = 0;
+    size_t i;
+    const json_t *vote;
+
+    snprintf(text, size, "-");
+    json_array_foreach(json_object_get(vip, "votes"), i, vote)
+    {
+        const char *for_whom = member_string(vote, "refusedFor");
+        if (for_whom[0] == '\0' || used >= size)
+            continue;
+        used += (size_t)snprintf(text + used, size - used, "%s%s (for %s)", used > 0 ? ", " : "",
+                                 member_string(vote, "voter"), for_whom);
+    }
+}
+
+static void print_vips(const struct context *context, const json_t *document)
+{
+    static const char *const columns[] = {"NAME",  "ADDRESS", "OWNER",   "EPOCH",  "LEASE",
+                                          "SINCE", "BEFORE",  "REFUSED", "REASON", NULL};
+    struct table *table = table_new(context, columns);
+    char buffer[32];
+    char refused[160];
+    size_t i;
+    const json_t *vip;
+
+    json_array_foreach(json_object_get(document, "items"), i, vip)
+    {
+        const json_t *left = json_object_get(vip, "leaseLeftMs");
+        const char *owner = member_string(vip, "owner");
+        const char *before = member_string(vip, "before");
+
+        refusals(vip, refused, sizeof refused);
+        table_cell(table, TABLE_PLAIN, "%s", member_string(vip, "name"));
+        table_cell(table, TABLE_PLAIN, "%s", member_string(vip, "address"));
+        table_cell(table, owner[0] != '\0' ? TABLE_GOOD : TABLE_BAD, "%s",
+                   owner[0] != '\0' ? owner : "nobody");
+        table_cell(table, TABLE_PLAIN, "%s", member_string(vip, "epoch"));
+        if (json_is_integer(left))
+            table_cell(table, TABLE_PLAIN, "%lld ms", (long long)json_integer_value(left));
+        else
+            table_cell(table, TABLE_PLAIN, "-");
+        table_cell(table, TABLE_PLAIN, "%s",
+                   age(json_object_get(vip, "since"), buffer, sizeof buffer));
+        table_cell(table, TABLE_PLAIN, "%s", before[0] != '\0' ? before : "-");
+        table_cell(table, TABLE_PLAIN, "%s", refused);
+        table_cell(table,
+                   json_is_string(json_object_get(vip, "foreignMac")) ? TABLE_BAD : TABLE_PLAIN,
+                   "%s", member_string(vip, "reason"));
+    }
+    table_print(table);
+}
+
+static bool owned_by(const json_t *document, const char *address, const char *node)
+{
+    size_t i;
+    const json_t *vip;
+
+    json_array_foreach(json_object_get(document, "items"), i, vip)
+    {
+        if (strcmp(member_string(vip, "address"), address) == 0)
+            return strcmp(member_string(vip, "owner"), node) == 0;
+    }
+    return false;
+}
+
+/* Until the flock says so, at most the time that the context gives. */
+static int wait_for_owner(const struct context *context, const char *address, const char *node)
+{
+    const struct timespec pause = {.tv_nsec = MOVE_POLL_MS * 1000000L};
+    struct err err;
+
+    for (long polls = context->timeout_s * (1000 / MOVE_POLL_MS); polls > 0; polls--) {
+        json_t *document = NULL;
+        bool there;
+        if (client_request(context, "GET", "/v1/vips", NULL, &document, NULL, &err) != ERR_NONE)
+            return fail(&err);
+        there = owned_by(document, address, node);
+        json_decref(document);
+        if (there)
+            return 0;
+        nanosleep(&pause, NULL);
+    }
+    err_set(&err, ERR_TIMEOUT,
+            "%s did not take %s within %ld s: see agentctl vip and agentctl events", node, address,
+            context->timeout_s);
+    return fail(&err);
+}
+
+static int move(const struct context *context, const char *vip, const char *node)
+{
+    json_t *body = json_pack("{s:s, s:s}", "vip", vip, "to", node);
+    json_t *answer = NULL;
+    struct err err;
+    int status;
+    int rc = client_request(context, "POST", "/v1/vips/move", body, &answer, NULL, &err);
+
+    json_decref(body);
+    if (rc != ERR_NONE)
+        return fail(&err);
+    status = wait_for_owner(context, member_string(answer, "address"), node);
+    if (status == 0 && context->json)
+        print_json(answer);
+    else if (status == 0 && !context->quiet)
+        printf("%s is held by %s\n", member_string(answer, "address"), node);
+    json_decref(answer);
+    return status;
+}
+
+int cmd_vip(const struct context *context, int argc, char **argv)
+{
+    if (argc == 0 || (argc == 1 && strcmp(argv[0], "status") == 0))
+        return show(context, "/v1/vips", print_vips);
+    if (strcmp(argv[0], "move") != 0)
+        return usage("vip", "knows no \"%s\"", argv[0]);
+    if (argc != 3)
+        return usage("vip", "move needs an address (or its name) and a node");
+    return move(context, argv[1], argv[2]);
+}
