@@ -2,7 +2,9 @@
 -- $7 request $8 idempotency key or null $9 fingerprint.
 -- One row for each line, in order. Column 0 is null when nothing was done; then columns 16 to 18 say
 -- why: whether the customer exists, whether the article does, what is in stock.
--- Articles are locked in the order of their ids, so that two orders never wait for each other.
+-- Articles are locked in the order of their ids, so that two orders never wait for each other. What is
+-- computed comes from the rows as they were locked: an UPDATE first looks at the row of its snapshot,
+-- and a stock that others have raised since would seem to become negative.
 WITH wanted AS (
     SELECT w.article_id, w.quantity, w.line
     FROM unnest($2::bigint[], $3::bigint[]) WITH ORDINALITY AS w (article_id, quantity, line)),
@@ -35,7 +37,7 @@ lines AS (
     INSERT INTO order_lines (order_id, revision, line, article_id, quantity, unit_price_cents)
     SELECT o.id, 1, c.line, c.id, c.quantity, c.price_cents FROM o, checked c),
 reduced AS (
-    UPDATE articles a SET stock = a.stock - c.quantity, updated_at = now()
+    UPDATE articles a SET stock = c.stock - c.quantity, updated_at = now()
     FROM checked c, o
     WHERE a.id = c.id AND a.id = ANY ($2::bigint[]) AND o.status = 'confirmed'
     RETURNING a.id, a.stock, c.quantity),

@@ -37,7 +37,7 @@ new AS (
     WHERE x.id = o.id AND ($6::text IS NULL OR EXISTS (SELECT 1 FROM taken))
     RETURNING x.*),
 changed AS (
-    UPDATE articles a SET stock = a.stock + c.quantity * p.sign, updated_at = now()
+    UPDATE articles a SET stock = c.stock + c.quantity * p.sign, updated_at = now()
     FROM checked c, possible p, new
     WHERE a.id = c.article_id AND p.sign <> 0
     RETURNING a.id, a.stock, c.quantity * p.sign AS change),

@@ -8,7 +8,7 @@ taken AS (
     SELECT $6::text, $7::text, 200, id FROM old WHERE possible AND $6::text IS NOT NULL
     ON CONFLICT (key) DO NOTHING RETURNING key),
 new AS (
-    UPDATE articles a SET stock = a.stock + $2::bigint, updated_at = now()
+    UPDATE articles a SET stock = old.stock + $2::bigint, updated_at = now()
     FROM old
     WHERE a.id = old.id AND possible AND ($6::text IS NULL OR EXISTS (SELECT 1 FROM taken))
     RETURNING a.*),
