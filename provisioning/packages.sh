@@ -19,7 +19,7 @@ packages_of() {
     run) echo git nftables iproute2 ;;
     demo) packages_of run && echo util-linux procps curl jq iputils-ping iputils-arping tcpdump ;;
     test) packages_of demo && packages_of picture && echo libcmocka-dev python3-jsonschema python3-yaml \
-        rabbitmq-server python3-pika postgresql ;;
+        rabbitmq-server python3-pika postgresql spin ;;
     bench) packages_of build && packages_of demo && echo python3 serf keepalived ucarp \
         rabbitmq-server python3-pika python3-prometheus-client ;;
     fuzz) echo clang "libclang-rt-19-dev|libclang-rt-14-dev" ;;
