@@ -61,6 +61,13 @@ int api_take_status(struct agent *agent, struct status **status)
     return node_status(agent->node, os_clock_now(), os_clock_wall_ms() / 1000, status);
 }
 
+/* What a command on this machine needs to know of it. */
+static json_t *machine_json(const struct agent *agent)
+{
+    return json_pack("{s:s, s:s, s:s}", "interface", agent->config->interface, "stateDir",
+                     agent->config->state_dir, "runDir", agent->config->run_dir);
+}
+
 /* The whole status; a node that is in no flock has one too. */
 static json_t *whole_status(struct agent *agent)
 {
@@ -68,13 +75,14 @@ static json_t *whole_status(struct agent *agent)
     json_t *document;
 
     if (agent->node == NULL)
-        return json_pack("{s:s, s:s, s:s, s:s, s:{s:s}, s:b, s:[], s:[], s:[], s:[]}", "apiVersion",
-                         API_VERSION, "kind", "Status", "health", "degraded", "headline",
+        return json_pack("{s:s, s:s, s:s, s:s, s:{s:s}, s:b, s:[], s:[], s:[], s:[], s:o}",
+                         "apiVersion", API_VERSION, "kind", "Status", "health", "degraded",
+                         "headline",
                          agent->revoked ? AGENT_REVOKED_TEXT
                                         : "This node is in no flock yet: agentctl init founds one, "
                                           "agentctl join TOKEN joins one",
                          "self", "name", agent->name, "agreed", 0, "nodes", "vips", "apps",
-                         "waitingForK3s");
+                         "waitingForK3s", "machine", machine_json(agent));
     if (api_take_status(agent, &status) != ERR_NONE)
         return NULL;
     document = status_json(status);
@@ -82,6 +90,7 @@ static json_t *whole_status(struct agent *agent)
     if (document == NULL)
         return NULL;
     json_object_set_new(document, "wire", wire_json(agent));
+    json_object_set_new(document, "machine", machine_json(agent));
     if (agent->revoked) {
         json_object_set_new(document, "health", json_string("failed"));
         json_object_set_new(document, "headline", json_string(AGENT_REVOKED_TEXT));

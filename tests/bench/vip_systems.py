@@ -80,6 +80,7 @@ class Covey(System):
         self.flock.commit("addresses")
         self.flock.push()
         self.ready()
+        time.sleep(SILENCE_S)  # a flock that was just founded takes no address over before
 
     def end(self):
         self.flock.close(failed=False)

@@ -53,6 +53,9 @@ static void every_key_is_read(void **state)
                                 "lease_min: 125ms\n"
                                 "lease_max: 2s\n"
                                 "power_save: true\n"
+                                "promiscuous: \"off\"\n"
+                                "arp_settings: set\n"
+                                "hooks: /opt/hooks\n"
                                 "web:\n"
                                 "  enabled: false\n"
                                 "  listen: 127.0.0.1\n"
@@ -75,6 +78,9 @@ static void every_key_is_read(void **state)
     assert_int_equal(c->lease_min_ms, 125);
     assert_int_equal(c->lease_max_ms, 2000);
     assert_true(c->power_save);
+    assert_int_equal(c->promiscuous, CONFIG_PROMISCUOUS_OFF);
+    assert_int_equal(c->arp_settings, CONFIG_ARP_SET);
+    assert_string_equal(c->hooks, "/opt/hooks");
     assert_false(c->web.enabled);
     is_address(&c->web.listen, "127.0.0.1:8800");
     assert_string_equal(c->web.hosts[0], "covey.local");
@@ -105,6 +111,9 @@ static void an_empty_file_means_the_defaults(void **state)
         assert_int_equal(c->lease_min_ms, 250);
         assert_int_equal(c->lease_max_ms, 4000);
         assert_false(c->power_save);
+        assert_int_equal(c->promiscuous, CONFIG_PROMISCUOUS_AUTO);
+        assert_int_equal(c->arp_settings, CONFIG_ARP_CHECK);
+        assert_string_equal(c->hooks, "/etc/covey/hooks.d");
         assert_true(c->web.enabled);
         is_address(&c->web.listen, "0.0.0.0:8800");
         assert_null(c->web.hosts[0]);

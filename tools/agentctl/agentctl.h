@@ -33,6 +33,7 @@ int cmd_members(const struct context *context, int argc, char **argv);
 int cmd_net(const struct context *context, int argc, char **argv);
 int cmd_apps(const struct context *context, int argc, char **argv);
 int cmd_vip(const struct context *context, int argc, char **argv);
+int cmd_doctor(const struct context *context, int argc, char **argv);
 int cmd_events(const struct context *context, int argc, char **argv);
 int cmd_sync(const struct context *context, int argc, char **argv);
 int cmd_logs(const struct context *context, int argc, char **argv);

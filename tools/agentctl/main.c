@@ -29,6 +29,15 @@ static const struct command commands[] = {
      "waits until it is there.\n\n"
      "  agentctl vip\n  agentctl vip move 192.168.1.210 pi2\n  agentctl vip move front pi2\n",
      cmd_vip},
+    {"doctor", "", "what is wrong with this machine or its flock, and what to do",
+     "Looks at the real things: radio, ARP settings, fence, clock, control groups, disk, voltage, "
+     "and\n"
+     "asks the agent. As root it sees more. Exit status: 0 all is good, 3 something is not, 4 no "
+     "agent\n"
+     "answers (the machine was looked at all the same).\n\n"
+     "  sudo agentctl doctor\n  agentctl -o json doctor | jq '.items[] | select(.result == "
+     "\"bad\")'\n",
+     cmd_doctor},
     {"events", "[-f] [-n N]", "what happened, newest last",
      "  agentctl events\n  agentctl events -f      # follow\n  agentctl events -n 10\n",
      cmd_events},
