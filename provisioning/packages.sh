@@ -26,7 +26,7 @@ packages_of() {
     picture) echo chromium ;;
     wifi)
         echo qemu-system-x86 busybox-static cpio kmod hostapd wpasupplicant iw iproute2 nftables \
-            iputils-ping iputils-arping python3
+            iputils-ping iputils-arping jq python3
         ;;
     *)
         echo "packages.sh: there is no group \"$1\": build, run, demo, test, bench, fuzz, picture, wifi" >&2

@@ -63,7 +63,7 @@ class Net:
         return f"{self.prefix}-{host}"
 
     def address(self, host):
-        return f"10.98.0.{host}"
+        return f"10.98.{host // 250}.{host % 250 + 1}"
 
     def up(self):
         for step, value in ((3, NEIGHBOURS), (2, NEIGHBOURS), (1, NEIGHBOURS)):
@@ -83,7 +83,7 @@ class Net:
             sh("ip", "-n", inside, "link", "add", "wlan0", "type", "veth", "peer", "name",
                f"port{host}", "netns", self.name("ap"))
             sh("ip", "-n", self.name("ap"), "link", "set", f"port{host}", "master", "br0", "up")
-            sh("ip", "-n", inside, "address", "add", f"{self.address(host)}/24", "dev", "wlan0")
+            sh("ip", "-n", inside, "address", "add", f"{self.address(host)}/16", "dev", "wlan0")
             sh("ip", "-n", inside, "link", "set", "wlan0", "up")
             sh("ip", "netns", "exec", inside, "nft", "-f", "-",
                input=RULES.format(agent=AGENT_PORT, serf=SERF_PORT))
@@ -204,7 +204,7 @@ class Covey(System):
         for host in range(1, self.net.count + 1):
             self.start(host)
         for host in self.processes:
-            await_true(60, f"agentd {host}", lambda host=host: self.get(host, "/v1/status"))
+            await_true(120, f"agentd {host}", lambda host=host: self.get(host, "/v1/status"))
         self.ctl(1, "init")
         token = self.ctl(1, "token", "create", "--uses", str(self.net.count))
         for host in range(2, self.net.count + 1):
@@ -325,6 +325,28 @@ def measure(report, nodes, options, programs, folder):
         net.down()
 
 
+def measure_memory(report, nodes, programs, folder):
+    """Of agents in a large flock, without serf beside them."""
+    net = Net(nodes)
+    covey = Covey(net, folder, programs)
+    try:
+        net.up()
+        say(f"{nodes} nodes start and join one by one")
+        began = time.monotonic()
+        covey.start_all()
+        await_true(300, f"{nodes} members everywhere",
+                   lambda: all(map(covey.complete, covey.processes)), 0.5)
+        say(f"all see all after {time.monotonic() - began:.0f} s")
+        time.sleep(10)
+        sizes = [memory_kib(p.pid) / 1024 for p in covey.processes.values()]
+        report.add(f"{nodes} nodes: memory of agentd, median", quantile(sizes, 0.5), "MiB",
+                   11 if nodes <= 100 else 18, samples=sizes)
+        report.add(f"{nodes} nodes: memory of agentd, largest", max(sizes), "MiB")
+    finally:
+        covey.stop()
+        net.down()
+
+
 def run(report, net, covey, serf, nodes, options, programs):
     seconds = 8 if options.quick else 60
     say(f"{nodes} nodes: idle for {seconds} s")
@@ -375,6 +397,7 @@ def main():
     parser = argparse.ArgumentParser(prog="tests/bench/gossip")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--nodes", default="")
+    parser.add_argument("--memory", type=int, metavar="N", help="only the memory of N agents")
     parser.add_argument("--json", metavar="FILE")
     parser.add_argument("--build", metavar="DIR", required=True)
     parser.add_argument("--keep", action="store_true")
@@ -387,7 +410,9 @@ def main():
     folder = tempfile.mkdtemp(prefix="covey-gossip.", dir="/var/tmp")
     os.chmod(folder, 0o755)
     try:
-        for nodes in sizes.split(","):
+        if options.memory:
+            measure_memory(report, options.memory, programs, folder)
+        for nodes in [] if options.memory else sizes.split(","):
             inside = os.path.join(folder, nodes)
             os.mkdir(inside)
             os.chmod(inside, 0o755)

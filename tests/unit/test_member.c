@@ -475,6 +475,82 @@ static void the_word_of_a_relay_is_life(void **state)
     assert_true(asked > 5);
 }
 
+static bool hears_peer(struct fixture *f)
+{
+    struct member_view view;
+
+    assert_int_equal(membership_find(f->m, (node_id){PEER}, &view), ERR_NONE);
+    return view.hears;
+}
+
+/* Others hear it, we do not: it lives, and the path from it is cut. */
+static void a_cut_path_is_told_from_a_death(void **state)
+{
+    struct fixture *f = *state;
+    struct msg ack = {.type = MSG_ACK};
+    int relayed = 0;
+
+    admit(f, PEER);
+    admit(f, THIRD);
+    ping(f, PEER);
+    ping(f, THIRD);
+    assert_true(hears_peer(f));
+    ack.probe.target = (node_id){PEER};
+    for (int i = 0; i < 600 && relayed < 3; i++) {
+        count_reset(f);
+        pass(f, 50);
+        if (i % 4 == 0)
+            ping(f, THIRD);
+        if (f->sent[MSG_PING_REQ] == 0)
+            continue;
+        assert_true(hears_peer(f)); /* loss alone does so now and then */
+        receive(f, THIRD, &ack);
+        relayed++;
+    }
+    assert_int_equal(relayed, 3);
+    assert_false(hears_peer(f));
+    assert_int_equal(f->state, MEMBER_ALIVE);
+    ping(f, PEER);
+    assert_true(hears_peer(f));
+}
+
+/* How long PEER is silent until it is dead. */
+static int64_t silence_to_death(struct fixture *f)
+{
+    mono_t silent = f->now;
+
+    while (f->state != MEMBER_DEAD) {
+        pass(f, 10);
+        assert_true(mono_diff(f->now, silent) < 15000);
+    }
+    return mono_diff(f->now, silent);
+}
+
+/* A link that never fell silent is judged in three seconds, one that did is given more. */
+static void a_silence_that_ended_well_is_remembered(void **state)
+{
+    struct fixture *f = *state;
+    int64_t before;
+
+    admit(f, PEER);
+    ping(f, PEER);
+    warm_up(f, PEER, 120);
+    before = silence_to_death(f);
+    assert_true(before <= 3000);
+    ping(f, PEER);
+    warm_up(f, PEER, 120);
+    while (f->sent[MSG_PING] < 6) /* its radio falls silent, and comes back */
+        pass(f, 10);
+    assert_int_not_equal(f->state, MEMBER_DEAD);
+    ping(f, PEER);
+    warm_up(f, PEER, 60);
+    assert_in_range(silence_to_death(f), before + 1000, 12000);
+    ping(f, PEER);
+    for (int hour = 0; hour < 2; hour++)
+        warm_up(f, PEER, 3600);
+    assert_true(silence_to_death(f) <= 3000); /* and forgotten */
+}
+
 static void who_left_returns_by_a_higher_incarnation_only(void **state)
 {
     struct fixture *f = *state;
@@ -648,6 +724,8 @@ int main(void)
         TEST(a_pause_of_this_process_accuses_nobody),
         TEST(a_relay_probes_and_reports),
         TEST(the_word_of_a_relay_is_life),
+        TEST(a_cut_path_is_told_from_a_death),
+        TEST(a_silence_that_ended_well_is_remembered),
         TEST(who_left_returns_by_a_higher_incarnation_only),
         TEST(a_good_bye_is_repeated_then_silence),
         TEST(the_dead_are_probed_for_ever),
