@@ -8,6 +8,7 @@
 #include "agent/daemon/agent.h"
 #include "agent/daemon/agent_api.h"
 #include "agent/daemon/agent_logs.h"
+#include "agent/daemon/agent_metrics.h"
 #include "agent/io/os_clock.h"
 #include "agent/web/page.h"
 
@@ -492,6 +493,8 @@ void agent_api_page(void *context, struct http_request *request)
         get_status(agent, request);
     else if (strcmp(request->path, "/v1/stream") == 0)
         get_stream(agent, request);
+    else if (strcmp(request->path, "/metrics") == 0)
+        agent_metrics(agent, request);
     else if (asset != NULL)
         get_asset(request, asset);
     else

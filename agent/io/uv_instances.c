@@ -73,6 +73,8 @@ static struct run *add_run(struct uv_instances *instances, const char *name)
     snprintf(run->name, sizeof run->name, "%s", name);
     uv_timer_init(instances->loop, &run->sweep);
     run->sweep.data = run;
+    for (int i = 0; i < HEALTH_PROBES; i++)
+        run->probe_ms[i] = -1;
     run->handles = 1;
     run->next = instances->runs;
     instances->runs = run;
@@ -206,6 +208,8 @@ static void on_event(uv_poll_t *poll, int status, int events)
         case OS_SHIM_NONE:
             return;
         case OS_SHIM_STATUS:
+            run->log_lines = event.record.log_lines;
+            run->log_dropped = event.record.log_dropped;
             take_status(run, &event.record);
             break;
         case OS_SHIM_FAILED:
@@ -298,7 +302,6 @@ static int start_shim(struct run *run, const struct effect_start *effect, struct
     if (rc == ERR_NONE) {
         os_cgroup_usage(instances->keeper.cgroup, run->name, &run->before);
         run->memory_limit = effect->workload->memory_limit;
-        run->pids_limit = effect->workload->pids_limit;
         rc = os_shim_start(&instances->where, &spec->shim, &run->shim, err);
     }
     if (rc == ERR_NONE) {
@@ -377,6 +380,32 @@ void uv_instances_forget(struct uv_instances *instances, const struct effect_sto
     os_shim_acknowledge(&instances->where, effect->instance, NULL);
     os_files_remove(instances->config.run_dir, effect->instance);
     os_cgroup_remove(instances->keeper.cgroup, effect->instance);
+}
+
+void uv_instances_stats(struct uv_instances *instances, struct instance_stats **stats,
+                        size_t *count)
+{
+    size_t room = 0;
+
+    for (const struct run *run = instances->runs; run != NULL; run = run->next)
+        room++;
+    *count = 0;
+    *stats = calloc(room + 1, sizeof **stats);
+    if (*stats == NULL)
+        return;
+    for (struct run *run = instances->runs; run != NULL; run = run->next) {
+        struct instance_stats *s = &(*stats)[*count];
+        if (run->over || run->shim == NULL)
+            continue;
+        memcpy(s->name, run->name, sizeof s->name);
+        os_cgroup_usage(instances->keeper.cgroup, run->name, &s->usage);
+        s->memory_limit = run->memory_limit;
+        s->log_lines = run->log_lines;
+        s->log_dropped = run->log_dropped;
+        memcpy(s->probe_ms, run->probe_ms, sizeof s->probe_ms);
+        ++*count;
+        (void)os_shim_ask(run->shim, NULL); /* its counts, for the next time */
+    }
 }
 
 void uv_instances_address(struct uv_instances *instances, const struct addr *address)

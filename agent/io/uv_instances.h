@@ -3,6 +3,7 @@
 #define COVEY_IO_UV_INSTANCES_H
 
 #include "agent/core/effect.h"
+#include "agent/io/os_cgroup.h"
 #include "agent/io/post.h"
 #include "proto/base/err.h"
 
@@ -48,6 +49,20 @@ void uv_instances_forget(struct uv_instances *instances, const struct effect_sto
  * the workload's user: the owner of the instance's folder); bounded in time; posts NODE_PROBE with
  * a reason on failure. */
 void uv_instances_probe(struct uv_instances *instances, const struct effect_probe *effect);
+
+struct instance_stats {
+    char name[INSTANCE_MAX];
+    struct os_cgroup_usage usage;
+    uint64_t memory_limit; /* 0: none, or not known since a restart of the agent */
+    uint64_t log_lines;    /* of this run; as its shim said last */
+    uint64_t log_dropped;
+    int64_t probe_ms[HEALTH_PROBES]; /* of the newest answer; −1: none yet */
+};
+
+/* What the instances on this node use. *@stats is the caller's (free), NULL where memory ran out.
+ */
+void uv_instances_stats(struct uv_instances *instances, struct instance_stats **stats,
+                        size_t *count);
 
 /* The node's own address has changed: HOST of workloads that start from now on. */
 void uv_instances_address(struct uv_instances *instances, const struct addr *address);

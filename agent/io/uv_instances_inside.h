@@ -27,7 +27,9 @@ struct run { /* one instance with a shim, or with what a killed shim left */
     bool wanted;                   /* found so, and its start was asked for since */
     struct os_cgroup_usage before; /* at its start */
     uint64_t memory_limit;         /* as it was started with; 0: none, or not known */
-    uint32_t pids_limit;
+    uint64_t log_lines;            /* as the shim said last */
+    uint64_t log_dropped;
+    int64_t probe_ms[HEALTH_PROBES]; /* −1: none answered yet */
     struct run *next;
 };
 
@@ -50,6 +52,7 @@ struct probe_ticket {
     char name[INSTANCE_MAX];
     enum health_probe which;
     uint32_t ticket;
+    uint64_t began_ms; /* of the loop's clock */
     struct probe_ticket *next;
 };
 

@@ -15,6 +15,11 @@ static void post_probe(const struct probe_ticket *ticket, bool success, const ch
 {
     struct node_event event = {.type = NODE_PROBE};
 
+    struct run *run = uv_instances_run(ticket->instances, ticket->name);
+
+    if (run != NULL)
+        run->probe_ms[ticket->which] =
+            (int64_t)(uv_now(ticket->instances->loop) - ticket->began_ms);
     event.probe.instance = ticket->name;
     event.probe.which = ticket->which;
     event.probe.ticket = ticket->ticket;
@@ -91,6 +96,7 @@ void uv_instances_probe(struct uv_instances *instances, const struct effect_prob
     ticket->instances = instances;
     ticket->which = effect->which;
     ticket->ticket = effect->ticket;
+    ticket->began_ms = uv_now(instances->loop);
     snprintf(ticket->name, sizeof ticket->name, "%s", effect->instance);
     spec.context = ticket;
     if (effect->probe->kind == DESIRED_PROBE_EXEC && instances->keeper.root)
