@@ -31,7 +31,7 @@
 #define SUPERVISE_STOP_TIMEOUT_MS 30000 /* terminationGracePeriodSeconds of Kubernetes */
 #define SUPERVISE_BACKOFF_MIN_MS 1000   /* upper bound of the first delay */
 #define SUPERVISE_BACKOFF_MAX_MS 300000 /* upper bound of the last, and the pause when failed */
-#define SUPERVISE_STABLE_MS 60000       /* a run of this length forgets earlier failures */
+#define SUPERVISE_STABLE_MS 30000       /* a run of this length forgets earlier failures */
 #define SUPERVISE_START_LIMIT 10        /* unstable runs in a row that make an instance failed */
 #define SUPERVISE_KILL_AGAIN_MS 5000    /* grace beyond the stop timeout, and between kills */
 #define SUPERVISE_EFFECTS_MAX 4
