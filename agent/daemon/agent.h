@@ -4,6 +4,7 @@
  *   agent_end.c     and back to nothing
  *   agent_flock.c   from keys to a node: its machine, its executors, the peers it knows
  *   agent_join.c    entering a flock: init, join, taking newcomers in
+ *   agent_knock.c   joining without a token: who waits for approval
  *   agent_keys.c    epochs, revocations, copied cards: what the keyring wants done
  *   agent_net.c     datagrams to messages and back; the one timer
  *   agent_events.c  events into the node, effects out of it
@@ -35,6 +36,7 @@
 #include "agent/io/uv_worker.h"
 #include "agent/web/uv_http.h"
 #include "proto/keys/keyring.h"
+#include "proto/wire/knock.h"
 #include "proto/wire/channel.h"
 #include "proto/wire/keys.h"
 
@@ -56,6 +58,15 @@ struct agent_event { /* one line of the journal, as people see it */
 };
 
 struct joining; /* agent_join.c */
+
+#define AGENT_KNOCKS_MAX 16
+struct agent_knock { /* a newcomer without a token */
+    struct knock knock;
+    struct token token; /* of its join, once it is approved */
+    mono_t heard;
+    bool approved;
+};
+struct agent_knocks; /* agent_knock.c */
 
 struct agent {
     uv_loop_t *loop;
@@ -107,9 +118,10 @@ struct agent {
     struct uv_http *control;
     struct uv_http *page;
     struct joining *joining;
-    unsigned welcoming; /* newcomers that are being admitted */
-    mono_t answered_at; /* when the present second of answers to strangers began */
-    unsigned answered;  /* answers in it */
+    struct agent_knocks *knocks; /* NULL: nobody has knocked yet */
+    unsigned welcoming;          /* newcomers that are being admitted */
+    mono_t answered_at;          /* when the present second of answers to strangers began */
+    unsigned answered;           /* answers in it */
 
     int udp;
     uv_poll_t udp_poll;
@@ -158,12 +170,29 @@ void agent_admit(struct agent *agent, const struct value_head *head); /* of a si
 
 /* agent_join.c */
 int agent_found(struct agent *agent, struct err *err); /* agentctl init */
-/* agentctl join: @done is called once if ERR_NONE is returned. */
-int agent_join(struct agent *agent, const char *token,
+/* agentctl join, by a token, or by the address of the cluster key's holder: then @done is called
+ * when this node waits there for approval, and it goes on waiting. @done (NULL: nobody asks) is
+ * called once if ERR_NONE is returned. */
+int agent_join(struct agent *agent, const char *token_or_address,
                void (*done)(void *context, int code, const char *text), void *context,
                struct err *err);
 void agent_join_end(struct agent *agent); /* whoever waits for it is told that the agent ends */
+/* A holder has answered a knock. */
+void agent_join_known(struct agent *agent, const struct knock_reply *reply,
+                      const struct addr *from);
+/* What a node that waits for approval shows to people; false: it does not wait. */
+bool agent_join_waits(const struct agent *agent, char *text, size_t size);
+void agent_join_configured(struct agent *agent); /* knocks at the addresses of agent.yaml */
 void agent_join_datagram(struct agent *agent, const struct os_udp_datagram *datagram);
+
+/* agent_knock.c */
+void agent_knock_datagram(struct agent *agent, const struct os_udp_datagram *datagram);
+const struct agent_knock *agent_knocks(struct agent *agent, size_t *count); /* who waits here */
+const struct agent_knock *agent_knock_of_token(struct agent *agent, const uint8_t id[TOKEN_ID]);
+/* Lets in who waits with this fingerprint. Errors: ERR_CONFLICT not the holder; ERR_NOTFOUND. */
+int agent_knock_approve(struct agent *agent, const char *fingerprint, char name[NODE_NAME_MAX + 1],
+                        struct err *err);
+void agent_knocks_free(struct agent *agent);
 
 /* Strangers are answered a few times a second: what they say can be replayed. */
 bool agent_may_answer(struct agent *agent);

@@ -74,14 +74,17 @@ static json_t *whole_status(struct agent *agent)
 {
     struct status *status = NULL;
     json_t *document;
+    char waits[256];
 
     if (agent->node == NULL)
         return json_pack("{s:s, s:s, s:s, s:s, s:{s:s}, s:b, s:[], s:[], s:[], s:[], s:o}",
                          "apiVersion", API_VERSION, "kind", "Status", "health", "degraded",
                          "headline",
                          agent->revoked ? AGENT_REVOKED_TEXT
-                                        : "This node is in no flock yet: agentctl init founds one, "
-                                          "agentctl join TOKEN joins one",
+                         : agent_join_waits(agent, waits, sizeof waits)
+                             ? waits
+                             : "This node is in no flock yet: agentctl init founds one, "
+                               "agentctl join TOKEN joins one",
                          "self", "name", agent->name, "agreed", 0, "nodes", "vips", "apps",
                          "waitingForK3s", "machine", machine_json(agent));
     if (api_take_status(agent, &status) != ERR_NONE)
@@ -339,6 +342,7 @@ static const struct route routes[] = {
     {"POST", "/v1/init", api_post_init, false},
     {"POST", "/v1/tokens", api_post_tokens, true},
     {"POST", "/v1/tokens/revoke", api_post_token_revoke, true},
+    {"POST", "/v1/nodes/approve", api_post_approve, true},
     {"POST", "/v1/nodes/revoke", api_post_revoke, true},
     {"POST", "/v1/keys/rotate", api_post_rotate, true},
     {"POST", "/v1/join", api_post_join, false},

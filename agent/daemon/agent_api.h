@@ -16,6 +16,7 @@ int api_take_status(struct agent *agent, struct status **status); /* ERR_NOMEM *
 
 /* agent_api_flock.c */
 void api_get_nodes(struct agent *agent, struct http_request *request);
+void api_post_approve(struct agent *agent, struct http_request *request);
 void api_post_revoke(struct agent *agent, struct http_request *request);
 void api_get_tokens(struct agent *agent, struct http_request *request);
 void api_post_tokens(struct agent *agent, struct http_request *request);

@@ -320,10 +320,28 @@ static json_t *revoked_json(const struct agent *agent, const struct keys_revocat
                      "self", 0, "holder", 0, "address", "", "since", status_json_time(r->time));
 }
 
+static json_t *pending_json(const struct agent *agent, const struct agent_knock *knock)
+{
+    char fingerprint[KEYS_FINGERPRINT];
+    char address[ADDR_TEXT] = "";
+    char id[NODE_ID_TEXT];
+
+    keys_fingerprint(agent->cluster_key, knock->knock.public_key, fingerprint);
+    node_id_format(keys_node_id(knock->knock.public_key), id);
+    if (knock->knock.addr.family != 0)
+        addr_format(&knock->knock.addr, address);
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:b, s:s, s:o}", "name",
+                     knock->knock.name, "id", id, "fingerprint", fingerprint, "state", "pending",
+                     "member", "", "role", "", "self", 0, "holder", 0, "address", address, "since",
+                     json_null());
+}
+
 void api_get_nodes(struct agent *agent, struct http_request *request)
 {
     json_t *items = json_array();
+    const struct agent_knock *knocks;
     struct status *status;
+    size_t count;
 
     if (api_take_status(agent, &status) != ERR_NONE) {
         json_decref(items);
@@ -333,6 +351,10 @@ void api_get_nodes(struct agent *agent, struct http_request *request)
     for (size_t i = 0; i < status->node_count; i++)
         json_array_append_new(items, node_json(agent, &status->nodes[i]));
     status_free(status);
+    knocks = agent_knocks(agent, &count);
+    for (size_t i = 0; i < count; i++)
+        if (!knocks[i].approved)
+            json_array_append_new(items, pending_json(agent, &knocks[i]));
     for (size_t i = 0; i < keyring_revoked_count(agent->ring); i++)
         json_array_append_new(items, revoked_json(agent, keyring_revoked_at(agent->ring, i)));
     api_reply_json(request, 200, status_json_list("NodeList", items));
@@ -366,6 +388,24 @@ static int find_node(struct agent *agent, const char *wanted, uint8_t public_key
                                     "there is no node %.64s in the flock. See agentctl node "
                                     "list",
                                     wanted);
+}
+
+void api_post_approve(struct agent *agent, struct http_request *request)
+{
+    char *fingerprint = body_string(request, "fingerprint", "ABCD-EFGH-IJKL-MNOP-QRST");
+    char name[NODE_NAME_MAX + 1];
+    char text[NODE_NAME_MAX + 64];
+    struct err err;
+
+    if (fingerprint == NULL)
+        return;
+    if (agent_knock_approve(agent, fingerprint, name, &err) != ERR_NONE) {
+        api_reply_error(request, &err);
+    } else {
+        snprintf(text, sizeof text, "%s is approved: it joins within seconds", name);
+        api_reply_message(request, "NodeApprove", text);
+    }
+    free(fingerprint);
 }
 
 void api_post_revoke(struct agent *agent, struct http_request *request)

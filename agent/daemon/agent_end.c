@@ -115,6 +115,7 @@ void agent_free(struct agent *agent)
         agent_drop_event(agent);
     node_free(agent->node);
     agent_keys_close(agent);
+    agent_knocks_free(agent);
     channel_destroy(agent->channel);
     uv_sync_free(agent->sync);
     os_saved_close(agent->saved);

@@ -72,12 +72,18 @@ int agent_found(struct agent *agent, struct err *err)
 /* ---- joining ---- */
 
 #define JOIN_REPEAT_MS 500
+#define KNOCK_REPEAT_MS 2000
 #define JOIN_TRIES 30
+#define KNOCK_TRIES 7
 
 struct joining {
     struct agent *agent;
-    struct token token;
+    struct token token; /* without one, the addresses to knock at until the holder is known */
     uint8_t nonce[JOIN_NONCE];
+    bool knocking;
+    bool known; /* the holder has answered, the token is that of knock_token */
+    struct knock knock;
+    struct keys_admission holder;
     uv_timer_t timer;
     int tries;
     void (*done)(void *context, int code, const char *text);
@@ -95,8 +101,74 @@ static void joining_closed(uv_handle_t *handle)
 static void end_joining(struct joining *joining, int code, const char *text)
 {
     joining->agent->joining = NULL;
-    joining->done(joining->context, code, text);
+    if (joining->done != NULL)
+        joining->done(joining->context, code, text);
+    else if (code != ERR_NONE && !joining->agent->stopping)
+        agent_report(joining->agent, EFFECT_ERROR, "node", "joining has ended: %s", text);
     uv_close((uv_handle_t *)&joining->timer, joining_closed);
+}
+
+bool agent_join_waits(const struct agent *agent, char *text, size_t size)
+{
+    const struct joining *joining = agent->joining;
+    char fingerprint[KEYS_FINGERPRINT];
+
+    if (joining == NULL || !joining->known)
+        return false;
+    keys_fingerprint(joining->token.cluster_key, agent->identity.public_key, fingerprint);
+    snprintf(text, size,
+             "This node waits to be admitted to a flock, with the fingerprint %s. On %s: agentctl "
+             "node approve %s",
+             fingerprint, joining->holder.name, fingerprint);
+    return true;
+}
+
+void agent_join_known(struct agent *agent, const struct knock_reply *reply, const struct addr *from)
+{
+    struct joining *joining = agent->joining;
+    char text[256];
+
+    if (!joining->knocking || joining->known ||
+        memcmp(reply->nonce, joining->nonce, JOIN_NONCE) != 0 ||
+        knock_token(&agent->identity, reply->holder.public_key, joining->nonce, reply->cluster_key,
+                    &joining->token) != ERR_NONE)
+        return;
+    joining->token.addr_count = 1;
+    joining->token.addrs[0] = *from;
+    joining->holder = reply->holder;
+    joining->known = true;
+    (void)agent_join_waits(agent, text, sizeof text);
+    agent_report(agent, EFFECT_WARNING, "node", "%s", text);
+    if (joining->done != NULL)
+        joining->done(joining->context, ERR_NONE, text);
+    joining->done = NULL; /* it goes on by itself */
+}
+
+/* True: nothing more is to be asked in this turn. */
+static bool knock(struct joining *joining)
+{
+    struct agent *agent = joining->agent;
+    uint8_t datagram[KNOCK_SIZE];
+    char text[160 + ADDR_TEXT];
+    char where[ADDR_TEXT];
+
+    addr_format(&joining->token.addrs[0], where);
+    if (!joining->known && joining->done != NULL && joining->tries++ == KNOCK_TRIES) {
+        snprintf(
+            text, sizeof text,
+            "nobody at %s answered. Is that the node that holds the cluster key (agentctl node "
+            "list), does agentd run there, and is its UDP port open?",
+            where);
+        end_joining(joining, ERR_TIMEOUT, text);
+        return true;
+    }
+    snprintf(joining->knock.name, sizeof joining->knock.name, "%s", agent->name);
+    memcpy(joining->knock.nonce, joining->nonce, KNOCK_NONCE);
+    joining->knock.addr = agent->address;
+    if (knock_seal(&agent->identity, &joining->knock, datagram) == ERR_NONE)
+        for (uint8_t i = 0; i < joining->token.addr_count; i++)
+            (void)os_udp_send(agent->udp, &joining->token.addrs[i], datagram, sizeof datagram);
+    return !joining->known;
 }
 
 static void ask_to_join(uv_timer_t *timer)
@@ -108,8 +180,10 @@ static void ask_to_join(uv_timer_t *timer)
     char where[ADDR_TEXT];
     size_t len;
 
+    if (joining->knocking && knock(joining))
+        return;
     addr_format(&joining->token.addrs[0], where);
-    if (joining->tries++ == JOIN_TRIES) {
+    if (!joining->knocking && joining->tries++ == JOIN_TRIES) {
         snprintf(text, sizeof text,
                  "nobody at %s answered. Is agentd running there, is UDP port %u open, and is the "
                  "token still valid?",
@@ -132,6 +206,32 @@ void agent_join_end(struct agent *agent)
         end_joining(agent->joining, ERR_UNREACHABLE, "agentd is ending");
 }
 
+/* An address has no dash, a token begins with "covey1-". */
+static int where_to(const char *text, struct joining *joining, struct err *err)
+{
+    if (strchr(text, '-') == NULL &&
+        addr_parse(text, CONFIG_GOSSIP_PORT, &joining->token.addrs[0], NULL) == ERR_NONE) {
+        joining->knocking = true;
+        joining->token.addr_count = 1;
+        return ERR_NONE;
+    }
+    return token_parse(text, &joining->token, err);
+}
+
+static void begin_joining(struct agent *agent, struct joining *joining,
+                          void (*done)(void *context, int code, const char *text), void *context)
+{
+    joining->agent = agent;
+    joining->done = done;
+    joining->context = context;
+    keys_random(joining->nonce, sizeof joining->nonce);
+    uv_timer_init(agent->loop, &joining->timer);
+    joining->timer.data = joining;
+    agent->joining = joining;
+    uv_timer_start(&joining->timer, ask_to_join, 0,
+                   joining->knocking ? KNOCK_REPEAT_MS : JOIN_REPEAT_MS);
+}
+
 int agent_join(struct agent *agent, const char *text,
                void (*done)(void *context, int code, const char *text), void *context,
                struct err *err)
@@ -152,21 +252,30 @@ int agent_join(struct agent *agent, const char *text,
     joining = calloc(1, sizeof *joining);
     if (joining == NULL)
         return err_set(err, ERR_NOMEM, "join: %s", err_text(ERR_NOMEM));
-    rc = token_parse(text, &joining->token, err);
+    rc = where_to(text, joining, err);
     if (rc != ERR_NONE) {
         keys_wipe(joining, sizeof *joining);
         free(joining);
         return rc;
     }
-    joining->agent = agent;
-    joining->done = done;
-    joining->context = context;
-    keys_random(joining->nonce, sizeof joining->nonce);
-    uv_timer_init(agent->loop, &joining->timer);
-    joining->timer.data = joining;
-    agent->joining = joining;
-    uv_timer_start(&joining->timer, ask_to_join, 0, JOIN_REPEAT_MS);
+    begin_joining(agent, joining, done, context);
     return ERR_NONE;
+}
+
+void agent_join_configured(struct agent *agent)
+{
+    const struct config *config = agent->config;
+    struct joining *joining;
+
+    if (config->join_count == 0 || agent->joining != NULL || agent->revoked)
+        return;
+    joining = calloc(1, sizeof *joining);
+    if (joining == NULL)
+        return;
+    joining->knocking = true;
+    for (size_t i = 0; i < config->join_count && joining->token.addr_count < TOKEN_ADDRS_MAX; i++)
+        joining->token.addrs[joining->token.addr_count++] = config->join[i];
+    begin_joining(agent, joining, NULL, NULL);
 }
 
 static int keep_welcome(struct agent *agent, const struct join_welcome *welcome, struct err *err)
@@ -199,7 +308,8 @@ static void take_reply(struct agent *agent, const struct os_udp_datagram *datagr
     struct err err;
     int rc;
 
-    if (joining == NULL || agent->stopping) { /* to a request that was answered, or to none */
+    if (joining == NULL || agent->stopping ||
+        (joining->knocking && !joining->known)) { /* to a request that was answered, or to none */
         count_refused(agent, WIRE_REPLAY);
         return;
     }
@@ -235,6 +345,7 @@ struct welcoming {
     struct agent *agent;
     struct os_udp_datagram datagram;
     struct store_token token;
+    bool knocked; /* by approval, not by a token */
     struct join_request request;
     uint32_t serial;
     int rc; /* ERR_AUTH: be silent; ERR_DENIED: refuse with err.text */
@@ -285,13 +396,13 @@ static void run_welcome(struct worker_job *job, struct store *store)
     if (!join_token_id(w->datagram.data, w->datagram.len, id))
         return;
     token_id_format(id, text);
-    if (store_token_get(store, text, &w->token, &w->err) != ERR_NONE ||
+    if ((!w->knocked && store_token_get(store, text, &w->token, &w->err) != ERR_NONE) ||
         w->token.secret_len != TOKEN_SECRET ||
         join_request_open(w->token.secret, w->datagram.data, w->datagram.len, &w->request) !=
             WIRE_OK)
         return;
     w->rc = find_serial(store, w);
-    if (w->rc == ERR_NONE)
+    if (w->rc == ERR_NONE && !w->knocked)
         w->rc = store_token_use(store, text, w->request.public_key, os_clock_wall_ms() / 1000, NULL,
                                 &w->err);
 }
@@ -384,12 +495,18 @@ static void welcome_done(struct worker_job *job)
 
 static void take_request(struct agent *agent, const struct os_udp_datagram *datagram)
 {
+    const struct agent_knock *knock = NULL;
+    uint8_t id[TOKEN_ID];
     struct welcoming *w;
 
     if (!agent->coordinator || agent->node == NULL || agent->welcoming >= WELCOMES_MAX) {
         count_refused(agent, agent->coordinator ? WIRE_RATE : WIRE_UNKNOWN_SENDER);
         return;
     }
+    if (join_token_id(datagram->data, datagram->len, id))
+        knock = agent_knock_of_token(agent, id);
+    if (knock != NULL && !knock->approved)
+        return; /* it asks again */
     w = calloc(1, sizeof *w);
     if (w == NULL)
         return;
@@ -397,6 +514,11 @@ static void take_request(struct agent *agent, const struct os_udp_datagram *data
     w->job.done = welcome_done;
     w->agent = agent;
     w->datagram = *datagram;
+    if (knock != NULL) {
+        w->knocked = true;
+        memcpy(w->token.secret, knock->token.secret, TOKEN_SECRET);
+        w->token.secret_len = TOKEN_SECRET;
+    }
     if (worker_submit(agent->store, &w->job, NULL) == ERR_NONE)
         agent->welcoming++;
     else

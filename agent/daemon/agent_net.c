@@ -97,6 +97,8 @@ static void receive(struct agent *agent)
             uint8_t kind = envelope_kind(batch[i].data, batch[i].len);
             if (kind == ENVELOPE_JOIN_REQUEST || kind == ENVELOPE_JOIN_REPLY)
                 agent_join_datagram(agent, &batch[i]);
+            else if (kind == ENVELOPE_KNOCK || kind == ENVELOPE_KNOCK_REPLY)
+                agent_knock_datagram(agent, &batch[i]);
             else if (agent->node == NULL || agent->revoked)
                 continue;
             else if (kind == ENVELOPE_INTRODUCE || kind == ENVELOPE_NOTICE)

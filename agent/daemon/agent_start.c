@@ -485,6 +485,7 @@ static int open_all(struct agent *agent, struct err *err)
         agent_report(agent, EFFECT_INFO, "node",
                      "this node is in no flock yet: agentctl init founds one, agentctl join TOKEN "
                      "joins one");
+        agent_join_configured(agent);
         return ERR_NONE;
     }
     rc = agent_enter(agent, err);

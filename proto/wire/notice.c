@@ -41,7 +41,8 @@ static enum wire_reason check_form(uint8_t kind, const uint8_t *datagram, size_t
     if (envelope_kind(datagram, len) != kind)
         return WIRE_KIND;
     name_len = datagram[NAME_AT];
-    if (get_uint(datagram + 1, 3) != 0 || name_len > NODE_NAME_MAX)
+    if (get_uint(datagram + 1, 3) != 0 || name_len > NODE_NAME_MAX ||
+        memchr(datagram + NAME_AT + 1, 0, name_len) != NULL)
         return WIRE_BODY_VALUE;
     for (size_t i = name_len; i < NODE_NAME_MAX; i++)
         if (datagram[NAME_AT + 1 + i] != 0)

@@ -207,6 +207,32 @@ class Keys(flock.FlockTest):
         self.join(self.pi1, by=self.pi2)
         self.meet()
 
+    def test_9_by_approval(self):
+        """Without a token: both sides show one fingerprint, people approve it at the holder, pi2."""
+        self.third.kill()
+        for folder in (self.third.state, self.third.run):
+            shutil.rmtree(folder)
+        self.third.write_config(f"join: [{ADDRESS['pi2']}]\n")  # it asks by itself
+        self.third.config.write_text(self.third.config.read_text().replace("client", "fourth", 1))
+        self.third.start()
+        eventually(lambda: "waits to be admitted" in self.third.headline(), self.third.headline)
+        fingerprint = self.third.headline().split()[-1]
+        self.assertEqual(self.third.ctl("keys", "status").status, 6)
+        pending = eventually(lambda: self.node(self.pi2, "fourth"), "nobody waits at pi2")
+        self.assertEqual((pending["state"], pending["fingerprint"]), ("pending", fingerprint))
+        self.assertIn("node approve", self.pi2.ctl("node", "list").stdout)
+        self.assertEqual(self.pi1.ctl("node", "approve", fingerprint).status, 6)
+        wrong = ("A" if fingerprint[0] != "A" else "B") + fingerprint[1:]
+        refused = self.pi2.ctl("node", "approve", wrong)
+        self.assertEqual(refused.status, 1)
+        self.assertIn("do not approve it", refused.stderr)
+        self.flock.must(self.pi2, "node", "approve", fingerprint.lower().replace("-", ""))
+        eventually(lambda: self.third.member("fourth"), self.third.headline)
+        for pi in self.all:
+            eventually(lambda: (pi.member("fourth") or {}).get("state") == "alive", pi.headline)
+        self.assertEqual(self.node(self.pi2, "fourth")["state"], "admitted")
+        self.assertEqual(self.node(self.pi1, "fourth")["fingerprint"], fingerprint)
+
 
 if __name__ == "__main__":
     flock.main()

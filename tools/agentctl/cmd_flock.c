@@ -120,7 +120,7 @@ int cmd_join(const struct context *context, int argc, char **argv)
     int status;
 
     if (argc != 1)
-        return usage("join", "needs the token, or - to read it from standard input");
+        return usage("join", "needs the token, - to read it from standard input, or an address");
     if (patient.timeout_s < 30)
         patient.timeout_s = 30; /* the agent itself gives up earlier, and says why */
     if (!context->quiet && isatty(STDERR_FILENO))

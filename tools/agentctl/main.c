@@ -69,8 +69,12 @@ static const struct command commands[] = {
      "one: nothing is interrupted, and who is away gets it when it comes back.\n\n"
      "  agentctl keys status\n  agentctl keys rotate\n",
      cmd_keys},
-    {"join", "TOKEN | -", "join the flock that made the token",
-     "  agentctl join covey1-…\n  ssh pi1 agentctl token create | agentctl join -\n", cmd_join},
+    {"join", "TOKEN | - | ADDRESS", "join a flock, by a token or by approval",
+     "Without a token, at the address of the node that holds the cluster key, it waits until its\n"
+     "fingerprint is approved there: agentctl node approve.\n\n"
+     "  agentctl join covey1-…\n  ssh pi1 agentctl token create | agentctl join -\n"
+     "  agentctl join 192.168.1.11\n",
+     cmd_join},
     {"drain", "", "give this node's addresses and workloads to the others", "  agentctl drain\n",
      cmd_drain},
     {"undrain", "", "let this node take part again", "  agentctl undrain\n", cmd_undrain},
