@@ -29,4 +29,9 @@ void api_post_join(struct agent *agent, struct http_request *request);
 /* agent_api_vip.c */
 void api_post_move(struct agent *agent, struct http_request *request);
 
+/* agent_api_state.c */
+void api_get_files(struct agent *agent, struct http_request *request);
+void api_get_objects(struct agent *agent, struct http_request *request);
+void api_get_history(struct agent *agent, struct http_request *request);
+
 #endif

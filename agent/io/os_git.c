@@ -14,23 +14,18 @@
 #define STALE_LOCK_S 60 /* git holds the lock of a branch for milliseconds */
 #define TIDY_TIMEOUT_MS (10 * 60 * 1000)
 
-int git_head(const struct git_repo *repo, char commit[COMMIT_TEXT], struct err *err)
+/* @name leads to a commit, by git's rules; @missing is the error where there is none. */
+static int look_up(const struct git_repo *repo, const char *name, const char *what,
+                   const char *missing, char commit[COMMIT_TEXT], struct err *err)
 {
-    static const char what[] = "look up the branch";
-    char name[REF_MAX + 16];
-    struct git_call call = {.args = {"rev-parse", "--verify", "--quiet", name}};
+    struct git_call call = {.args = {"rev-parse", "--verify", "--quiet", "--end-of-options", name}};
     struct child_result result;
-    int rc = git_check_branch(repo, err);
+    int rc = git_run(repo, &call, &result, err);
 
     if (rc != ERR_NONE)
         return rc;
-    snprintf(name, sizeof name, "refs/heads/%s^{commit}", repo->branch);
-    rc = git_run(repo, &call, &result, err);
-    if (rc != ERR_NONE)
-        return rc;
     if (result.status == 1 && result.output_size == 0)
-        rc = err_set(err, ERR_NOTFOUND, "branch %s of %s has no commit yet", repo->branch,
-                     repo->path);
+        rc = err_set(err, ERR_NOTFOUND, "%s", missing);
     else if (result.status != 0)
         rc = git_failed(&result, ERR_IO, err, what);
     else if (result.output_size != COMMIT_TEXT || result.output[COMMIT_TEXT - 1] != '\n')
@@ -41,6 +36,34 @@ int git_head(const struct git_repo *repo, char commit[COMMIT_TEXT], struct err *
     }
     child_result_free(&result);
     return rc;
+}
+
+int git_head(const struct git_repo *repo, char commit[COMMIT_TEXT], struct err *err)
+{
+    char name[REF_MAX + 16], missing[ERR_TEXT_MAX];
+    int rc = git_check_branch(repo, err);
+
+    if (rc != ERR_NONE)
+        return rc;
+    snprintf(name, sizeof name, "refs/heads/%s^{commit}", repo->branch);
+    snprintf(missing, sizeof missing, "branch %s of %.200s has no commit yet", repo->branch,
+             repo->path);
+    return look_up(repo, name, "look up the branch", missing, commit, err);
+}
+
+int git_resolve(const struct git_repo *repo, const char *revision, char commit[COMMIT_TEXT],
+                struct err *err)
+{
+    char name[GIT_REVISION_MAX + 16], missing[ERR_TEXT_MAX];
+
+    if (revision[0] == '\0' || revision[0] == '-' || strlen(revision) >= GIT_REVISION_MAX ||
+        strspn(revision, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._/-~^") !=
+            strlen(revision))
+        return err_set(err, ERR_INVALID, "\"%.64s\" names no commit", revision);
+    snprintf(name, sizeof name, "%s^{commit}", revision);
+    snprintf(missing, sizeof missing, "the repository has no commit %s. See agentctl history",
+             revision);
+    return look_up(repo, name, "look up a commit", missing, commit, err);
 }
 
 int git_commit_exists(const struct git_repo *repo, const char *commit, struct err *err)

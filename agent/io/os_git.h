@@ -23,8 +23,9 @@
 #define GIT_TIMEOUT_MS 30000
 #define GIT_PUSH_MAX (64 * 1024 * 1024) /* receive.maxInputSize: bytes of one push */
 #define GIT_BUNDLE_MAX (64 * 1024 * 1024)
-#define GIT_BRANCH_MAX 64   /* bytes of a branch's name, terminating zero included */
-#define GIT_SUBJECT_MAX 160 /* bytes, terminating zero included */
+#define GIT_BRANCH_MAX 64    /* bytes of a branch's name, terminating zero included */
+#define GIT_REVISION_MAX 128 /* bytes of what names a commit, terminating zero included */
+#define GIT_SUBJECT_MAX 160  /* bytes, terminating zero included */
 #define GIT_AUTHOR_MAX 96
 
 struct git_repo {
@@ -52,6 +53,11 @@ int git_init_bare(const struct git_repo *repo, const struct git_hooks *hooks, st
 
 /* The commit that the branch stands at. ERR_NOTFOUND while the branch has none. */
 int git_head(const struct git_repo *repo, char commit[COMMIT_TEXT], struct err *err);
+
+/* The commit that @revision names: an id or the beginning of one, a branch, "main~2".
+ * Errors: ERR_NOTFOUND; ERR_INVALID for characters that no such name has. */
+int git_resolve(const struct git_repo *repo, const char *revision, char commit[COMMIT_TEXT],
+                struct err *err);
 
 /* ERR_NONE if the repository has @commit, ERR_NOTFOUND if not. */
 int git_commit_exists(const struct git_repo *repo, const char *commit, struct err *err);

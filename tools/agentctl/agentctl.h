@@ -46,6 +46,10 @@ int cmd_drain(const struct context *context, int argc, char **argv);
 int cmd_undrain(const struct context *context, int argc, char **argv);
 int cmd_wait(const struct context *context, int argc, char **argv);
 int cmd_validate(const struct context *context, int argc, char **argv);
+int cmd_diff(const struct context *context, int argc, char **argv);
+int cmd_get(const struct context *context, int argc, char **argv);
+int cmd_history(const struct context *context, int argc, char **argv);
+int cmd_explain(const struct context *context, int argc, char **argv);
 int cmd_hook(const struct context *context, int argc, char **argv);
 int cmd_version(const struct context *context, int argc, char **argv);
 

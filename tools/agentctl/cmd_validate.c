@@ -1,12 +1,52 @@
 /* agentctl validate: a desired state in a folder, without an agent. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "agent/desired/desired.h"
 #include "agent/io/os_tree.h"
 #include "tools/agentctl/agentctl.h"
 
 #define NO_COMMIT "0000000000000000000000000000000000000000"
+
+/* Every error is "file:line: message". */
+static json_t *error_json(const char *line, size_t len)
+{
+    const char *colon = memchr(line, ':', len);
+    char *end = NULL;
+    long number = colon != NULL ? strtol(colon + 1, &end, 10) : 0;
+
+    if (colon == NULL || end == colon + 1 || *end != ':')
+        return json_pack("{s:s, s:i, s:s%}", "file", "", "line", 0, "message", line, len);
+    return json_pack("{s:s%, s:i, s:s%}", "file", line, (size_t)(colon - line), "line", (int)number,
+                     "message", end + 2, len - (size_t)(end + 2 - line));
+}
+
+static void show_json(const struct desired *desired, const char *first, const char *report)
+{
+    json_t *errors = json_array();
+    json_t *document;
+
+    if (desired == NULL)
+        json_array_append_new(errors, error_json(first, strlen(first)));
+    while (report != NULL && *report != '\0') {
+        size_t len = strcspn(report, "\n");
+        json_array_append_new(errors, error_json(report, len));
+        report += len + (report[len] == '\n');
+    }
+    document = json_pack("{s:s, s:s, s:b, s:o}", "apiVersion", "covey.dev/v1", "kind", "Validation",
+                         "valid", (int)(desired != NULL), "errors", errors);
+    if (desired != NULL)
+        json_object_set_new(document, "objects",
+                            json_pack("{s:I, s:I, s:I, s:I, s:I}", "workloads",
+                                      (json_int_t)desired->workload_count, "virtualIPs",
+                                      (json_int_t)desired->vip_count, "routes",
+                                      (json_int_t)desired->route_count, "sealedSecrets",
+                                      (json_int_t)desired->secret_count, "waitingForK3s",
+                                      (json_int_t)desired->foreign_count));
+    print_json(document);
+    json_decref(document);
+}
 
 int cmd_validate(const struct context *context, int argc, char **argv)
 {
@@ -24,7 +64,9 @@ int cmd_validate(const struct context *context, int argc, char **argv)
         return fail(&err);
     files = os_tree_files(tree, &count);
     rc = desired_parse(NO_COMMIT, files, count, &desired, &report, &err);
-    if (rc != ERR_NONE)
+    if (context->json)
+        show_json(desired, err.text, report);
+    else if (rc != ERR_NONE)
         fprintf(stderr, "%s\n%s", err.text, report != NULL ? report : "");
     else if (!context->quiet)
         printf("%s is valid: %zu workloads, %zu virtual addresses, %zu documents for k3s\n",

@@ -78,6 +78,20 @@ static const struct command commands[] = {
     {"drain", "", "give this node's addresses and workloads to the others", "  agentctl drain\n",
      cmd_drain},
     {"undrain", "", "let this node take part again", "  agentctl undrain\n", cmd_undrain},
+    {"diff", "[DIR | REV]", "what a folder, a commit or the branch would change",
+     "Without an argument: what the branch has that is not applied. Exit status: 0 nothing, 1 "
+     "something,\nmore than 1 an error.\n\n"
+     "  agentctl diff .            # a working copy, before it is committed\n"
+     "  agentctl diff main~1       # what going back would change\n",
+     cmd_diff},
+    {"get", "[KIND [NAME]]", "the objects of the desired state that is applied",
+     "  agentctl get\n  agentctl get route\n  agentctl -o json get workload rest-api\n", cmd_get},
+    {"history", "[-n N]", "the commits that were applied, and those that failed",
+     "  agentctl history\n  agentctl history -n 5\n", cmd_history},
+    {"explain", "[KIND[.FIELD]]", "what a field of a document means",
+     "  agentctl explain\n  agentctl explain Workload\n"
+     "  agentctl explain Workload.spec.readinessProbe\n",
+     cmd_explain},
     {"validate", "DIR", "check a desired state without an agent",
      "Prints every error as file:line. Exit status 1 if there is one: fit for a CI job.\n\n"
      "  agentctl validate .\n",
