@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "agent/core/health.h"
+#include "agent/core/rollout.h"
 #include "agent/desired/desired.h"
 #include "proto/base/id.h"
 #include "proto/base/mono.h"
@@ -39,6 +40,8 @@ enum effect_type {
     EFFECT_PROBE,         /* probe */
     EFFECT_FORGET,        /* stop.instance: no longer placed here; its ended shim may be removed */
     EFFECT_FETCH,         /* fetch: get a commit from a peer, then apply it */
+    EFFECT_MARKS,         /* marks: make them durable, before EFFECT_APPLY */
+    EFFECT_APPLY,         /* apply: an earlier commit that the repository has; then NODE_DESIRED */
     EFFECT_KEEP_PEER,     /* peer: remember an admitted node in the store */
     EFFECT_RAISE_BOOT,    /* boot: peers know a higher boot number of ours; store at least this */
     EFFECT_EVENT,         /* event: for the journal and for people */
@@ -98,6 +101,11 @@ struct effect_fetch {
     char commit[COMMIT_TEXT];
 };
 
+struct effect_marks { /* good and bad commits */
+    struct rollout_marks marks;
+    char reason[VALUE_REASON_MAX]; /* why marks.bad[0] is bad; "" if it is not new */
+};
+
 struct effect_peer {
     node_id id;
     const struct value_head *head;
@@ -129,6 +137,10 @@ struct effect {
         struct effect_stop stop;
         struct effect_probe probe;
         struct effect_fetch fetch;
+        const struct effect_marks *marks;
+        struct {
+            char commit[COMMIT_TEXT];
+        } apply;
         struct effect_peer peer;
         const struct effect_event *event;
         const struct effect_owner *owner;

@@ -22,6 +22,9 @@ int node_create(const struct node_config *config, struct node **out, struct err 
     node->now = config->now;
     node->wall = config->wall;
     node->place_at = MONO_NEVER;
+    node->apply_retry = MONO_NEVER;
+    rollout_init(&node->rollout, config->marks);
+    node->config.marks = NULL; /* likewise */
     node->balance_at = MONO_NEVER;
     rng_seed(&node->rng, config->seed);
     rc = node_peers_create(node, err);
@@ -55,10 +58,13 @@ void node_free(struct node *node)
     free(node);
 }
 
-static void take_desired(struct node *node, const struct node_event_desired *event)
+void node_take_desired(struct node *node, const struct node_event_desired *event)
 {
     struct desired *old = node->desired;
 
+    if (node_rollout_refuse(node, event) || node_rollout_hold(node, event))
+        return;
+    node_rollout_desired(node, event);
     node->desired = event->desired;
     node->desired_number++;
     node_commit_applied(node, event);
@@ -117,7 +123,7 @@ static void dispatch(struct node *node, const struct node_event *event)
         node_peers_address(node, &event->address);
         break;
     case NODE_DESIRED:
-        take_desired(node, &event->desired);
+        node_take_desired(node, &event->desired);
         break;
     case NODE_COMMIT:
         node_commit_result(node, &event->commit);
@@ -186,6 +192,7 @@ int node_step(struct node *node, mono_t now, const struct node_event *event, str
     }
     node_work_update(node);
     node_lease_settle(node);
+    node_rollout_update(node);
     node_peers_settle(node);
     out->effects = node->effects;
     out->count = node->effect_count;
@@ -203,6 +210,7 @@ mono_t node_deadline(const struct node *node)
     next = mono_min(next, node_balance_deadline(node));
     next = mono_min(next, node_voters_deadline(node));
     next = mono_min(next, node_commit_deadline(node));
+    next = mono_min(next, node_rollout_deadline(node));
     return mono_min(next, node_work_deadline(node));
 }
 

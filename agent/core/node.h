@@ -59,6 +59,7 @@ struct node_config {
     const struct node_saved *saved;      /* of an earlier life in the same boot; NULL: none */
     struct voter_set adopted;            /* as stored; number 0: none yet */
     struct voters_state voters;          /* as stored by the coordinator; zero: none yet */
+    const struct rollout_marks *marks;   /* as stored; borrowed for node_create; NULL: none yet */
     const char *files_dir; /* where files of workloads lie; borrowed for the node's life; or NULL */
     struct node_crypto crypto;
 };
@@ -123,6 +124,7 @@ struct node_event_desired {
     struct desired *desired;
     const char *subject; /* first line of the commit's message */
     int64_t applied;     /* Unix seconds */
+    const char *instead; /* the branch's commit, which was given up; NULL: this is it */
 };
 
 struct node_event_fence {

@@ -12,6 +12,7 @@ void node_commit_publish(struct node *node)
     uint8_t bytes[RECORD_VALUE_MAX];
     size_t len;
 
+    node_rollout_fill(node, &node->commit);
     self->commit = node->commit;
     if (value_commit_encode(&node->commit, bytes, sizeof bytes, &len) == ERR_NONE)
         node_publish(node, "commit", bytes, len);
@@ -32,7 +33,8 @@ static bool find_source(const struct node *node, struct foreign_commit *known)
 
     for (size_t i = 0; i < node->peer_count; i++) {
         const struct peer *peer = &node->peers[i];
-        if (peer->self || strcmp(peer->commit.commit, known->commit) != 0)
+        if (peer->self || (strcmp(peer->commit.commit, known->commit) != 0 &&
+                           strcmp(peer->commit.next, known->commit) != 0))
             continue;
         if (source == NULL || (node_peer_present(peer) && !node_peer_present(source)) ||
             (node_peer_present(peer) && node_id_equal(peer->id, known->from)))
@@ -52,12 +54,12 @@ static void fetch(struct node *node, struct foreign_commit *known)
     known->retry = MONO_NEVER;
 }
 
-void node_commit_seen(struct node *node, const struct peer *peer)
+static void look_at(struct node *node, const struct peer *peer, const char *commit)
 {
-    const char *commit = peer->commit.commit;
     struct foreign_commit *known;
 
-    if (peer->self || commit[0] == '\0' || strcmp(commit, node->commit.commit) == 0)
+    if (commit[0] == '\0' || strcmp(commit, node->commit.commit) == 0 ||
+        strcmp(commit, node->commit.next) == 0 || rollout_is_bad(&node->rollout, commit))
         return;
     known = find_commit(node, commit);
     if (known != NULL) {
@@ -69,6 +71,15 @@ void node_commit_seen(struct node *node, const struct peer *peer)
     snprintf(known->commit, sizeof known->commit, "%s", commit);
     known->from = peer->id;
     fetch(node, known);
+}
+
+void node_commit_seen(struct node *node, const struct peer *peer)
+{
+    if (peer->self)
+        return;
+    node_rollout_seen(node, peer);
+    look_at(node, peer, peer->commit.commit);
+    look_at(node, peer, peer->commit.next);
 }
 
 static void retry_later(struct node *node, struct foreign_commit *known)

@@ -6,6 +6,7 @@
 #include "agent/core/health.h"
 #include "agent/core/node.h"
 #include "agent/core/place.h"
+#include "agent/core/rollout.h"
 #include "agent/core/supervise.h"
 #include "proto/base/rng.h"
 #include "proto/lease/lease.h"
@@ -127,6 +128,12 @@ struct node {
     size_t peer_count;
 
     struct desired *desired;
+    struct rollout rollout;
+    uint64_t *baseline; /* names and digests, in turn, of the workloads of the last good state */
+    size_t baseline_count;
+    struct node_event_desired held; /* waits until another node has tried it; .desired NULL: none */
+    char held_subject[VALUE_REASON_MAX];
+    mono_t apply_retry;         /* the way back is tried again */
     uint64_t desired_number;    /* counts them, from 1 */
     struct desired *retired;    /* replaced in this step */
     struct value_commit commit; /* own */
@@ -203,6 +210,20 @@ void node_commit_result(struct node *node, const struct node_event_commit *event
 void node_commit_applied(struct node *node, const struct node_event_desired *event);
 void node_commit_tick(struct node *node);
 mono_t node_commit_deadline(const struct node *node);
+
+void node_take_desired(struct node *node, const struct node_event_desired *event); /* node.c */
+
+/* what becomes of an applied commit: node_rollout.c */
+/* Whether the commit of @event was given up while it was on its way; it is dropped then. */
+bool node_rollout_refuse(struct node *node, const struct node_event_desired *event);
+/* Whether @event waits for the canary; it is kept then. */
+bool node_rollout_hold(struct node *node, const struct node_event_desired *event);
+void node_rollout_desired(struct node *node, const struct node_event_desired *event);
+void node_rollout_seen(struct node *node, const struct peer *peer);
+void node_rollout_fill(const struct node *node, struct value_commit *commit);
+void node_rollout_update(struct node *node); /* at the end of a step */
+mono_t node_rollout_deadline(const struct node *node);
+void node_rollout_free(struct node *node);
 
 /* workloads: node_place.c, node_work.c, node_cron.c, node_instance.c, node_env.c */
 void node_place_all(struct node *node);

@@ -319,6 +319,17 @@ static void judge_nodes(struct status *status)
             snprintf(text, sizeof text, "%s: commit %.200s", n->name, n->commit.reason);
             say(status, STATUS_DEGRADED, text);
         }
+        if (n->commit.health == VALUE_HEALTH_BACK) {
+            snprintf(text, sizeof text,
+                     "Commit %.10s was given up: what it changed was not ready in time. %.10s runs "
+                     "again; see agentctl history",
+                     n->commit.bad, n->commit.commit);
+            say(status, STATUS_DEGRADED, text);
+        } else if (n->commit.health == VALUE_HEALTH_UNHEALTHY) {
+            snprintf(text, sizeof text, "%s: what commit %.10s changed is not ready", n->name,
+                     n->commit.commit);
+            say(status, STATUS_DEGRADED, text);
+        }
         if (n->role == VALUE_ROLE_WITNESS)
             continue;
         if (commit != NULL && strcmp(commit, n->commit.commit) != 0)

@@ -40,10 +40,11 @@
 #include "proto/wire/channel.h"
 #include "proto/wire/keys.h"
 
-#define AGENT_SYNCS_MAX 16            /* requests that wait for one look at the branch */
-#define AGENT_DRAIN_META "node/drain" /* in the store: bool */
-#define AGENT_EVENTS_MAX 200          /* kept in memory for the page and the command line */
-#define AGENT_UDP_OVERHEAD 28         /* IPv4 and UDP headers: counted as sent */
+#define AGENT_SYNCS_MAX 16               /* requests that wait for one look at the branch */
+#define AGENT_DRAIN_META "node/drain"    /* in the store: bool */
+#define AGENT_MARKS_META "rollout/marks" /* in the store: struct rollout_marks */
+#define AGENT_EVENTS_MAX 200             /* kept in memory for the page and the command line */
+#define AGENT_UDP_OVERHEAD 28            /* IPv4 and UDP headers: counted as sent */
 #define AGENT_REVOKED_TEXT                                                                         \
     "this node was revoked by its flock. To make it a member again, stop agentd, remove its "      \
     "state "                                                                                       \
@@ -98,6 +99,7 @@ struct agent {
     size_t known_count;
     struct voters_state known_voters;
     bool known_drain;
+    struct rollout_marks known_marks;
 
     struct worker *store;
     struct worker *git;
@@ -261,6 +263,7 @@ void agent_report(struct agent *agent, enum effect_severity severity, const char
 /* agent_store.c */
 void agent_store_peer(struct agent *agent, const struct effect_peer *peer);
 void agent_store_voters(struct agent *agent, const struct voters_state *voters);
+void agent_store_marks(struct agent *agent, const struct effect_marks *marks);
 void agent_store_boot(struct agent *agent, uint32_t at_least);
 void agent_store_epochs(struct agent *agent); /* of the keyring */
 void agent_store_revocation(struct agent *agent, const struct keys_revocation *revocation);

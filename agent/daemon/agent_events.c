@@ -207,6 +207,13 @@ static void carry_out(struct agent *agent, const struct effect *effect)
     case EFFECT_FETCH:
         uv_sync_fetch(agent->sync, &effect->fetch);
         break;
+    case EFFECT_MARKS:
+        uv_sync_marks(agent->sync, &effect->marks->marks);
+        agent_store_marks(agent, effect->marks);
+        break;
+    case EFFECT_APPLY:
+        uv_sync_apply(agent->sync, effect->apply.commit);
+        break;
     case EFFECT_KEEP_PEER:
         keep_peer(agent, &effect->peer);
         tell_members(agent);
@@ -301,6 +308,7 @@ static struct queued_event *copy_event(const struct node_event *event)
         e->fence.reason = keep_text(copy->reason, sizeof copy->reason, e->fence.reason);
     } else if (event->type == NODE_DESIRED) {
         e->desired.subject = keep_text(copy->subject, sizeof copy->subject, e->desired.subject);
+        e->desired.instead = keep_text(copy->reason, sizeof copy->reason, e->desired.instead);
     }
     return copy;
 }

@@ -94,6 +94,7 @@ static void fill_node_config(struct agent *agent, const struct keys_admission *a
             (uint32_t)((uint64_t)info.totalram * info.mem_unit / (1024 * 1024));
     config->boot = agent->boot;
     config->files_dir = agent->files_dir;
+    config->marks = &agent->known_marks;
     config->coordinator = agent->coordinator;
     keys_random(&config->seed, sizeof config->seed);
     config->now = os_clock_now();

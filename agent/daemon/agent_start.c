@@ -215,6 +215,9 @@ static int open_store(struct agent *agent, struct err *err)
     if (store_meta_get(store, AGENT_DRAIN_META, &meta, NULL) == ERR_NONE &&
         meta.size == sizeof agent->known_drain)
         memcpy(&agent->known_drain, meta.value, sizeof agent->known_drain);
+    if (store_meta_get(store, AGENT_MARKS_META, &meta, NULL) == ERR_NONE &&
+        meta.size == sizeof agent->known_marks)
+        memcpy(&agent->known_marks, meta.value, sizeof agent->known_marks);
     if (store_events_newest(store, AGENT_EVENTS_MAX / 2, &events, &count, NULL) == ERR_NONE)
         agent_load_events(agent, events, count);
     free(events);
@@ -319,7 +322,11 @@ static int open_sync(struct agent *agent, struct err *err)
                                     .idle = agent_sync_idle,
                                     .context = agent};
 
-    return uv_sync_create(&config, &agent->sync, err);
+    int rc = uv_sync_create(&config, &agent->sync, err);
+
+    if (rc == ERR_NONE)
+        uv_sync_marks(agent->sync, &agent->known_marks);
+    return rc;
 }
 
 /* ---- the control socket and the page ---- */

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "agent/daemon/agent.h"
 
@@ -28,7 +29,8 @@ enum write_kind {
     WRITE_BOOT,
     WRITE_DRAIN,
     WRITE_EPOCHS,
-    WRITE_REVOCATION
+    WRITE_REVOCATION,
+    WRITE_MARKS
 };
 
 struct write_job {
@@ -41,6 +43,7 @@ struct write_job {
     bool drain;
     struct keystore_epochs epochs;
     struct keys_revocation revocation;
+    struct effect_marks marks;
     int rc;
     struct err err;
 };
@@ -73,6 +76,20 @@ static int write_revocation(struct write_job *write, struct store *store)
     return rc == ERR_NONE ? store_peer_put(store, &write->peer, &write->err) : rc;
 }
 
+/* The marks are one value, so that they are whole; why a commit was given up stands in the history.
+ */
+static int write_marks(struct write_job *write, struct store *store)
+{
+    const struct rollout_marks *marks = &write->marks.marks;
+    struct store_commit commit = {.applied_at = (int64_t)time(NULL)};
+    int rc = store_meta_set(store, AGENT_MARKS_META, marks, sizeof *marks, &write->err);
+
+    if (rc != ERR_NONE || write->marks.reason[0] == '\0')
+        return rc;
+    snprintf(commit.commit, sizeof commit.commit, "%s", marks->bad[0]);
+    return store_fail_commit(store, &commit, write->marks.reason, &write->err);
+}
+
 static void run_write(struct worker_job *job, struct store *store)
 {
     struct write_job *write = (struct write_job *)job;
@@ -92,6 +109,9 @@ static void run_write(struct worker_job *job, struct store *store)
         break;
     case WRITE_REVOCATION:
         write->rc = write_revocation(write, store);
+        break;
+    case WRITE_MARKS:
+        write->rc = write_marks(write, store);
         break;
     case WRITE_DRAIN:
         write->rc = store_meta_set(store, AGENT_DRAIN_META, &write->drain, sizeof write->drain,
@@ -218,6 +238,16 @@ void agent_store_revocation(struct agent *agent, const struct keys_revocation *r
         memcpy(to->public_key, revocation->public_key, sizeof to->public_key);
         snprintf(to->name, sizeof to->name, "%s", revocation->name);
     }
+    submit(agent, write);
+    submit(agent, write);
+}
+
+void agent_store_marks(struct agent *agent, const struct effect_marks *marks)
+{
+    struct write_job *write = new_write(agent, WRITE_MARKS);
+
+    if (write != NULL)
+        write->marks = *marks;
     submit(agent, write);
 }
 

@@ -137,6 +137,9 @@ int workload_text(const struct object *object, const struct kind_workload *spec,
 int workload_files(const struct object *object, const struct kind_workload *spec,
                    struct workload_item *item);
 
+/* Hash of the generation and of what needs no restart. */
+uint64_t workload_digest(const struct desired_workload *workload);
+
 /* Hash of all that a restart is needed for; never 0. */
 uint64_t workload_generation(const struct desired_workload *workload);
 

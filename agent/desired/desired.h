@@ -142,6 +142,7 @@ struct desired_workload {
     const char *file; /* where it stands, for people */
     int line;
     uint64_t generation; /* hash of all that a restart is needed for; equal on every node */
+    uint64_t digest;     /* hash of all that may make a difference to whether it is ready */
     struct desired_map labels;
     uint32_t replicas; /* 0..DESIRED_REPLICAS_MAX; CronWorkload: 1 */
     bool singleton;    /* at most one, ever: takes a lease; replicas is 1 */

@@ -81,3 +81,35 @@ uint64_t workload_generation(const struct desired_workload *w)
     hash = hash64_mix(hash, w->cron);
     return hash != 0 ? hash : 1;
 }
+
+static uint64_t add_probe(uint64_t hash, const struct desired_probe *p)
+{
+    hash = hash64_mix(hash, (uint64_t)p->kind);
+    hash = add_text(add_text(hash, p->path), p->port);
+    if (p->command != NULL)
+        hash = add_texts(hash, p->command);
+    hash = hash64_mix(hash, (uint64_t)p->initial_delay_s << 32 | p->period_s);
+    hash = hash64_mix(hash, (uint64_t)p->timeout_s << 32 | p->success_threshold);
+    return hash64_mix(hash, p->failure_threshold);
+}
+
+uint64_t workload_digest(const struct desired_workload *w)
+{
+    uint64_t hash = w->generation;
+
+    hash = add_probe(hash, &w->startup);
+    hash = add_probe(hash, &w->readiness);
+    hash = add_probe(hash, &w->liveness);
+    hash = hash64_mix(hash, (uint64_t)w->replicas << 32 | (uint64_t)w->restart);
+    for (size_t i = 0; i < w->node_selector.count; i++) {
+        hash = add_text(hash, w->node_selector.pairs[i].name);
+        hash = add_text(hash, w->node_selector.pairs[i].value);
+    }
+    for (size_t i = 0; i < w->file_count; i++) {
+        hash = add_text(add_text(hash, w->files[i].path), w->files[i].text);
+        hash = hash64_mix(hash, (uint64_t)w->files[i].change);
+    }
+    hash = add_texts(hash, w->depends_on);
+    hash = add_texts(hash, w->depends_objects);
+    return hash != 0 ? hash : 1;
+}

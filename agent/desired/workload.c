@@ -371,8 +371,12 @@ int workloads_finish(struct build *build)
     if (workloads == NULL)
         return report_no_memory(&build->report);
     count = 0;
-    for (const struct workload_item *item = build->workload_items; item != NULL; item = item->next)
-        workloads[count++] = item->workload;
+    for (const struct workload_item *item = build->workload_items; item != NULL;
+         item = item->next) {
+        workloads[count] = item->workload;
+        workloads[count].digest = workload_digest(&item->workload);
+        count++;
+    }
     if (count > 0)
         qsort(workloads, count, sizeof *workloads, by_item);
     build->desired->workloads = workloads;

@@ -10,6 +10,7 @@
 enum phase {
     PHASE_BRANCH, /* apply what the branch stands at */
     PHASE_CHECK,  /* a peer's commit: is it here, older, newer, of another history? */
+    PHASE_APPLY,  /* an earlier commit, whose turn has come again */
     PHASE_BUNDLE, /* take in a peer's bundle, then as above */
     PHASE_STORE,
 };
@@ -32,6 +33,10 @@ struct uv_sync {
     bool busy;
     bool closing;
     bool branch_waits;
+    bool apply_waits;
+    struct rollout_marks marks;      /* the worker's while it is busy */
+    struct rollout_marks next_marks; /* of the next work */
+    char to_apply[COMMIT_TEXT];
     bool branch_failed; /* what the branch stands at could not be read or stored */
     struct effect_fetch waiting[SYNC_WAITING_MAX];
     size_t waiting_count;
@@ -40,6 +45,7 @@ struct uv_sync {
     enum phase phase;
     struct effect_fetch fetch;
     char commit[COMMIT_TEXT];
+    char instead[COMMIT_TEXT]; /* the branch's, where another one is applied; "" */
     char *bundle;
     size_t bundle_size;
     enum outcome outcome;
@@ -76,6 +82,14 @@ static enum outcome load(struct uv_sync *sync)
     return rc == ERR_NOMEM ? OUTCOME_BLOCKED : OUTCOME_FAILED;
 }
 
+static bool is_bad(const struct uv_sync *sync, const char *commit)
+{
+    for (size_t i = 0; i < ROLLOUT_BAD_MAX; i++)
+        if (strcmp(sync->marks.bad[i], commit) == 0)
+            return true;
+    return false;
+}
+
 static enum outcome load_branch(struct uv_sync *sync)
 {
     int rc = git_head(sync->config.repo, sync->commit, &sync->err);
@@ -84,7 +98,11 @@ static enum outcome load_branch(struct uv_sync *sync)
         return OUTCOME_NOTHING;
     if (rc != ERR_NONE)
         return OUTCOME_BLOCKED;
-    if (strcmp(sync->commit, sync->applied) == 0)
+    if (is_bad(sync, sync->commit)) {
+        memcpy(sync->instead, sync->commit, sizeof sync->instead);
+        memcpy(sync->commit, sync->marks.good[0], sizeof sync->commit);
+    }
+    if (sync->commit[0] == '\0' || strcmp(sync->commit, sync->applied) == 0)
         return OUTCOME_NOTHING;
     return load(sync);
 }
@@ -155,9 +173,13 @@ static void run_git(struct worker_job *job, struct store *store)
 
     (void)store;
     sync->desired = NULL;
+    sync->instead[0] = '\0';
     switch (sync->phase) {
     case PHASE_BRANCH:
         sync->outcome = load_branch(sync);
+        break;
+    case PHASE_APPLY:
+        sync->outcome = load(sync);
         break;
     case PHASE_CHECK:
         sync->outcome = check(sync);
@@ -182,7 +204,7 @@ static size_t inventory(const struct desired *desired, struct store_object *obje
                                              .file = w->file,
                                              .line = w->line,
                                              .generation = w->generation,
-                                             .digest = w->generation};
+                                             .digest = w->digest};
     }
     for (size_t i = 0; i < desired->vip_count; i++) {
         const struct desired_vip *v = &desired->vips[i];
@@ -273,6 +295,12 @@ static void run_store(struct worker_job *job, struct store *store)
 static void next(struct uv_sync *sync)
 {
     sync->busy = false;
+    if (sync->apply_waits) {
+        sync->apply_waits = false;
+        memcpy(sync->commit, sync->to_apply, sizeof sync->commit);
+        start(sync, PHASE_APPLY);
+        return;
+    }
     if (sync->branch_waits) {
         uv_sync_branch(sync);
         return;
@@ -309,6 +337,7 @@ static void finish(struct uv_sync *sync)
         event.desired.desired = sync->desired;
         event.desired.subject = sync->info.subject;
         event.desired.applied = sync->applied_at;
+        event.desired.instead = sync->instead[0] != '\0' ? sync->instead : NULL;
         sync->desired = NULL;
         sync->config.post.event(sync->config.post.context, &event);
         break;
@@ -346,6 +375,15 @@ static void stored(struct worker_job *job)
     finish((struct uv_sync *)job);
 }
 
+/* It was given up while it was read, or by somebody else before it came here. */
+static bool gone_bad(const struct uv_sync *sync)
+{
+    for (size_t i = 0; i < ROLLOUT_BAD_MAX; i++)
+        if (strcmp(sync->next_marks.bad[i], sync->commit) == 0)
+            return true;
+    return false;
+}
+
 static void git_done(struct worker_job *job)
 {
     struct uv_sync *sync = (struct uv_sync *)job;
@@ -359,6 +397,10 @@ static void git_done(struct worker_job *job)
         sync->config.ask(sync->config.context, sync->fetch.from, sync->applied, sync->commit);
         return;
     }
+    if (sync->outcome == OUTCOME_LOADED && gone_bad(sync)) {
+        sync->branch_waits = true; /* it may stand there: the last good one is applied instead */
+        sync->outcome = OUTCOME_NOTHING;
+    }
     if (sync->outcome == OUTCOME_LOADED || sync->outcome == OUTCOME_FAILED)
         start(sync, PHASE_STORE);
     else
@@ -369,6 +411,8 @@ static void start(struct uv_sync *sync, enum phase phase)
 {
     struct worker *worker = phase == PHASE_STORE ? sync->config.store : sync->config.git;
 
+    if (!sync->busy)
+        sync->marks = sync->next_marks;
     sync->busy = true;
     sync->phase = phase;
     sync->job.run = phase == PHASE_STORE ? run_store : run_git;
@@ -388,6 +432,23 @@ void uv_sync_branch(struct uv_sync *sync)
         return;
     sync->branch_failed = false; /* whatever was wrong with it is found again, or is not any more */
     start(sync, PHASE_BRANCH);
+}
+
+void uv_sync_marks(struct uv_sync *sync, const struct rollout_marks *marks)
+{
+    sync->next_marks = *marks;
+    if (!sync->busy)
+        sync->marks = *marks;
+}
+
+void uv_sync_apply(struct uv_sync *sync, const char *commit)
+{
+    if (sync->closing)
+        return;
+    snprintf(sync->to_apply, sizeof sync->to_apply, "%s", commit);
+    sync->apply_waits = true;
+    if (!sync->busy)
+        next(sync);
 }
 
 void uv_sync_fetch(struct uv_sync *sync, const struct effect_fetch *effect)
@@ -436,6 +497,7 @@ void uv_sync_close(struct uv_sync *sync)
         return;
     sync->closing = true;
     sync->branch_waits = false;
+    sync->apply_waits = false;
     sync->waiting_count = 0;
 }
 
@@ -455,5 +517,5 @@ const char *uv_sync_applied(const struct uv_sync *sync)
 
 bool uv_sync_idle(const struct uv_sync *sync)
 {
-    return !sync->busy && !sync->branch_waits && sync->waiting_count == 0;
+    return !sync->busy && !sync->branch_waits && !sync->apply_waits && sync->waiting_count == 0;
 }

@@ -5,6 +5,7 @@
 #define COVEY_IO_UV_SYNC_H
 
 #include "agent/core/effect.h"
+#include "agent/core/rollout.h"
 #include "agent/io/os_git.h"
 #include "agent/io/post.h"
 #include "agent/io/uv_worker.h"
@@ -41,6 +42,13 @@ void uv_sync_free(struct uv_sync *sync);
 /* The branch may have moved (start, push, agentctl sync): apply what it stands at. This and
  * uv_sync_fetch do nothing after uv_sync_close. */
 void uv_sync_branch(struct uv_sync *sync);
+
+/* Commits that are good, and those that were given up: the branch may stand at one of these, and
+ * then the last good one is applied instead. At the start and with EFFECT_MARKS. */
+void uv_sync_marks(struct uv_sync *sync, const struct rollout_marks *marks);
+
+/* EFFECT_APPLY: posts NODE_DESIRED, or NODE_COMMIT. */
+void uv_sync_apply(struct uv_sync *sync, const char *commit);
 
 /* EFFECT_FETCH. Posts NODE_DESIRED or NODE_COMMIT. */
 void uv_sync_fetch(struct uv_sync *sync, const struct effect_fetch *effect);

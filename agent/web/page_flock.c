@@ -32,6 +32,11 @@ static void put_commit(struct html *html, const char *commit)
 
 static void put_commit_trouble(struct html *html, const struct value_commit *commit)
 {
+    if (commit->health == VALUE_HEALTH_BACK) {
+        html_raw(html, "<p class=\"reason\">");
+        html_badge(html, "bad", "bad", "rolled back");
+        html_put(html, " commit %.10s was given up, and is not tried again</p>", commit->bad);
+    }
     if (commit->state != VALUE_COMMIT_FAILED && commit->state != VALUE_COMMIT_DIVERGED)
         return;
     html_raw(html, "<p class=\"reason\">");

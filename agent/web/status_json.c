@@ -72,9 +72,19 @@ static json_t *commit(const struct value_commit *value)
                                          [VALUE_COMMIT_DIVERGED] = "diverged"};
     const char *state = value->state <= VALUE_COMMIT_DIVERGED ? states[value->state] : "unknown";
 
-    return json_pack("{s:o, s:s, s:o, s:o, s:o}", "commit", text(value->commit), "state", state,
-                     "applied", status_json_time(value->applied), "subject", text(value->subject),
-                     "reason", text(value->reason));
+    static const char *const healths[] = {[VALUE_HEALTH_NONE] = "none",
+                                          [VALUE_HEALTH_TRYING] = "trying",
+                                          [VALUE_HEALTH_READY] = "ready",
+                                          [VALUE_HEALTH_GOOD] = "good",
+                                          [VALUE_HEALTH_UNHEALTHY] = "unhealthy",
+                                          [VALUE_HEALTH_BACK] = "rolled back",
+                                          [VALUE_HEALTH_HELD] = "held"};
+    const char *health = value->health <= VALUE_HEALTH_HELD ? healths[value->health] : "unknown";
+
+    return json_pack("{s:o, s:s, s:s, s:o, s:o, s:o, s:o, s:o}", "commit", text(value->commit),
+                     "state", state, "health", health, "givenUp", text(value->bad), "next",
+                     text(value->next), "applied", status_json_time(value->applied), "subject",
+                     text(value->subject), "reason", text(value->reason));
 }
 
 static json_t *node(const struct status_node *n)

@@ -66,9 +66,23 @@ enum value_commit_state {
     VALUE_COMMIT_DIVERGED = 3, /* a peer's history is no continuation of ours, nor ours of it */
 };
 
+/* How what the applied commit changed is doing here. */
+enum value_commit_health {
+    VALUE_HEALTH_NONE = 0,
+    VALUE_HEALTH_TRYING = 1,    /* not all of it is ready yet */
+    VALUE_HEALTH_READY = 2,     /* it is, here */
+    VALUE_HEALTH_GOOD = 3,      /* and on the other nodes */
+    VALUE_HEALTH_UNHEALTHY = 4, /* not in its time, and it stays all the same */
+    VALUE_HEALTH_BACK = 5,      /* the commit "bad" was given up; "commit" is the last good one */
+    VALUE_HEALTH_HELD = 6,      /* the commit "next" waits until another node has tried it */
+};
+
 struct value_commit {
     char commit[COMMIT_TEXT]; /* applied; "" for none */
     uint8_t state;            /* enum value_commit_state */
+    uint8_t health;           /* enum value_commit_health */
+    char bad[COMMIT_TEXT];    /* the latest that was given up; "" for none */
+    char next[COMMIT_TEXT];   /* accepted but not applied; "" for none */
     int64_t applied;          /* Unix seconds */
     char subject[VALUE_REASON_MAX];
     char reason[VALUE_REASON_MAX];

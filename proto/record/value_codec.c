@@ -126,12 +126,16 @@ int value_commit_encode(const struct value_commit *v, uint8_t *out, size_t cap, 
     struct pack p;
 
     *len = 0;
-    if (!commit_valid(v->commit) || v->state > VALUE_COMMIT_DIVERGED)
+    if (!commit_valid(v->commit) || !commit_valid(v->bad) || !commit_valid(v->next) ||
+        v->state > VALUE_COMMIT_DIVERGED || v->health > VALUE_HEALTH_HELD)
         return ERR_INVALID;
     pack_begin(&p, out, cap);
-    pack_array(&p, 5);
+    pack_array(&p, 8);
     pack_text(&p, v->commit, sizeof v->commit);
     pack_uint(&p, v->state);
+    pack_uint(&p, v->health);
+    pack_text(&p, v->bad, sizeof v->bad);
+    pack_text(&p, v->next, sizeof v->next);
     pack_int(&p, v->applied);
     pack_text(&p, v->subject, sizeof v->subject);
     pack_text(&p, v->reason, sizeof v->reason);
@@ -143,13 +147,16 @@ int value_commit_decode(const uint8_t *data, size_t len, struct value_commit *v)
     struct unpack u;
 
     unpack_begin(&u, data, len);
-    unpack_fields(&u, 5);
+    unpack_fields(&u, 8);
     unpack_text(&u, v->commit, sizeof v->commit);
     v->state = (uint8_t)unpack_uint(&u, 0, VALUE_COMMIT_DIVERGED);
+    v->health = (uint8_t)unpack_uint(&u, 0, VALUE_HEALTH_HELD);
+    unpack_text(&u, v->bad, sizeof v->bad);
+    unpack_text(&u, v->next, sizeof v->next);
     v->applied = unpack_int(&u, INT64_MIN, INT64_MAX);
     unpack_text(&u, v->subject, sizeof v->subject);
     unpack_text(&u, v->reason, sizeof v->reason);
-    if (!commit_valid(v->commit))
+    if (!commit_valid(v->commit) || !commit_valid(v->bad) || !commit_valid(v->next))
         unpack_fail(&u, WIRE_BODY_VALUE);
     return finish_read(&u);
 }

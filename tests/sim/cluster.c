@@ -225,7 +225,7 @@ struct cluster *cluster_create(const struct cluster_options *options)
     c->net = simnet_create(n + 1, options->seed);
     c->rng = simnet_rng(c->net);
     c->task_free = SIZE_MAX;
-    c->tip = -1;
+    c->tip = c->newest = -1;
     c->cuts = world_must(calloc((n + 1) * (n + 1), sizeof *c->cuts));
     c->machines = world_must(calloc(n, sizeof *c->machines));
     for (size_t i = 0; i < n; i++)

@@ -52,6 +52,9 @@ struct cluster_spec {
     const char *cron;    /* schedule of a job; NULL: none */
     const char *overlap; /* its concurrencyPolicy */
     unsigned hold_down_s;
+    unsigned health_s; /* what a commit changes must be ready in this time; 0: nobody waits */
+    bool fails;        /* rest-api of this commit never gets ready */
+    bool canary;       /* the first node applies it first */
 };
 
 struct cluster;
@@ -94,6 +97,13 @@ void cluster_leave(struct cluster *c, size_t node); /* good-bye; the agent ends 
 void cluster_push(struct cluster *c, size_t node, const struct cluster_spec *spec);
 /* As cluster_push, but on top of what that node has alone: histories may diverge. */
 void cluster_push_own(struct cluster *c, size_t node, const struct cluster_spec *spec);
+/* The newest commit will be given up: the one before it is what shall run. */
+void cluster_expect_back(struct cluster *c);
+bool cluster_all_good(const struct cluster *c);  /* every running node calls its commit good */
+unsigned cluster_tried(const struct cluster *c); /* nodes that have ever run the newest commit */
+unsigned cluster_sick_starts(const struct cluster *c, size_t node); /* of a commit that fails */
+/* Breaks the cluster where a node runs a commit that fails beyond its time. */
+void cluster_check_rollout(struct cluster *c, bool calm);
 void cluster_push_merge(struct cluster *c, size_t node, const struct cluster_spec *spec);
 
 /* Workloads. */

@@ -59,6 +59,7 @@ void agent_begin(struct machine *m)
     config.now = world_local(m);
     config.first_since_boot = !m->agent_ran;
     config.saved = m->saved_valid ? &m->saved : NULL;
+    config.marks = &m->marks;
     config.facts.started = config.wall;
     config.facts.cpus = 4;
     m->agent_ran = true;
@@ -69,7 +70,7 @@ void agent_begin(struct machine *m)
     simnet_start(c->net, m->index);
     memset(m->heard, 0, c->options.nodes * sizeof *m->heard);
     memset(m->addrs, 0, c->options.nodes * sizeof *m->addrs);
-    m->sync = (struct sync){.applied = -1};
+    m->sync = (struct sync){.applied = -1, .apply = -1, .instead = -1};
     if (node_create(&config, &m->node, &err) != ERR_NONE) {
         cluster_break(c, "the node could not be made: %s", err.text);
         return;
@@ -305,6 +306,13 @@ static void carry_out(struct machine *m, const struct effect *effect)
         machine_probe(m, &effect->probe);
         break;
     case EFFECT_FORGET:
+        break;
+    case EFFECT_MARKS:
+        m->marks = effect->marks->marks;
+        git_marked(m);
+        break;
+    case EFFECT_APPLY:
+        git_apply(m, effect->apply.commit);
         break;
     case EFFECT_FETCH:
         git_fetch(m, &effect->fetch);

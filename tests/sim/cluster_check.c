@@ -72,6 +72,64 @@ bool cluster_applied(const struct cluster *c)
     return true;
 }
 
+bool cluster_all_good(const struct cluster *c)
+{
+    for (size_t i = 0; i < c->options.nodes; i++) {
+        const struct node *n = c->machines[i].node;
+        if (n != NULL && n->rollout.state != ROLLOUT_GOOD)
+            return false;
+    }
+    return true;
+}
+
+unsigned cluster_sick_starts(const struct cluster *c, size_t node)
+{
+    return c->machines[node].sick_starts;
+}
+
+unsigned cluster_tried(const struct cluster *c)
+{
+    unsigned count = 0;
+
+    for (size_t i = 0; i < c->options.nodes; i++)
+        count += c->machines[i].applied_at[c->newest] != 0;
+    return count;
+}
+
+#define ROLLOUT_SLACK_MS 8000 /* the load of the last good one, tried again after 5 s */
+
+/* When the last node took the commit in. */
+static int64_t latest(const struct cluster *c, int commit)
+{
+    int64_t at = 0;
+
+    for (size_t i = 0; i < c->options.nodes; i++)
+        if (c->machines[i].applied_at[commit] > at)
+            at = c->machines[i].applied_at[commit];
+    return at;
+}
+
+void cluster_check_rollout(struct cluster *c, bool calm)
+{
+    for (size_t i = 0; i < c->options.nodes; i++) {
+        const struct machine *m = &c->machines[i];
+        int commit = m->sync.applied;
+        int64_t since, limit;
+        if (m->node == NULL || commit < 0 || !c->commits[commit].spec.fails ||
+            m->node->held.desired != NULL || m->marks.good[0][0] == '\0')
+            continue;
+        /* Where nothing else is wrong nobody runs it any more; else nobody still waits for it. */
+        if (!calm && (m->node->rollout.state != ROLLOUT_WAITING ||
+                      rollout_health(&m->node->rollout, world_local(m)) != VALUE_HEALTH_TRYING))
+            continue;
+        since = calm ? latest(c, commit) : m->applied_at[commit];
+        limit = (int64_t)c->commits[commit].spec.health_s * 1000 + ROLLOUT_SLACK_MS;
+        if (world_now(c) - since > limit)
+            cluster_break(c, "pi%zu runs commit %d, which fails, %lld ms after it came", i + 1,
+                          commit, (long long)(world_now(c) - since));
+    }
+}
+
 /* A node that takes part: no good-bye, not drained, agent running. */
 static bool takes_part(const struct machine *m)
 {

@@ -14,11 +14,12 @@
 static void write_cluster(const struct cluster *c, const struct cluster_spec *spec, char *text,
                           size_t size)
 {
-    size_t n = (size_t)snprintf(text, size,
-                                "apiVersion: covey.dev/v1\nkind: Cluster\nmetadata: {name: sim}\n"
-                                "spec:\n  pool: 10.77.0.210-10.77.0.230\n  holdDownSeconds: %u\n"
-                                "  nodes:\n",
-                                spec->hold_down_s);
+    size_t n =
+        (size_t)snprintf(text, size,
+                         "apiVersion: covey.dev/v1\nkind: Cluster\nmetadata: {name: sim}\n"
+                         "spec:\n  pool: 10.77.0.210-10.77.0.230\n  holdDownSeconds: %u\n"
+                         "  sync: {healthTimeoutSeconds: %u%s}\n  nodes:\n",
+                         spec->hold_down_s, spec->health_s, spec->canary ? ", canary: pi1" : "");
 
     for (size_t i = 0; i < c->options.nodes && n < size; i++)
         n += (size_t)snprintf(text + n, size - n, "    - {name: pi%zu, labels: {zone: %s}}\n",
@@ -36,9 +37,10 @@ static size_t write_rest_api(const struct cluster_spec *spec, char *text, size_t
                             "apiVersion: covey.dev/v1\nkind: Workload\n"
                             "metadata: {name: rest-api}\nspec:\n  replicas: %u\n"
                             "  command: [rest-api]\n  ports: [{name: http, port: 5000}]\n"
-                            "  env: [{name: REVISION, value: \"%u\"}]\n"
+                            "  env: [{name: REVISION, value: \"%s%u\"}]\n"
                             "  terminationGracePeriodSeconds: 10\n%s",
-                            spec->replicas, spec->revision, spec->probed ? probes : "");
+                            spec->replicas, spec->fails ? PROCESS_SICK : "", spec->revision,
+                            spec->probed ? probes : "");
 }
 
 static size_t write_others(const struct cluster_spec *spec, char *text, size_t size)
@@ -178,14 +180,22 @@ static void land(struct machine *m, int commit)
 
 static void set_tip(struct cluster *c, int commit)
 {
-    c->tip = commit;
+    c->tip = c->newest = commit;
     desired_free(c->desired);
     c->desired = git_desired(c, commit);
 }
 
+void cluster_expect_back(struct cluster *c)
+{
+    int newest = c->newest;
+
+    set_tip(c, c->commits[newest].parents[0]);
+    c->newest = newest;
+}
+
 void cluster_push(struct cluster *c, size_t node, const struct cluster_spec *spec)
 {
-    int commit = make_commit(c, c->tip, -1, spec);
+    int commit = make_commit(c, c->newest, -1, spec);
 
     set_tip(c, commit);
     land(&c->machines[node], commit);
@@ -233,7 +243,12 @@ static void next(struct machine *m)
     struct sync *s = &m->sync;
 
     s->busy = false;
-    if (s->branch_waits) {
+    if (s->apply >= 0) {
+        s->commit = s->apply;
+        s->apply = -1;
+        s->instead = -1;
+        start(m, SYNC_STORE);
+    } else if (s->branch_waits) {
         s->branch_waits = false;
         start(m, SYNC_BRANCH);
     } else if (s->waiting_count > 0) {
@@ -263,6 +278,38 @@ void git_fetch(struct machine *m, const struct effect_fetch *fetch)
         next(m);
 }
 
+void git_apply(struct machine *m, const char *commit)
+{
+    m->sync.apply = find_commit(m->cluster, commit);
+    if (!m->sync.busy)
+        next(m);
+}
+
+static bool is_bad(const struct machine *m, int commit)
+{
+    for (size_t i = 0; i < ROLLOUT_BAD_MAX; i++)
+        if (strcmp(m->marks.bad[i], m->cluster->commits[commit].id) == 0)
+            return true;
+    return false;
+}
+
+/* What the branch stands at, or the last good one where that was given up. */
+static void take_branch(struct machine *m)
+{
+    struct sync *s = &m->sync;
+
+    s->commit = m->head;
+    s->instead = -1;
+    if (m->head >= 0 && is_bad(m, m->head)) {
+        s->instead = m->head;
+        s->commit = find_commit(m->cluster, m->marks.good[0]);
+    }
+    if (s->commit < 0 || s->commit == s->applied)
+        next(m);
+    else
+        start(m, SYNC_STORE);
+}
+
 static void finish(struct machine *m, enum node_commit_result result)
 {
     struct node_event event = {.type = NODE_COMMIT};
@@ -287,7 +334,11 @@ static void judge(struct machine *m)
         finish(m, NODE_COMMIT_DIVERGED);
     } else {
         m->head = commit;
-        start(m, SYNC_STORE);
+        m->sync.instead = -1;
+        if (is_bad(m, commit))
+            finish(m, NODE_COMMIT_OLDER);
+        else
+            start(m, SYNC_STORE);
     }
 }
 
@@ -311,11 +362,18 @@ static void stored(struct machine *m)
     struct node_event event = {.type = NODE_DESIRED};
 
     m->sync.applied = m->sync.commit;
+    m->applied_at[m->sync.commit] = world_now(m->cluster) + 1;
     event.desired.desired = git_desired(m->cluster, m->sync.commit);
     event.desired.subject = "a commit";
     event.desired.applied = world_wall(m->cluster);
+    if (m->sync.instead >= 0)
+        event.desired.instead = m->cluster->commits[m->sync.instead].id;
     world_trace(m->cluster, "pi%zu applies commit %d", m->index + 1, m->sync.commit);
     agent_post(m, &event);
+    if (m->given_up[m->sync.commit] && m->node != NULL &&
+        strcmp(m->node->commit.commit, m->cluster->commits[m->sync.commit].id) == 0)
+        cluster_break(m->cluster, "pi%zu applies commit %d again, which it has given up",
+                      m->index + 1, m->sync.commit);
     next(m);
 }
 
@@ -325,12 +383,7 @@ void git_task(struct machine *m)
 
     switch (s->phase) {
     case SYNC_BRANCH:
-        if (m->head < 0 || m->head == s->applied) {
-            next(m);
-            break;
-        }
-        s->commit = m->head;
-        start(m, SYNC_STORE);
+        take_branch(m);
         break;
     case SYNC_CHECK:
         if (m->repo[s->commit])
@@ -344,5 +397,14 @@ void git_task(struct machine *m)
     case SYNC_STORE:
         stored(m);
         break;
+    }
+}
+
+void git_marked(struct machine *m)
+{
+    for (size_t i = 0; i < ROLLOUT_BAD_MAX; i++) {
+        int commit = m->marks.bad[i][0] != '\0' ? find_commit(m->cluster, m->marks.bad[i]) : -1;
+        if (commit >= 0)
+            m->given_up[commit] = true;
     }
 }

@@ -18,6 +18,8 @@
 enum process_state { PROCESS_NONE, PROCESS_STARTING, PROCESS_RUNNING, PROCESS_ENDED };
 
 /* One workload under its shim: nothing that happens to the agent changes it. */
+#define PROCESS_SICK "sick-" /* REVISION of a process that never gets ready begins with it */
+
 struct process {
     enum process_state state; /* ENDED: the agent has not taken note of it yet */
     char name[INSTANCE_MAX];
@@ -62,6 +64,8 @@ struct sync {
     int commit;
     size_t from;
     int applied;
+    int apply; /* an earlier commit to go back to; -1: none */
+    int instead;
     struct effect_fetch waiting[SYNC_WAITING_MAX];
     size_t waiting_count;
 };
@@ -86,6 +90,10 @@ struct machine {
     bool *known; /* by index: admitted */
     struct value_head *heads;
     bool repo[COMMITS_MAX];
+    struct rollout_marks marks;
+    int64_t applied_at[COMMITS_MAX]; /* true time, of each commit's latest application; 0: never */
+    bool given_up[COMMITS_MAX];
+    unsigned sick_starts;
     int head;
 
     /* tmpfs. */
@@ -165,6 +173,7 @@ struct cluster {
     int commit_count;
     int tip;                 /* the newest commit of the line that everybody follows */
     struct desired *desired; /* of the tip */
+    int newest;              /* the newest commit, though it may be given up */
     struct cluster_chances chances;
     bool disturbed; /* something is wrong with the network */
     struct task *tasks;
@@ -217,6 +226,8 @@ bool process_healthy(const struct machine *m, const struct process *p);
 /* cluster_git.c */
 void git_branch(struct machine *m);
 void git_fetch(struct machine *m, const struct effect_fetch *fetch);
+void git_marked(struct machine *m);
+void git_apply(struct machine *m, const char *commit);
 void git_task(struct machine *m);
 bool git_descends(const struct cluster *c, int commit, int from); /* or is the same */
 struct desired *git_desired(struct cluster *c, int commit);

@@ -214,6 +214,7 @@ void machine_start(struct machine *m, const struct effect_start *start)
     struct cluster *c = m->cluster;
     struct process *p = machine_process(m, start->instance);
     const char *reference = desired_map_get(&start->env, REFERENCE);
+    const char *revision = desired_map_get(&start->env, "REVISION");
 
     if (p != NULL && p->orphan && p->state == PROCESS_STARTING) {
         post_failed(m, start->instance, EEXIST, "its shim lives");
@@ -238,7 +239,10 @@ void machine_start(struct machine *m, const struct effect_start *start)
                           .generation = start->generation,
                           .singleton = start->workload->singleton,
                           .cron = start->workload->cron,
-                          .deadline = start->lease_until.ms};
+                          .deadline = start->lease_until.ms,
+                          .sick = revision != NULL &&
+                                  strncmp(revision, PROCESS_SICK, strlen(PROCESS_SICK)) == 0};
+    m->sick_starts += p->sick;
     snprintf(p->name, sizeof p->name, "%s", start->instance);
     snprintf(p->endpoint, sizeof p->endpoint, "%s", reference != NULL ? reference : "");
     pick_ports(m, p, start->workload);

@@ -285,6 +285,65 @@ static void play_join(struct scenario_run *run)
 
 /* ---- two heads ---- */
 
+static bool rollout_of_a_good_one(struct cluster *c, size_t node, const struct cluster_spec *spec)
+{
+    cluster_push(c, node, spec);
+    for (int s = 0; s < 120 && !(cluster_applied(c) && cluster_all_good(c)); s++)
+        cluster_run(c, 1000);
+    if (!cluster_applied(c) || !cluster_all_good(c))
+        cluster_break(c, "a commit that is well is not called good within 120 s");
+    return cluster_settle(c, 60000);
+}
+
+static void rollout_of_a_bad_one(struct cluster *c, const struct cluster_spec *spec, bool calm)
+{
+    unsigned before = cluster_sick_starts(c, 0);
+
+    cluster_push(c, rng_index(cluster_rng(c), cluster_count(c)), spec);
+    cluster_expect_back(c);
+    for (int s = 0; s < 40 && cluster_broken(c)[0] == '\0'; s++) {
+        if (calm)
+            cluster_run(c, 1000);
+        else
+            faults_play(c, 1000, FAULT_NETWORK | FAULT_AGENTS | FAULT_POWER | FAULT_PROCESSES);
+        cluster_check_rollout(c, calm);
+    }
+    faults_end(c);
+    for (int s = 0; s < 90 && cluster_broken(c)[0] == '\0'; s++) {
+        cluster_run(c, 1000);
+        cluster_check_rollout(c, calm);
+    }
+    /* A canary shows only what runs on it. */
+    if (calm && spec->canary && cluster_sick_starts(c, 0) > before && cluster_tried(c) > 1)
+        cluster_break(c, "%u nodes tried what failed on the canary", cluster_tried(c));
+}
+
+/* Commits that fail: given up in time, on every node, and never applied again. */
+static void play_rollout(struct scenario_run *run)
+{
+    struct cluster *c = run->cluster;
+    struct rng *rng = cluster_rng(c);
+    struct cluster_spec spec = spec_default(c);
+    int64_t end = cluster_now(c) + (int64_t)(run->hours * HOUR_MS);
+
+    if (!begin(c))
+        return;
+    spec.health_s = 20;
+    spec.ledger = rng_below(rng, 2) == 0;
+    for (unsigned round = 1; cluster_now(c) < end && cluster_broken(c)[0] == '\0'; round++) {
+        spec.revision = 2 * round;
+        spec.fails = false;
+        spec.canary = rng_below(rng, 2) == 0;
+        if (!rollout_of_a_good_one(c, rng_index(rng, cluster_count(c)), &spec))
+            return;
+        spec.revision++;
+        spec.fails = true;
+        rollout_of_a_bad_one(c, &spec, rng_below(rng, 3) == 0);
+        if (!cluster_settle(c, 120000))
+            return;
+    }
+}
+
 static void play_divergence(struct scenario_run *run)
 {
     struct cluster *c = run->cluster;
@@ -324,6 +383,8 @@ const struct scenario scenarios[] = {
     {"cron", "a job every ten minutes, half of the time with deaths", 2, 24, false, play_cron},
     {"drain", "nodes are drained, leave and come back", 3, 0.1, false, play_drain},
     {"join", "a flock grows one by one", 5, 0, true, play_join},
+    {"rollout", "commits that fail are given up, whatever dies meanwhile", 3, 0.1, false,
+     play_rollout},
     {"divergence", "pushes to both sides of a partition, then a merge", 2, 0, false,
      play_divergence},
 };

@@ -98,6 +98,9 @@ static void test_commit(void **state)
     memset(&v, 0, sizeof v);
     strcpy(v.commit, COMMIT);
     v.state = VALUE_COMMIT_FAILED;
+    v.health = VALUE_HEALTH_BACK;
+    strcpy(v.bad, COMMIT);
+    strcpy(v.next, COMMIT);
     v.applied = -1;
     strcpy(v.subject, "shop: two replicas");
     strcpy(v.reason, "apps/shop/api.yaml:7: \"replicas\" must be a number");
