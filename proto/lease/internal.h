@@ -216,6 +216,8 @@ uint32_t timing_silence(uint32_t term);       /* S */
 uint32_t timing_step(const struct leases *l); /* between two ranks */
 uint32_t timing_campaign(const struct leases *l, const struct claim *c);
 uint32_t timing_backoff(struct leases *l, const struct claim *c);
+/* Two answers in a row are missing, and the lease still lives: ask at twice the pace. */
+bool timing_overdue(const struct leases *l, mono_t now);
 void timing_stream_starts(struct leases *l, mono_t now);
 void timing_restarted(struct leases *l, mono_t now, node_id voter);
 void timing_answered(struct leases *l, mono_t now, int voter, const struct round *r);

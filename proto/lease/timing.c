@@ -96,6 +96,13 @@ static mono_t standing(const struct leases *l, mono_t now)
     return best;
 }
 
+bool timing_overdue(const struct leases *l, mono_t now)
+{
+    int64_t age = mono_diff(now, standing(l, now));
+
+    return age > 2 * (int64_t)timing_heartbeat(l->term) + l->rtt && age < (int64_t)l->term;
+}
+
 static void adapt(struct leases *l, mono_t now, uint32_t age)
 {
     size_t i = row(l->term);

@@ -288,6 +288,21 @@ static void a_lease_grows_at_once_and_shrinks_after_ten_calm_minutes(void **stat
     assert_int_equal(view(now).state, LEASE_HELD);
 }
 
+/* Two lost answers in a row, and it asks twice as often as long as its lease lives. */
+static void missing_answers_are_asked_for_at_twice_the_pace(void **state)
+{
+    int rounds = 0;
+    (void)state;
+
+    hold(3, LEASE_STRICT);
+    run_until(START + 300);
+    while (leases_deadline(l).ms < START + T) {
+        timer(leases_deadline(l).ms);
+        rounds += sent(MSG_LEASE_REQUEST, two) != NULL;
+    }
+    assert_in_range(rounds, 3, 4);
+}
+
 static int64_t answer_all(int64_t now, int64_t until, int64_t rtt)
 {
     for (; now < until; now = leases_deadline(l).ms) {
@@ -548,6 +563,7 @@ int main(void)
         TEST(an_answer_shows_that_it_lives),
         TEST(a_set_of_one_holds_by_itself),
         TEST(a_lease_grows_at_once_and_shrinks_after_ten_calm_minutes),
+        TEST(missing_answers_are_asked_for_at_twice_the_pace),
         TEST(a_lease_shrinks_to_what_a_clean_link_allows),
         TEST(a_restarted_voter_does_not_lengthen_the_lease),
         TEST(a_fence_that_will_not_open_ends_the_lease),
