@@ -48,7 +48,7 @@ struct node_saved {
 struct node_config {
     node_id self;
     struct value_head head;  /* own name, key, admission, address, version */
-    struct value_node facts; /* labels come from the desired state */
+    struct value_facts facts; /* labels come from the desired state */
     uint32_t boot;           /* made durable before the node is created */
     bool coordinator;        /* holds the cluster key: authors the voter set */
     uint64_t seed;

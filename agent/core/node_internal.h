@@ -25,7 +25,7 @@
 struct peer {
     node_id id;
     struct value_head head;
-    struct value_node facts;
+    struct value_facts facts;
     struct value_commit commit;
     struct value_keys keys;
     bool self;

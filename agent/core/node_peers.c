@@ -158,7 +158,7 @@ static void take_record(struct node *node, const struct record_view *record)
 {
     struct peer *peer = add_peer(node, record->author);
     struct value_head head;
-    struct value_node facts;
+    struct value_node machine;
     struct value_commit commit;
     struct value_keys keys;
 
@@ -168,10 +168,10 @@ static void take_record(struct node *node, const struct record_view *record)
         if (value_head_decode(record->value, record->value_len, &head) == ERR_NONE)
             take_head(node, peer, &head);
     } else if (strcmp(record->key, "node") == 0) {
-        if (value_node_decode(record->value, record->value_len, &facts) != ERR_NONE)
+        if (value_node_decode(record->value, record->value_len, &machine) != ERR_NONE)
             return;
-        node->place_dirty = node->place_dirty || facts.draining != peer->facts.draining;
-        peer->facts = facts;
+        node->place_dirty = node->place_dirty || machine.facts.draining != peer->facts.draining;
+        peer->facts = machine.facts;
     } else if (strcmp(record->key, "keys") == 0) {
         if (value_keys_decode(record->value, record->value_len, &keys) == ERR_NONE)
             peer->keys = keys;
@@ -333,7 +333,8 @@ void node_publish_facts(struct node *node)
     size_t len;
 
     self->facts = node->config.facts;
-    if (value_node_encode(&self->facts, bytes, sizeof bytes, &len) == ERR_NONE)
+    if (value_node_encode(&(struct value_node){.facts = self->facts}, bytes, sizeof bytes, &len) ==
+        ERR_NONE)
         node_publish(node, "node", bytes, len);
 }
 

@@ -31,7 +31,7 @@ struct status_node {
     int32_t rtt_ms;   /* smoothed; −1: unknown or self */
     uint8_t role;     /* enum value_role */
     const char *version;
-    struct value_node facts;
+    struct value_facts facts;
     struct value_commit commit;
     struct value_keys keys;
     uint8_t public_key[32];

@@ -49,12 +49,16 @@ struct value_label {
     char value[VALUE_LABEL_MAX];
 };
 
-struct value_node {
+struct value_facts {
     int64_t started; /* Unix seconds: start of agentd */
     uint32_t cpus;
     uint32_t memory_mib;
     bool draining; /* takes no new work, gives its leases away */
     bool gateway;  /* the gateway answered lately */
+};
+
+struct value_node {
+    struct value_facts facts;
     uint8_t label_count;
     struct value_label labels[VALUE_LABELS_MAX];
 };

@@ -84,11 +84,11 @@ int value_node_encode(const struct value_node *v, uint8_t *out, size_t cap, size
         return ERR_INVALID;
     pack_begin(&p, out, cap);
     pack_array(&p, 6);
-    pack_int(&p, v->started);
-    pack_uint(&p, v->cpus);
-    pack_uint(&p, v->memory_mib);
-    pack_bool(&p, v->draining);
-    pack_bool(&p, v->gateway);
+    pack_int(&p, v->facts.started);
+    pack_uint(&p, v->facts.cpus);
+    pack_uint(&p, v->facts.memory_mib);
+    pack_bool(&p, v->facts.draining);
+    pack_bool(&p, v->facts.gateway);
     pack_array(&p, v->label_count);
     for (size_t i = 0; i < v->label_count; i++) {
         const struct value_label *label = &v->labels[i];
@@ -107,11 +107,11 @@ int value_node_decode(const uint8_t *data, size_t len, struct value_node *v)
 
     unpack_begin(&u, data, len);
     unpack_fields(&u, 6);
-    v->started = unpack_int(&u, INT64_MIN, INT64_MAX);
-    v->cpus = (uint32_t)unpack_uint(&u, 0, UINT32_MAX);
-    v->memory_mib = (uint32_t)unpack_uint(&u, 0, UINT32_MAX);
-    v->draining = unpack_bool(&u);
-    v->gateway = unpack_bool(&u);
+    v->facts.started = unpack_int(&u, INT64_MIN, INT64_MAX);
+    v->facts.cpus = (uint32_t)unpack_uint(&u, 0, UINT32_MAX);
+    v->facts.memory_mib = (uint32_t)unpack_uint(&u, 0, UINT32_MAX);
+    v->facts.draining = unpack_bool(&u);
+    v->facts.gateway = unpack_bool(&u);
     v->label_count = (uint8_t)unpack_array(&u, VALUE_LABELS_MAX);
     for (size_t i = 0; i < v->label_count; i++) {
         unpack_fields(&u, 2);

@@ -67,10 +67,10 @@ static void test_node(void **state)
 
     (void)state;
     memset(&v, 0, sizeof v);
-    v.started = 1700000000;
-    v.cpus = 4;
-    v.memory_mib = 3794;
-    v.gateway = true;
+    v.facts.started = 1700000000;
+    v.facts.cpus = 4;
+    v.facts.memory_mib = 3794;
+    v.facts.gateway = true;
     v.label_count = 2;
     strcpy(v.labels[0].key, "role");
     strcpy(v.labels[0].value, "edge");

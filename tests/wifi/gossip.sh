@@ -73,10 +73,9 @@ fail() {
 
 for pi in "${pis[@]}"; do start "$pi"; done
 for pi in "${pis[@]}"; do
-    await 120 ctl "$pi" status >/dev/null && continue
+    await 120 ctl "$pi" events >/dev/null && continue
     fail "agentd of $pi does not answer"
     tail -3 "$OUT/$pi.log"
-    ctl "$pi" status
     return 1
 done
 await 20 ctl pi1 init >/dev/null || fail "pi1 cannot found a flock"
