@@ -21,7 +21,9 @@ packages_of() {
     test) packages_of demo && packages_of picture && echo libcmocka-dev python3-jsonschema python3-yaml \
         rabbitmq-server python3-pika postgresql spin ;;
     bench) packages_of build && packages_of demo && echo python3 serf keepalived ucarp \
-        rabbitmq-server python3-pika python3-prometheus-client ;;
+        rabbitmq-server python3-pika python3-prometheus-client postgresql wrk gunicorn python3-flask \
+        python3-fastapi python3-uvicorn python3-uvloop python3-httptools python3-sqlalchemy \
+        "python3-sqlalchemy-ext|python3-sqlalchemy" python3-psycopg2 ;;
     fuzz) echo clang "libclang-rt-19-dev|libclang-rt-14-dev" ;;
     picture) echo chromium ;;
     wifi)

@@ -155,8 +155,9 @@ static void cursors(void **state)
 static void list_statements(void **state)
 {
     static const struct list_spec spec = {
-        "SELECT t.id FROM t WHERE true",
-        {{"id", "t.id", true}, {"name", "lower(t.name)", false}},
+        "SELECT t.id",
+        " FROM t WHERE true",
+        {{"id", "t.id", true, true}, {"name", "lower(t.name)", false, false}},
         2,
         " AND (a ILIKE %s OR b ILIKE %s)",
         {{"status", " AND s = %s::text"}, {"x", " AND x = %s::bigint"}},
@@ -170,10 +171,10 @@ static void list_statements(void **state)
     assert_true(list_sql(&spec, &plain, text, sizeof text));
     assert_string_equal(text, "SELECT t.id FROM t WHERE true ORDER BY t.id LIMIT $1::bigint");
     assert_true(list_sql(&spec, &full, text, sizeof text));
-    assert_string_equal(text,
-                        "SELECT t.id FROM t WHERE true AND (lower(t.name), t.id) < ($2::text, "
-                        "$3::bigint) AND (a ILIKE $4 OR b ILIKE $4) AND s = $5::text AND x = "
-                        "$6::bigint ORDER BY lower(t.name) DESC, t.id DESC LIMIT $1::bigint");
+    assert_string_equal(
+        text, "SELECT t.id, lower(t.name) FROM t WHERE true AND (lower(t.name), t.id) < ($2::text, "
+              "$3::bigint) AND (a ILIKE $4 OR b ILIKE $4) AND s = $5::text AND x = "
+              "$6::bigint ORDER BY lower(t.name) DESC, t.id DESC LIMIT $1::bigint");
     assert_false(list_sql(&spec, &full, text, 50));
     assert_int_equal(list_shapes(&spec), 64);
     for (unsigned i = 0; i < 64; i++) {

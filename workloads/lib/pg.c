@@ -186,11 +186,13 @@ void pg_free(struct pg *pg)
     free(pg);
 }
 
-void pg_connect(struct pg *pg)
+void pg_connect(struct pg *pg, bool first)
 {
     pg->connecting = true;
+    pg->link_count = first ? 1 : pg->config.readers + pg->config.writers;
     for (unsigned i = 0; i < pg->link_count; i++)
-        link_open(&pg->links[i]);
+        if (pg->links[i].state == LINK_DOWN)
+            link_open(&pg->links[i]);
 }
 
 bool pg_is_up(const struct pg *pg)

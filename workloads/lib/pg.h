@@ -66,8 +66,9 @@ typedef void pg_done(void *context, const struct pg_answer *answer);
 int pg_new(const struct pg_config *config, struct pg **out, struct err *err);
 void pg_free(struct pg *pg); /* ends every query with ERR_UNREACHABLE first; NULL is allowed */
 
-/* Begins to connect; until then every query ends with ERR_UNREACHABLE. */
-void pg_connect(struct pg *pg);
+/* Begins to connect; until then every query ends with ERR_UNREACHABLE. @first: only one reader for
+ * now, so that a program that starts is not kept from its first answer by all the others. */
+void pg_connect(struct pg *pg, bool first);
 
 /* For the caller's loop: readable when pg_run has something to do; how long to wait at most (-1:
  * for ever). pg_send hands over what was asked for since; call it before waiting. */

@@ -77,6 +77,11 @@ bool list_sql(const struct list_spec *spec, const struct list_shape *shape, char
     char part[512];
 
     add(&sql, spec->select);
+    if (!sort->has_column) {
+        add(&sql, ", ");
+        add(&sql, sort->expression);
+    }
+    add(&sql, spec->from);
     if (shape->after) {
         snprintf(part, sizeof part, " AND (%s, t.id) %c ($%u::%s, $%u::bigint)", sort->expression,
                  shape->descending ? '<' : '>', sql.param + 1, sort->is_number ? "bigint" : "text",

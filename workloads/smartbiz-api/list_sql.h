@@ -17,6 +17,7 @@ struct list_sort {
     const char *name;
     const char *expression;
     bool is_number;
+    bool has_column; /* its value stands in the list anyway */
 };
 
 struct list_filter {
@@ -25,7 +26,8 @@ struct list_filter {
 };
 
 struct list_spec {
-    const char *select; /* "SELECT ... FROM ... WHERE ...", without ORDER BY; the key is t.id */
+    const char *select;                     /* "SELECT ..."; the key is t.id */
+    const char *from;                       /* " FROM ... WHERE ...", without ORDER BY */
     struct list_sort sorts[LIST_SORTS_MAX]; /* the first is the id and the default */
     size_t sort_count;
     const char *search; /* as a filter's condition; NULL: there is no search */
@@ -47,7 +49,8 @@ unsigned list_shape_index(const struct list_spec *spec, const struct list_shape 
 unsigned list_shapes(const struct list_spec *spec);
 
 /* The statement for a shape: $1 is the limit, then as they apply the cursor's value and id, the
- * search, the filters. Its last column is the sort's value as text. False: it does not fit. */
+ * search, the filters. A sort without
+ * has_column gets one behind the others. False: it does not fit. */
 bool list_sql(const struct list_spec *spec, const struct list_shape *shape, char *text,
               size_t size);
 

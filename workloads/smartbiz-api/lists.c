@@ -43,32 +43,33 @@ static const struct column audit_columns[] = {
 static const struct list_spec specs[LISTS] = {
     [LIST_ARTICLES] =
         {"SELECT t.id, t.sku, t.name, t.description, t.price_cents, t.currency, t.stock, "
-         "t.min_stock, t.version, t.created_at, t.updated_at, lower(t.name), lower(t.sku) "
-         "FROM articles t WHERE t.archived_at IS NULL",
-         {{"id", "t.id", true},
-          {"name", "lower(t.name)", false},
-          {"sku", "lower(t.sku)", false},
-          {"price", "t.price_cents", true},
-          {"stock", "t.stock", true}},
+         "t.min_stock, t.version, t.created_at, t.updated_at",
+         " FROM articles t WHERE t.archived_at IS NULL",
+         {{"id", "t.id", true, true},
+          {"name", "lower(t.name)", false, false},
+          {"sku", "lower(t.sku)", false, false},
+          {"price", "t.price_cents", true, true},
+          {"stock", "t.stock", true, true}},
          5,
          " AND (t.name ILIKE %s::text OR t.sku ILIKE %s::text OR t.description ILIKE %s::text)",
          {{"low_stock", " AND (t.stock <= t.min_stock) = %s::boolean"}},
          1},
     [LIST_CUSTOMERS] =
-        {"SELECT t.id, t.name, t.email, t.phone, t.address, t.version, t.created_at, t.updated_at, "
-         "lower(t.name), lower(t.email) FROM customers t WHERE t.archived_at IS NULL",
-         {{"id", "t.id", true},
-          {"name", "lower(t.name)", false},
-          {"email", "lower(t.email)", false}},
+        {"SELECT t.id, t.name, t.email, t.phone, t.address, t.version, t.created_at, t.updated_at",
+         " FROM customers t WHERE t.archived_at IS NULL",
+         {{"id", "t.id", true, true},
+          {"name", "lower(t.name)", false, false},
+          {"email", "lower(t.email)", false, false}},
          3,
          " AND (t.name ILIKE %s::text OR t.email ILIKE %s::text OR t.address ILIKE %s::text)",
          {{NULL, NULL}},
          0},
     [LIST_ORDERS] =
         {"SELECT t.id, t.status, t.customer_id, c.name, t.currency, t.total_cents, t.note, "
-         "t.version, t.created_at, t.updated_at FROM orders t JOIN customers c "
+         "t.version, t.created_at, t.updated_at",
+         " FROM orders t JOIN customers c "
          "ON c.id = t.customer_id WHERE true",
-         {{"id", "t.id", true}, {"total", "t.total_cents", true}},
+         {{"id", "t.id", true, true}, {"total", "t.total_cents", true, true}},
          2,
          " AND (c.name ILIKE %s::text OR t.note ILIKE %s::text)",
          {{"status", " AND t.status = %s::text"},
@@ -76,8 +77,9 @@ static const struct list_spec specs[LISTS] = {
          2},
     [LIST_MOVEMENTS] =
         {"SELECT t.id, t.article_id, a.sku, t.change, t.balance, t.reason, t.order_id, t.note, "
-         "t.actor, t.at FROM stock_movements t JOIN articles a ON a.id = t.article_id WHERE true",
-         {{"id", "t.id", true}},
+         "t.actor, t.at",
+         " FROM stock_movements t JOIN articles a ON a.id = t.article_id WHERE true",
+         {{"id", "t.id", true, true}},
          1,
          NULL,
          {{"article_id", " AND t.article_id = %s::bigint"},
@@ -85,8 +87,9 @@ static const struct list_spec specs[LISTS] = {
          2},
     [LIST_AUDIT] =
         {"SELECT t.id, t.at, t.actor, t.request_id, t.action, t.entity, t.entity_id, t.before, "
-         "t.after FROM audit t WHERE true",
-         {{"id", "t.id", true}},
+         "t.after",
+         " FROM audit t WHERE true",
+         {{"id", "t.id", true, true}},
          1,
          NULL,
          {{"entity", " AND t.entity = %s::text"}, {"entity_id", " AND t.entity_id = %s::bigint"}},
@@ -100,8 +103,8 @@ static const struct {
     int sort_columns[LIST_SORTS_MAX];
     bool newest_first; /* where the client does not say */
 } views[LISTS] = {
-    [LIST_ARTICLES] = {article_columns, 11, {0, 11, 12, 4, 6}, false},
-    [LIST_CUSTOMERS] = {customer_columns, 8, {0, 8, 9}, false},
+    [LIST_ARTICLES] = {article_columns, 11, {0, 11, 11, 4, 6}, false},
+    [LIST_CUSTOMERS] = {customer_columns, 8, {0, 8, 8}, false},
     [LIST_ORDERS] = {order_row_columns, COUNT(order_row_columns), {0, 5}, true},
     [LIST_MOVEMENTS] = {movement_columns, COUNT(movement_columns), {0}, true},
     [LIST_AUDIT] = {audit_columns, COUNT(audit_columns), {0}, true},

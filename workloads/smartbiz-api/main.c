@@ -164,7 +164,7 @@ static void migrator_ended(struct program *program)
         return;
     if (atomic_load(&program->api.migrated)) {
         program->api.ready = true;
-        pg_connect(program->api.pg);
+        pg_connect(program->api.pg, false);
     }
     if (atomic_load(&program->migrator_failed)) {
         fprintf(stderr, "smartbiz-api: %s\n", program->migrator_err.text);
@@ -254,6 +254,7 @@ static void serve(struct program *program)
 {
     program->api.http = program->service.http;
     program->api.log = program->service.log;
+    pg_connect(program->api.pg, true);
     atomic_store(&program->migrating, true);
     if (pthread_create(&program->migrator, NULL, run_migrator, program) != 0) {
         atomic_store(&program->migrating, false);
