@@ -166,9 +166,11 @@ static void the_example_is_accepted(void **state)
     if (desired_parse("", files, count, &desired, NULL, &err) != 0)
         fail_msg("%s", err.text);
     os_tree_free(tree);
-    assert_int_equal(desired->workload_count, 5);
+    assert_int_equal(desired->workload_count, 8);
     assert_string_equal(desired_workload(desired, "postgres")->user, "postgres");
     assert_int_equal(desired_workload(desired, "rabbitmq")->replicas, 0);
+    assert_int_equal(desired_workload(desired, "smartbiz-api")->replicas, 0);
+    assert_true(desired_workload(desired, "smartbiz-backup")->cron);
     assert_int_equal(desired_workload(desired, "rest-api")->replicas, 2);
     assert_int_equal(desired_workload(desired, "rest-api")->listen, DESIRED_LISTEN_ALL);
     assert_true(desired_workload(desired, "batch-job")->cron);
