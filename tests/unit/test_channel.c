@@ -631,6 +631,36 @@ static void test_epochs_apart(void **state)
     stop(&a, &b);
 }
 
+/* Only the newest datagram of a session says where its sender is: one that was lost can be sent
+ * again by anybody, from anywhere. */
+static void test_where_a_peer_is(void **state)
+{
+    struct side a = make_side(1, 101), b = make_side(2, 202), elsewhere = make_side(9, 909);
+    struct channel_datagram lost, d;
+    struct channel_peer peer;
+
+    (void)state;
+    meet(&a, &b);
+    converse(&a, &b, 0);
+    seal(&a, 1, &b, "lost");
+    lost = out.datagrams[0];
+    seal(&a, 2, &b, "came");
+    d = out.datagrams[0];
+    assert_int_equal(take(&b, 2, &a, &d), WIRE_OK);
+    assert_int_equal(take(&b, 3, &elsewhere, &lost), WIRE_OK); /* new here, and authentic */
+    check_body("lost");
+    assert_true(addr_equal(&in.addr, &a.addr));
+    channel_find_peer(b.ch, a.identity.id, &peer);
+    assert_true(addr_equal(&peer.addr, &a.addr));
+    a.addr.ip[3] = 77; /* a truly moves */
+    seal(&a, 4, &b, "moved");
+    d = out.datagrams[0];
+    assert_int_equal(take(&b, 4, &a, &d), WIRE_OK);
+    assert_true(addr_equal(&in.addr, &a.addr));
+    channel_destroy(elsewhere.ch);
+    stop(&a, &b);
+}
+
 static void test_epochs_refused(void **state)
 {
     struct keys_epoch twice[2] = {epochs[0], epochs[0]};
@@ -971,6 +1001,7 @@ int main(void)
         cmocka_unit_test(test_epochs),
         cmocka_unit_test(test_epochs_apart),
         cmocka_unit_test(test_epochs_refused),
+        cmocka_unit_test(test_where_a_peer_is),
         cmocka_unit_test(test_releases),
         cmocka_unit_test(test_version_of_a_session),
         cmocka_unit_test(test_epoch_secret_matters),
