@@ -5,7 +5,8 @@
  * Without a scenario, all of them. After the faults: everybody who is not revoked is on one epoch
  * and talks; at all times: who was revoked gets no epoch that was made after that, nothing is taken
  * twice, nothing is believed that the cluster's key has not signed. Exit status 1 and the seed when
- * that fails. --measure prints how long a revocation took to reach everybody. */
+ * that fails. Its figures stand in docs/security.md. --measure prints how long a revocation took to
+ * reach everybody. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
