@@ -239,7 +239,6 @@ void agent_store_revocation(struct agent *agent, const struct keys_revocation *r
         snprintf(to->name, sizeof to->name, "%s", revocation->name);
     }
     submit(agent, write);
-    submit(agent, write);
 }
 
 void agent_store_marks(struct agent *agent, const struct effect_marks *marks)
