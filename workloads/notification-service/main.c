@@ -121,6 +121,13 @@ static enum job_end finish(void *context, struct job *job, struct err *err)
     return JOB_DONE;
 }
 
+/* The line is the notification: it must have left before its message goes. */
+static void settle(void *context)
+{
+    struct topic *topic = context;
+    log_flush(topic->owner->app.service.log);
+}
+
 static int declare_metrics(struct notifications *notifications)
 {
     static const char *const by_type[] = {"type", "topic", NULL};
@@ -185,6 +192,7 @@ static int consume(struct notifications *notifications, bool mails)
             .may_refuse_late = mails,
             .begin = begin,
             .finish = finish,
+            .settle = settle,
             .context = &notifications->topics[i],
         };
         status = app_consume(&notifications->app, notifications->topics[i].queue, &config);

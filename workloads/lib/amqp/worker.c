@@ -237,6 +237,8 @@ static int acknowledge(struct worker *worker, struct link *link, size_t at_least
 
     if (ready == 0 || ready < at_least)
         return ERR_NONE;
+    if (worker->config.settle != NULL)
+        worker->config.settle(worker->config.context);
     metric_add(worker->config.dial.metrics.acked, (double)ready);
     return link_ack(link, window_take(worker->window), true, err);
 }

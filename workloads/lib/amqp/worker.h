@@ -59,6 +59,9 @@ struct worker_config {
     /* When that time has passed and all earlier jobs are finished: makes the body and the effects.
      */
     enum job_end (*finish)(void *context, struct job *job, struct err *err);
+    /* Makes the effects of finished jobs last: called before their deliveries are acknowledged. NULL:
+     * there is nothing to do. */
+    void (*settle)(void *context);
     void *context;
 };
 
