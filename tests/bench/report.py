@@ -51,8 +51,8 @@ class Report:
         self.rows = []
         self.notes = []
 
-    def add(self, what, value, unit, goal=None, peer=None, samples=None):
-        """A goal is the most that @value may be. @peer: the same, measured beside it. @samples:
+    def add(self, what, value, unit, goal=None, peer=None, samples=None, least=None):
+        """A goal is the most that @value may be, @least the least. @peer: the same, measured beside it. @samples:
         what @value was computed from."""
         self.rows.append(
             {
@@ -61,8 +61,10 @@ class Report:
                 "value": value,
                 "peer": peer,
                 "ratio": value / peer if peer else None,
-                "goal": goal,
-                "met": None if goal is None else value <= goal,
+                "goal": goal if least is None else least,
+                "at_least": least is not None,
+                "met": value >= least if least is not None
+                else None if goal is None else value <= goal,
                 "samples": samples,
             }
         )
@@ -102,7 +104,8 @@ class Report:
             number(row["value"]),
             number(row["peer"]),
             number(row["ratio"]),
-            "-" if row["goal"] is None else f"<= {number(row['goal'])}",
+            "-" if row["goal"] is None
+            else f"{'>=' if row['at_least'] else '<='} {number(row['goal'])}",
             {None: "", True: "ok", False: "MISSED"}[row["met"]],
             f"n = {len(row['samples'])}" if row["samples"] else "",
         ]

@@ -4,7 +4,7 @@ by SIGKILL (one service, both payment replicas, all services of a Pi, the broker
 the broker. At the end orderctl proves that no order was lost, paid or shipped twice.
 
     tests/pipeline/chaos.py --bin build/release/bin                30 minutes, 20,000 orders
-    tests/pipeline/chaos.py --bin build/release/bin --short        half a minute, 300 orders
+    tests/pipeline/chaos.py --bin build/release/bin --short        20 seconds, 300 orders
 
 A run is repeated by its --seed, as far as the machine's timing lets it. Exit status 0: proved.
 """
@@ -204,11 +204,11 @@ def main():
     parser.add_argument("--every", type=float, default=5, help="seconds between two strikes")
     parser.add_argument("--orders", type=int, default=20000)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 31))
-    parser.add_argument("--short", action="store_true", help="half a minute, for a test")
+    parser.add_argument("--short", action="store_true", help="20 seconds, for a test")
     parser.add_argument("--json", help="a file for the result")
     arguments = parser.parse_args()
     if arguments.short:
-        arguments.minutes, arguments.every, arguments.orders = 0.4, 1, 300
+        arguments.minutes, arguments.every, arguments.orders = 0.3, 1, 300
     chaos = Chaos(arguments)
     proved = False
     try:

@@ -66,5 +66,15 @@ class Proxy:
             )
 
     def close(self):
-        self.loop.call_soon_threadsafe(self.loop.stop)
+        self.cut = False
+        self.loop.call_soon_threadsafe(lambda: asyncio.ensure_future(self._end()))
         self.thread.join()
+        self.loop.close()
+
+    async def _end(self):
+        self.server.close()
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self.loop.stop()

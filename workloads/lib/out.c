@@ -46,7 +46,7 @@ static bool grow(struct out *o, size_t needed)
 
 void out_bytes(struct out *o, const char *bytes, size_t len)
 {
-    if (o->failed)
+    if (o->failed || len == 0)
         return;
     if (len > o->capacity - o->len && (len > SIZE_MAX - o->len || !grow(o, o->len + len))) {
         o->failed = true;

@@ -128,6 +128,8 @@ static int wait_confirm(struct link *link, uint64_t seq, struct err *err)
 {
     struct link_event event;
 
+    if (link_flush(link, err) != ERR_NONE)
+        return err->code;
     for (;;) {
         struct pollfd p = {.fd = link_fd(link), .events = POLLIN};
         if (!link_buffered(link) && poll(&p, 1, CONFIRM_MS) == 0)

@@ -25,6 +25,8 @@ static void configure(struct app *app, double delay_min, double delay_max)
     double max = env_real(env, "DELAY_MAX", delay_max, 0, 3600);
 
     broker_configure(&app->broker, env);
+    if (env_string(env, "HTTP_THREADS", NULL) == NULL)
+        app->service.config.threads = 1; /* who asks for metrics needs no more */
     app->prefetch = (uint16_t)env_int(env, "PREFETCH", 1, 1, 1000);
     app->seed = (uint64_t)env_int(env, "SEED", 0, 0, INT64_MAX);
     app->delay_min_us = (int64_t)(min * 1e6);

@@ -12,7 +12,6 @@
 #define FRAME_MAX 131072
 /* A broker that is cut off without a word is noticed in a minute, long before the heartbeats tell.
  */
-#define SILENCE_MS 60000
 #define KEEPALIVE_IDLE_S 30
 #define KEEPALIVE_INTERVAL_S 10
 #define KEEPALIVE_COUNT 3
@@ -24,6 +23,9 @@ int link_failed(struct err *err, int status, const char *doing)
 
     if (status == AMQP_STATUS_HEARTBEAT_TIMEOUT)
         return err_set(err, code, "%s: the broker sent no heartbeat", doing);
+    /* librabbitmq does not keep why a connection failed that it waited for. */
+    if (status == AMQP_STATUS_SOCKET_ERROR && errno == EINPROGRESS)
+        return err_set(err, code, "%s: refused; does RabbitMQ run there?", doing);
     if (status == AMQP_STATUS_SOCKET_ERROR && errno != 0)
         return err_errno(err, code, errno, "%s", doing);
     return err_set(err, code, "%s: %s", doing, amqp_error_string2(status));
@@ -73,7 +75,7 @@ static void watch_silence(int fd)
         {IPPROTO_TCP, TCP_KEEPIDLE, KEEPALIVE_IDLE_S},
         {IPPROTO_TCP, TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S},
         {IPPROTO_TCP, TCP_KEEPCNT, KEEPALIVE_COUNT},
-        {IPPROTO_TCP, TCP_USER_TIMEOUT, SILENCE_MS},
+        {IPPROTO_TCP, TCP_USER_TIMEOUT, LINK_SILENCE_MS},
     };
 
     /* Where the kernel refuses one, heartbeats are left. */
@@ -227,8 +229,12 @@ int link_queue(struct link *link, const char *queue, const char *dead, bool pass
 
 int link_count(struct link *link, const char *queue, uint32_t *count, struct err *err)
 {
-    const amqp_queue_declare_ok_t *ok = amqp_queue_declare(
-        link->connection, LINK_CHANNEL, amqp_cstring_bytes(queue), 1, 1, 0, 0, amqp_empty_table);
+    const amqp_queue_declare_ok_t *ok;
+
+    if (link_flush(link, err) != ERR_NONE)
+        return err->code;
+    ok = amqp_queue_declare(link->connection, LINK_CHANNEL, amqp_cstring_bytes(queue), 1, 1, 0, 0,
+                            amqp_empty_table);
     if (answered(link, err, "count the messages") != ERR_NONE)
         return err_wrap(err, "queue %s", queue);
     *count = ok->message_count;
@@ -262,98 +268,4 @@ int link_consume(struct link *link, const char *queue, uint16_t prefetch, struct
     if (answered(link, err, "consume") != ERR_NONE)
         return err_wrap(err, "queue %s", queue);
     return ERR_NONE;
-}
-
-static amqp_bytes_t bytes_of(struct span span)
-{
-    /* librabbitmq reads through this pointer only. */
-    union {
-        const char *from;
-        void *to;
-    } pointer = {.from = span.at};
-    return (amqp_bytes_t){span.len, pointer.to};
-}
-
-#define HEADERS_MAX 6
-
-static void add_header(amqp_table_entry_t *headers, int *count, const char *key, struct span value)
-{
-    if (value.len == 0)
-        return;
-    headers[*count] = text(key, "");
-    headers[(*count)++].value.value.bytes = bytes_of(value);
-}
-
-static struct span span_of(const char *text_or_null)
-{
-    return (struct span){text_or_null, text_or_null == NULL ? 0 : strlen(text_or_null)};
-}
-
-int link_publish(struct link *link, const struct message *message, uint64_t *seq, struct err *err)
-{
-    amqp_table_entry_t headers[HEADERS_MAX];
-    amqp_basic_properties_t properties = {
-        ._flags = AMQP_BASIC_DELIVERY_MODE_FLAG | AMQP_BASIC_CONTENT_TYPE_FLAG,
-        .delivery_mode = AMQP_DELIVERY_PERSISTENT,
-        .content_type = message->content_type.len > 0 ? bytes_of(message->content_type)
-                                                      : amqp_cstring_bytes("application/json"),
-    };
-    int count = 0;
-    int rc;
-
-    if (message->id.len > 0) {
-        properties._flags |= AMQP_BASIC_MESSAGE_ID_FLAG;
-        properties.message_id = bytes_of(message->id);
-    }
-    add_header(headers, &count, "traceparent", message->traceparent);
-    add_header(headers, &count, "tracestate", message->tracestate);
-    if (message->dead != NULL) {
-        add_header(headers, &count, HEADER_REASON, span_of(message->dead->reason));
-        add_header(headers, &count, HEADER_QUEUE, span_of(message->dead->queue));
-        add_header(headers, &count, HEADER_SERVICE, span_of(message->dead->service));
-        add_header(headers, &count, HEADER_TIME, span_of(message->dead->time));
-    }
-    if (count > 0) {
-        properties._flags |= AMQP_BASIC_HEADERS_FLAG;
-        properties.headers = (amqp_table_t){count, headers};
-    }
-    errno = 0;
-    rc = amqp_basic_publish(link->connection, LINK_CHANNEL, amqp_cstring_bytes(message->exchange),
-                            amqp_cstring_bytes(message->routing_key), 1, 0, &properties,
-                            bytes_of(message->body));
-    if (rc != AMQP_STATUS_OK)
-        return link_failed(err, rc, "publish");
-    *seq = ++link->published;
-    return ERR_NONE;
-}
-
-int link_ack(struct link *link, uint64_t tag, bool multiple, struct err *err)
-{
-    int rc = amqp_basic_ack(link->connection, LINK_CHANNEL, tag, multiple);
-    return rc == AMQP_STATUS_OK ? ERR_NONE : link_failed(err, rc, "acknowledge");
-}
-
-int link_reject(struct link *link, uint64_t tag, bool requeue, struct err *err)
-{
-    int rc = amqp_basic_reject(link->connection, LINK_CHANNEL, tag, requeue);
-    return rc == AMQP_STATUS_OK ? ERR_NONE : link_failed(err, rc, "reject");
-}
-
-static void set_cork(struct link *link, int on)
-{
-    /* Without it segments are smaller, no more. */
-    (void)setsockopt(link->fd, IPPROTO_TCP, TCP_CORK, &on, sizeof on);
-    link->corked = on != 0;
-}
-
-void link_cork(struct link *link)
-{
-    if (!link->corked)
-        set_cork(link, 1);
-}
-
-void link_flush(struct link *link)
-{
-    if (link->corked)
-        set_cork(link, 0);
 }

@@ -67,7 +67,8 @@ int link_count(struct link *link, const char *queue, uint32_t *count, struct err
 /* Starts consuming with manual acknowledgement and @prefetch unacknowledged deliveries at most. */
 int link_consume(struct link *link, const char *queue, uint16_t prefetch, struct err *err);
 
-/* Publishes; *seq is the publication's number, counted from 1. */
+/* Publishes; *seq is the publication's number, counted from 1. Like the acknowledgements below it
+ * may leave only with link_flush, which belongs before every wait. */
 int link_publish(struct link *link, const struct message *message, uint64_t *seq, struct err *err);
 
 /* Acknowledges the delivery @tag, with @multiple all up to it. */
@@ -76,13 +77,12 @@ int link_ack(struct link *link, uint64_t tag, bool multiple, struct err *err);
 /* Refuses it, without requeueing or with. */
 int link_reject(struct link *link, uint64_t tag, bool requeue, struct err *err);
 
+/* Sends what has gathered. */
+int link_flush(struct link *link, struct err *err);
+
 /* Takes one message from a queue; *found tells whether there was one. Use it without a consumer and
- * without publications that wait for their confirmation. */
+ * without publications that wait for their confirmation. It flushes, as link_count does. */
 int link_get(struct link *link, const char *queue, bool *found, struct delivery *delivery,
              struct err *err);
-
-/* Holds back small segments until link_flush, so that what is written together leaves together. */
-void link_cork(struct link *link);
-void link_flush(struct link *link);
 
 #endif

@@ -1,4 +1,4 @@
-/* What link.c and link_read.c share. */
+/* What the files of link.h share. */
 #ifndef COVEY_WORKLOADS_AMQP_LINK_INTERNAL_H
 #define COVEY_WORKLOADS_AMQP_LINK_INTERNAL_H
 
@@ -6,6 +6,10 @@
 #include "workloads/lib/amqp/link.h"
 
 #define LINK_CHANNEL 1
+#define LINK_OUT_MAX 32768 /* bytes that gather */
+/* A broker that is cut off without a word is noticed in a minute, long before the heartbeats tell.
+ */
+#define LINK_SILENCE_MS 60000
 
 /* Of a message, what comes next. */
 enum link_want {
@@ -19,11 +23,12 @@ struct link {
     int fd;
     int64_t idle_ms;
     uint64_t published;
-    bool corked;
     enum link_want want;
     struct delivery in; /* the message that is being read */
     uint64_t have;      /* bytes of its body so far */
     char *body;         /* a body of several frames, or NULL */
+    size_t out_len;
+    char out[LINK_OUT_MAX]; /* frames that are to be sent */
 };
 
 static inline struct span link_span(amqp_bytes_t bytes)

@@ -205,8 +205,10 @@ int link_get(struct link *link, const char *queue, bool *found, struct delivery 
     amqp_rpc_reply_t reply;
     struct link_event event = {.type = LINK_NOTHING};
 
-    release(link);
     *found = false;
+    if (link_flush(link, err) != ERR_NONE)
+        return err->code;
+    release(link);
     reply = amqp_basic_get(link->connection, LINK_CHANNEL, amqp_cstring_bytes(queue), 0);
     if (reply.reply_type == AMQP_RESPONSE_SERVER_EXCEPTION)
         return link_closed_by(err, &reply.reply, "get");

@@ -131,7 +131,6 @@ static int send_all(struct publisher *publisher, size_t count,
 {
     if (publisher->sent > 0 || publisher->blocked)
         return ERR_NONE;
-    link_cork(publisher->link);
     for (size_t i = 0; i < count; i++) {
         struct message message;
         uint64_t seq;
@@ -146,8 +145,7 @@ static int send_all(struct publisher *publisher, size_t count,
             publisher->first = seq;
         publisher->index_of[publisher->sent++] = i;
     }
-    link_flush(publisher->link);
-    return ERR_NONE;
+    return link_flush(publisher->link, err);
 }
 
 bool publisher_send(struct publisher *publisher, size_t count,

@@ -32,7 +32,7 @@ static int64_t now_us(void)
     return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
 }
 
-static void log_refused(struct worker *worker, const struct delivery *in, const char *id,
+static void log_refused(struct worker *worker, const struct delivery *in, const struct out *id,
                         const char *reason)
 {
     struct out *o = log_begin(worker->config.dial.log, LEVEL_ERROR, "message refused");
@@ -40,7 +40,10 @@ static void log_refused(struct worker *worker, const struct delivery *in, const 
     if (o == NULL)
         return;
     emit_key_string(o, "queue", worker->config.queue);
-    emit_key_string(o, "message_id", id);
+    if (id != NULL) {
+        emit_key(o, "message_id");
+        emit_string_n(o, id->data, id->len);
+    }
     emit_key_string(o, "reason", reason);
     if (in != NULL)
         emit_key_int(o, "bytes", (int64_t)in->size);
@@ -74,24 +77,26 @@ static void prepare_job(struct worker *worker, const struct delivery *in, struct
     job->refused = false;
     job->failures = 0;
     job->traced = trace_parse(in->traceparent.at, in->traceparent.len, &job->trace);
-    copy_span(job->original_id, sizeof job->original_id, in->id);
-    copy_span(job->tracestate, sizeof job->tracestate,
-              job->traced && in->tracestate.len <= TRACE_STATE_MAX ? in->tracestate
-                                                                   : (struct span){0});
+    free(job->reason);
+    free(job->tracestate);
+    job->reason = NULL;
+    job->tracestate = NULL;
+    if (job->traced && in->tracestate.len > 0 && in->tracestate.len <= TRACE_STATE_MAX)
+        job->tracestate = strndup(in->tracestate.at, in->tracestate.len); /* NULL: goes without */
+    reset_buffer(&job->original_id, MESSAGE_ID_MAX);
+    out_bytes(&job->original_id, in->id.at, in->id.len);
     reset_buffer(&job->body, JOB_BODY_MAX);
     reset_buffer(&job->original, MESSAGE_BODY_MAX);
     memset(job->note, 0, worker->config.note_size);
 }
 
-/* The reason must be a header's value and a line of a log: one line, not too long. */
-static int refuse(struct worker *worker, const struct delivery *in, struct job *job,
-                  const struct err *err)
+static void refuse(struct worker *worker, const struct delivery *in, struct job *job,
+                   const struct err *err)
 {
     job->refused = true;
-    memcpy(job->reason, err->text, sizeof job->reason);
+    job->reason = strdup(err->text); /* NULL: goes without */
     metric_add(worker->config.dial.metrics.dead, 1);
-    log_refused(worker, in, job->original_id, job->reason);
-    return ERR_NONE;
+    log_refused(worker, in, &job->original_id, err->text);
 }
 
 static int take_delivery(struct worker *worker, struct link *link, const struct delivery *in,
@@ -101,14 +106,13 @@ static int take_delivery(struct worker *worker, struct link *link, const struct 
     struct err why;
     struct job *job;
     size_t slot;
-    int rc = ERR_NONE;
 
     metric_add(config->dial.metrics.delivered, 1);
     if (in->redelivered)
         metric_add(config->dial.metrics.redelivered, 1);
     if (in->cut) { /* the broker moves it, since we do not have it */
         metric_add(config->dial.metrics.dead, 1);
-        log_refused(worker, in, "", "the body is longer than 32 MiB");
+        log_refused(worker, in, NULL, "the body is longer than 32 MiB");
         return link_reject(link, in->tag, false, err);
     }
     slot = window_add(worker->window, in->tag);
@@ -118,14 +122,19 @@ static int take_delivery(struct worker *worker, struct link *link, const struct 
     job = &worker->jobs[slot];
     prepare_job(worker, in, job);
     if (config->begin(config->context, in, job, &why) != ERR_NONE)
-        rc = refuse(worker, in, job, &why);
+        refuse(worker, in, job, &why);
     if (job->refused || config->may_refuse_late)
         out_bytes(&job->original, in->body.at, in->body.len);
     if (job->original.failed)
         return err_set(err, ERR_NOMEM, "keep a message of %zu bytes", in->body.len);
     if (!job->refused && job->delay_us > 0)
         window_plan(worker->window, slot, job->started_us + job->delay_us);
-    return rc;
+    return ERR_NONE;
+}
+
+static struct span state_of(const struct job *job)
+{
+    return (struct span){job->tracestate, job->tracestate == NULL ? 0 : strlen(job->tracestate)};
 }
 
 static int publish(struct worker *worker, struct link *link, struct job *job, uint64_t *seq,
@@ -140,7 +149,7 @@ static int publish(struct worker *worker, struct link *link, struct job *job, ui
         .routing_key = "",
         .id = job->id,
         .traceparent = {traceparent, TRACE_PARENT_TEXT - 1},
-        .tracestate = {job->tracestate, strlen(job->tracestate)},
+        .tracestate = state_of(job),
         .body = {job->body.data, job->body.len},
     };
 
@@ -163,8 +172,8 @@ static int bury(struct worker *worker, struct link *link, struct job *job, uint6
     struct message message = {
         .exchange = config->dead_exchange,
         .routing_key = "",
-        .id = {job->original_id, strlen(job->original_id)},
-        .tracestate = {job->tracestate, strlen(job->tracestate)},
+        .id = {job->original_id.data, job->original_id.len},
+        .tracestate = state_of(job),
         .body = {job->original.data, job->original.len},
         .dead = &dead,
     };
@@ -193,7 +202,8 @@ static void postpone(struct worker *worker, struct job *job, int64_t now, const 
     if (o == NULL)
         return;
     emit_key_string(o, "queue", worker->config.queue);
-    emit_key_string(o, "message_id", job->original_id);
+    emit_key(o, "message_id");
+    emit_string_n(o, job->original_id.data, job->original_id.len);
     emit_key_string(o, "error", why->text);
     emit_key_decimal(o, "in_seconds", delay / 1000, 3);
     log_end(worker->config.dial.log);
@@ -219,7 +229,7 @@ static int work(struct worker *worker, struct link *link, struct err *err)
             return ERR_NONE;
         }
         if (end == JOB_REFUSE)
-            (void)refuse(worker, NULL, job, &why);
+            refuse(worker, NULL, job, &why);
         if (job->refused)
             rc = bury(worker, link, job, &seq, err);
         else if (job->body.len > 0)
@@ -315,18 +325,16 @@ static int64_t wait_ms(const struct worker *worker, const struct link *link)
 /* Until asked to stop, or an error. */
 static int serve(struct worker *worker, struct link *link, struct err *err)
 {
-    bool many = worker->config.prefetch > 1;
     int rc;
 
     do {
-        if (many)
-            link_cork(link);
         rc = take_in(worker, link, false, err);
         if (rc == ERR_NONE)
             rc = work(worker, link, err);
         if (rc == ERR_NONE)
             rc = acknowledge(worker, link, 1, err);
-        link_flush(link);
+        if (rc == ERR_NONE)
+            rc = link_flush(link, err);
     } while (rc == ERR_NONE &&
              !dial_wait(&worker->config.dial, link_fd(link), wait_ms(worker, link)));
     return rc;
@@ -345,7 +353,8 @@ static void drain(struct worker *worker, struct link *link)
         if (take_in(worker, link, true, &err) != ERR_NONE)
             return;
     }
-    (void)acknowledge(worker, link, 1, &err);
+    if (acknowledge(worker, link, 1, &err) == ERR_NONE)
+        (void)link_flush(link, &err);
 }
 
 static int prepare(void *context, struct link *link, struct err *err)
@@ -386,6 +395,9 @@ void worker_free(struct worker *worker)
     for (size_t i = 0; worker->jobs != NULL && i < worker->config.prefetch; i++) {
         out_free(&worker->jobs[i].body);
         out_free(&worker->jobs[i].original);
+        out_free(&worker->jobs[i].original_id);
+        free(worker->jobs[i].reason);
+        free(worker->jobs[i].tracestate);
         free(worker->jobs[i].note);
     }
     free(worker->jobs);

@@ -36,9 +36,9 @@ struct job {
     /* The worker's. */
     bool refused;
     unsigned failures;
-    char reason[ERR_TEXT_MAX];
-    char original_id[MESSAGE_ID_MAX + 1];
-    char tracestate[TRACE_STATE_MAX + 1];
+    char *reason;     /* NULL where nothing was wrong */
+    char *tracestate; /* NULL without one */
+    struct out original_id;
     struct out original; /* the delivered body, where it may still be refused */
 };
 
@@ -59,8 +59,8 @@ struct worker_config {
     /* When that time has passed and all earlier jobs are finished: makes the body and the effects.
      */
     enum job_end (*finish)(void *context, struct job *job, struct err *err);
-    /* Makes the effects of finished jobs last: called before their deliveries are acknowledged. NULL:
-     * there is nothing to do. */
+    /* Makes the effects of finished jobs last: called before their deliveries are acknowledged.
+     * NULL: there is nothing to do. */
     void (*settle)(void *context);
     void *context;
 };
