@@ -16,7 +16,7 @@ packages_of() {
             libsodium-dev libsqlite3-dev libyaml-dev libjansson-dev libmnl-dev libmicrohttpd-dev \
             librabbitmq-dev libcurl4-openssl-dev libseccomp-dev libpq-dev gzip brotli
         ;;
-    run) echo git nftables iproute2 ;;
+    run) echo git openssh-client nftables iproute2 ;;
     demo) packages_of run && echo util-linux procps curl jq iputils-ping iputils-arping tcpdump ;;
     test) packages_of demo && packages_of picture && echo libcmocka-dev python3-jsonschema python3-yaml \
         rabbitmq-server python3-pika postgresql spin ;;

@@ -14,8 +14,15 @@ struct written_web {
     const char *const *hosts;
 };
 
+struct written_remote {
+    const char *url, *branch, *key, *known_hosts;
+};
+
 struct written_repository {
     const char *path, *branch, *user;
+    struct schema_list remotes; /* struct written_remote */
+    uint32_t poll_s;
+    const char *webhook_secret_file;
 };
 
 /* The file as its table fills it. */
@@ -81,6 +88,21 @@ static bool is_branch(const char *text)
            strchr("/.", text[len - 1]) == NULL;
 }
 
+/* Nothing that git would take for an option or for a program to run. */
+static bool is_remote_url(const char *text)
+{
+    static const char *const starts[] = {"https://", "ssh://", "file:///", "git@"};
+    size_t len = strlen(text);
+
+    for (const char *c = text; *c != '\0'; c++)
+        if (*c <= ' ' || *c > '~')
+            return false;
+    for (size_t i = 0; i < sizeof starts / sizeof starts[0] && len <= 1024; i++)
+        if (strncmp(text, starts[i], strlen(starts[i])) == 0)
+            return text[strlen(starts[i])] != '-';
+    return false;
+}
+
 /* Folders with ':' between them, each absolute: a relative one would depend on where it is used. */
 static bool is_search_path(const char *text)
 {
@@ -120,6 +142,10 @@ static const struct schema_format host_name = {
     .expected = "a host name in lower case, such as covey.local",
     .check = is_host_name,
 };
+static const struct schema_format remote_url = {
+    .expected = "https://…, ssh://…, git@host:path or file://…",
+    .check = is_remote_url,
+};
 static const struct schema_format branch_name = {
     .expected = "the name of a branch, such as main",
     .check = is_branch,
@@ -153,6 +179,35 @@ static const struct schema_table web_table = {
     .fields = web_fields,
 };
 
+static const struct schema_field remote_fields[] = {
+    {.name = "url",
+     .type = SCHEMA_TEXT,
+     .required = true,
+     .format = &remote_url,
+     .offset = offsetof(struct written_remote, url),
+     .help = "where the desired state is fetched from"},
+    {.name = "branch",
+     .type = SCHEMA_TEXT,
+     .format = &branch_name,
+     .offset = offsetof(struct written_remote, branch),
+     .help = "its branch; the repository's where nothing is said"},
+    {.name = "key",
+     .type = SCHEMA_TEXT,
+     .format = &format_absolute_path,
+     .offset = offsetof(struct written_remote, key),
+     .help = "deploy key: a private SSH key without a passphrase"},
+    {.name = "known_hosts",
+     .type = SCHEMA_TEXT,
+     .format = &format_absolute_path,
+     .offset = offsetof(struct written_remote, known_hosts),
+     .help = "known_hosts(5) of the remote"},
+    {.name = NULL},
+};
+static const struct schema_table remote_table = {
+    .size = sizeof(struct written_remote),
+    .fields = remote_fields,
+};
+
 static const struct schema_field repository_fields[] = {
     {.name = "path",
      .type = SCHEMA_TEXT,
@@ -169,6 +224,24 @@ static const struct schema_field repository_fields[] = {
      .format = &format_user,
      .offset = offsetof(struct written_repository, user),
      .help = "system user that git runs as"},
+    {.name = "remotes",
+     .type = SCHEMA_LIST,
+     .high = CONFIG_REMOTES_MAX,
+     .table = &remote_table,
+     .offset = offsetof(struct written_repository, remotes),
+     .help = "repositories that are looked at, in this order until one answers"},
+    {.name = "poll_seconds",
+     .type = SCHEMA_INTEGER,
+     .low = 5,
+     .high = 3600,
+     .normal = 30,
+     .offset = offsetof(struct written_repository, poll_s),
+     .help = "how often the remotes are looked at"},
+    {.name = "webhook_secret_file",
+     .type = SCHEMA_TEXT,
+     .format = &format_absolute_path,
+     .offset = offsetof(struct written_repository, webhook_secret_file),
+     .help = "file with the secret of POST /v1/webhook on the status page's port"},
     {.name = NULL},
 };
 static const struct schema_table repository_table = {
@@ -321,9 +394,32 @@ static int fill_join(struct owner *owner, const struct written *w, struct report
     return 0;
 }
 
+static int fill_remotes(struct owner *owner, const struct written_repository *r,
+                        struct report *report)
+{
+    const struct written_remote *written = r->remotes.items;
+    struct config *c = &owner->config;
+    struct config_remote *remotes = arena_array(&owner->arena, r->remotes.count, sizeof *remotes);
+
+    if (remotes == NULL)
+        return report_no_memory(report);
+    for (size_t i = 0; i < r->remotes.count; i++)
+        remotes[i] = (struct config_remote){
+            .url = written[i].url,
+            .branch = or_default(written[i].branch, c->repository.branch),
+            .key = written[i].key,
+            .known_hosts = written[i].known_hosts,
+        };
+    c->repository.remotes = remotes;
+    c->repository.remote_count = r->remotes.count;
+    c->repository.poll_s = r->poll_s;
+    c->repository.webhook_secret_file = r->webhook_secret_file;
+    return 0;
+}
+
 static int fill_repository(struct owner *owner, const struct written *w, struct report *report)
 {
-    static const struct written_repository nothing = {0};
+    static const struct written_repository nothing = {.poll_s = 30};
     const struct written_repository *r = w->repository != NULL ? w->repository : &nothing;
     struct config *c = &owner->config;
 
@@ -338,7 +434,7 @@ static int fill_repository(struct owner *owner, const struct written *w, struct 
         snprintf(path, size, "%s/flock.git", c->state_dir);
         c->repository.path = path;
     }
-    return 0;
+    return fill_remotes(owner, r, report);
 }
 
 static void fill_web(struct config *c, const struct written_web *web)

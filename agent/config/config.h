@@ -15,6 +15,7 @@
 #define CONFIG_FILE_MAX (64 * 1024) /* bytes */
 #define CONFIG_JOIN_MAX 32
 #define CONFIG_HOSTS_MAX 32
+#define CONFIG_REMOTES_MAX 8
 #define CONFIG_RUN_DIR_MAX 90 /* bytes: names of sockets below it must fit sockaddr_un */
 #define CONFIG_GOSSIP_PORT 8801
 #define CONFIG_WEB_PORT 8800
@@ -33,6 +34,13 @@ enum config_promiscuous {
 enum config_arp {
     CONFIG_ARP_CHECK, /* agentctl doctor tells what is wrong */
     CONFIG_ARP_SET,   /* arp_ignore and rp_filter of the interface are set right, and kept so */
+};
+
+struct config_remote {
+    const char *url;         /* https://, ssh://, git@host:path or file:// */
+    const char *branch;      /* the repository's where nothing is said */
+    const char *key;         /* private key of ssh, without a passphrase; NULL: none */
+    const char *known_hosts; /* NULL: a host that is new is trusted once */
 };
 
 struct config {
@@ -58,6 +66,10 @@ struct config {
         const char *path;   /* absolute; state_dir/flock.git where nothing is said */
         const char *branch; /* main */
         const char *user;   /* git runs as this one; NULL: as the folder's owner */
+        const struct config_remote *remotes; /* looked at in this order until one answers */
+        size_t remote_count;
+        uint32_t poll_s;                 /* 5..3600: how often */
+        const char *webhook_secret_file; /* NULL: there is no webhook */
     } repository;
     const char *workload_path; /* PATH of workloads, and where their programs are looked up */
     const char *workload_user; /* of workloads that name none; NULL: one of its own for each */

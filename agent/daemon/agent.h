@@ -128,6 +128,9 @@ struct agent {
     int udp;
     uv_poll_t udp_poll;
     uv_timer_t timer;
+    uv_timer_t poll; /* of the remotes */
+    struct git_remote remotes[CONFIG_REMOTES_MAX];
+    bool remote_silent;        /* no remote answers: said once */
     uv_timer_t slow;           /* once a minute: what needs no precision */
     uint64_t sent_bytes;       /* datagrams without lease messages, IP and UDP headers included */
     uint64_t sent_lease_bytes; /* lease messages likewise */

@@ -341,6 +341,10 @@ static const struct route routes[] = {
     {"GET", "/v1/keys", api_get_keys, true},
     {"GET", "/v1/files", api_get_files, false},
     {"GET", "/v1/objects", api_get_objects, true},
+    {"GET", "/v1/trust", api_get_trust, false},
+    {"POST", "/v1/trust", api_post_trust, false},
+    {"GET", "/v1/rollback", api_get_rollback, true},
+    {"POST", "/v1/commit", api_post_commit, true},
     {"GET", "/v1/history", api_get_history, false},
     {"POST", "/v1/init", api_post_init, false},
     {"POST", "/v1/tokens", api_post_tokens, true},
@@ -492,7 +496,9 @@ void agent_api_page(void *context, struct http_request *request)
     struct agent *agent = context;
     const struct page_asset *asset = page_asset(request->path);
 
-    if (strcmp(request->method, "GET") != 0 && strcmp(request->method, "HEAD") != 0)
+    if (strcmp(request->path, "/v1/webhook") == 0 && strcmp(request->method, "POST") == 0)
+        api_post_webhook(agent, request);
+    else if (strcmp(request->method, "GET") != 0 && strcmp(request->method, "HEAD") != 0)
         uv_http_text(request, 405, "the page is read-only: use agentctl to change something\n");
     else if (strcmp(request->path, "/") == 0)
         get_page(agent, request);

@@ -34,4 +34,11 @@ void api_get_files(struct agent *agent, struct http_request *request);
 void api_get_objects(struct agent *agent, struct http_request *request);
 void api_get_history(struct agent *agent, struct http_request *request);
 
+/* agent_api_trust.c */
+void api_get_trust(struct agent *agent, struct http_request *request);
+void api_post_trust(struct agent *agent, struct http_request *request);
+void api_get_rollback(struct agent *agent, struct http_request *request);
+void api_post_commit(struct agent *agent, struct http_request *request);
+void api_post_webhook(struct agent *agent, struct http_request *request);
+
 #endif

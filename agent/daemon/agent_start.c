@@ -17,8 +17,9 @@
 #include "agent/io/os_sysctl.h"
 #include "agent/io/os_wifi.h"
 
-#define SLOW_MS 5000  /* the interface's address, the radio's power save, a failed sync */
-#define GROUP "covey" /* may use the control socket */
+#define FIRST_POLL_MS 1000 /* of the remotes, after the start */
+#define SLOW_MS 5000       /* the interface's address, the radio's power save, a failed sync */
+#define GROUP "covey"      /* may use the control socket */
 
 /* ---- folders and programs ---- */
 
@@ -312,6 +313,42 @@ static void ask_for_bundle(void *context, node_id from, const char *have, const 
     agent_peer_fetch(context, from, have, want);
 }
 
+/* ---- remotes ---- */
+
+static void remote_answered(void *context, const char *reason)
+{
+    struct agent *agent = context;
+
+    if (reason != NULL && !agent->remote_silent)
+        agent_report(agent, EFFECT_WARNING, "remote",
+                     "no remote answers: %s. What is applied goes on; pushes to a node work",
+                     reason);
+    if (reason == NULL && agent->remote_silent)
+        agent_report(agent, EFFECT_INFO, "remote", "the remote answers again");
+    agent->remote_silent = reason != NULL;
+}
+
+static void on_poll(uv_timer_t *timer);
+
+/* A tenth of jitter, so that the nodes of a flock do not ask at the same moment. */
+static void arm_poll(struct agent *agent)
+{
+    uint64_t period = (uint64_t)agent->config->repository.poll_s * 1000;
+    uint32_t random;
+
+    keys_random(&random, sizeof random);
+    uv_timer_start(&agent->poll, on_poll, period - period / 10 + random % (period / 5), 0);
+}
+
+static void on_poll(uv_timer_t *timer)
+{
+    struct agent *agent = timer->data;
+
+    if (agent->node != NULL)
+        uv_sync_remote(agent->sync);
+    arm_poll(agent);
+}
+
 static int open_sync(struct agent *agent, struct err *err)
 {
     struct uv_sync_config config = {.repo = &agent->repo,
@@ -320,9 +357,19 @@ static int open_sync(struct agent *agent, struct err *err)
                                     .post = {.event = agent_post, .context = agent},
                                     .ask = ask_for_bundle,
                                     .idle = agent_sync_idle,
+                                    .remote = remote_answered,
+                                    .remotes = agent->remotes,
+                                    .remote_count = agent->config->repository.remote_count,
                                     .context = agent};
 
-    int rc = uv_sync_create(&config, &agent->sync, err);
+    int rc;
+
+    for (size_t i = 0; i < config.remote_count; i++) {
+        const struct config_remote *remote = &agent->config->repository.remotes[i];
+        agent->remotes[i] =
+            (struct git_remote){remote->url, remote->branch, remote->key, remote->known_hosts};
+    }
+    rc = uv_sync_create(&config, &agent->sync, err);
 
     if (rc == ERR_NONE)
         uv_sync_marks(agent->sync, &agent->known_marks);
@@ -377,6 +424,8 @@ static void open_handles(struct agent *agent)
     static const int numbers[2] = {SIGTERM, SIGINT};
 
     uv_timer_init(agent->loop, &agent->slow);
+    uv_timer_init(agent->loop, &agent->poll);
+    agent->poll.data = agent;
     uv_timer_init(agent->loop, &agent->batch_timer);
     uv_timer_init(agent->loop, &agent->changed_timer);
     uv_timer_init(agent->loop, &agent->leave_timer);
@@ -388,6 +437,8 @@ static void open_handles(struct agent *agent)
         uv_signal_start(&agent->signals[i], on_signal, numbers[i]);
     }
     uv_timer_start(&agent->slow, on_slow, SLOW_MS, SLOW_MS);
+    if (agent->config->repository.remote_count > 0)
+        uv_timer_start(&agent->poll, on_poll, FIRST_POLL_MS, 0);
 }
 
 static int open_keys(struct agent *agent, struct err *err)

@@ -77,6 +77,38 @@ struct git_commit {
 int git_describe(const struct git_repo *repo, const char *commit, struct git_commit *info,
                  struct err *err);
 
+/* ---- trust (os_git_trust.c) ---- */
+
+/* The allowed signers, as ssh-keygen(1) has them: a file beside the repository, which no commit can
+ * change. While it is there only commits that one of them signed are taken on. */
+int git_signers_path(const struct git_repo *repo, char *path, size_t size); /* ERR_LIMIT */
+bool git_is_strict(const struct git_repo *repo);
+
+/* ERR_INVALID unless @commit has a valid SSH signature by an allowed signer, whose name goes to
+ * @signer. */
+int git_verify(const struct git_repo *repo, const char *commit, char signer[GIT_AUTHOR_MAX],
+               struct err *err);
+
+struct git_remote {
+    const char *url; /* https, ssh or file */
+    const char *branch;
+    const char *key;         /* deploy key: path of a private SSH key; NULL: none */
+    const char *known_hosts; /* path; NULL: a host that is new is trusted once */
+};
+
+/* Brings the objects of the remote's branch here; no branch of this repository moves. Never asks
+ * anybody; bounded in time. Errors: ERR_UNREACHABLE (git's words are in @err), ERR_NOTFOUND. */
+int git_fetch_remote(const struct git_repo *repo, const struct git_remote *remote,
+                     char commit[COMMIT_TEXT], struct err *err);
+
+/* The text of a commit on top of @head that has the content of @to; unsigned. */
+int git_revert_text(const struct git_repo *repo, const char *to, const char *head, int64_t now,
+                    char *text, size_t size, struct err *err);
+
+/* Stores a commit by its text. ERR_INVALID if it is none. */
+int git_write_commit(const struct git_repo *repo, const char *text, size_t size,
+                     char commit[COMMIT_TEXT], struct err *err);
+
 struct git_tree; /* owns the files of a commit */
 
 /* Reads all files of @commit. Refused with ERR_INVALID: symbolic links, submodules, paths with

@@ -205,8 +205,8 @@ static int load_all(const struct kept *kept, const char *prefix, size_t size, si
 int kept_load_peers(struct kept *kept, struct kept_peer **list, size_t *count, struct err *err)
 {
     void *items = NULL;
-    int rc = load_all(kept, PEER_PREFIX, sizeof **list, KEPT_PEERS_MAX, load_peer, &items, count,
-                      err);
+    int rc =
+        load_all(kept, PEER_PREFIX, sizeof **list, KEPT_PEERS_MAX, load_peer, &items, count, err);
 
     if (rc == ERR_NONE)
         *list = items;

@@ -10,6 +10,7 @@
 enum phase {
     PHASE_BRANCH, /* apply what the branch stands at */
     PHASE_CHECK,  /* a peer's commit: is it here, older, newer, of another history? */
+    PHASE_REMOTE, /* what a remote's branch stands at */
     PHASE_APPLY,  /* an earlier commit, whose turn has come again */
     PHASE_BUNDLE, /* take in a peer's bundle, then as above */
     PHASE_STORE,
@@ -34,6 +35,8 @@ struct uv_sync {
     bool closing;
     bool branch_waits;
     bool apply_waits;
+    bool remote_waits;
+    char remote_failed[COMMIT_TEXT]; /* of a remote: found at fault, not looked at again */
     struct rollout_marks marks;      /* the worker's while it is busy */
     struct rollout_marks next_marks; /* of the next work */
     char to_apply[COMMIT_TEXT];
@@ -135,6 +138,12 @@ static enum outcome load_foreign(struct uv_sync *sync)
                 head);
         return OUTCOME_DIVERGED;
     }
+    if (git_is_strict(repo)) {
+        char signer[GIT_AUTHOR_MAX];
+        rc = git_verify(repo, sync->commit, signer, &sync->err);
+        if (rc != ERR_NONE)
+            return rc == ERR_INVALID ? OUTCOME_FAILED : OUTCOME_BLOCKED;
+    }
     outcome = load(sync);
     if (outcome != OUTCOME_LOADED)
         return outcome;
@@ -144,6 +153,20 @@ static enum outcome load_foreign(struct uv_sync *sync)
     desired_free(sync->desired);
     sync->desired = NULL;
     return OUTCOME_BLOCKED;
+}
+
+static enum outcome look_at_remotes(struct uv_sync *sync)
+{
+    int rc = ERR_UNREACHABLE;
+
+    for (size_t i = 0; i < sync->config.remote_count && rc != ERR_NONE; i++)
+        rc =
+            git_fetch_remote(sync->config.repo, &sync->config.remotes[i], sync->commit, &sync->err);
+    if (rc != ERR_NONE)
+        return OUTCOME_UNREACHABLE;
+    if (strcmp(sync->commit, sync->applied) == 0 || strcmp(sync->commit, sync->remote_failed) == 0)
+        return OUTCOME_NOTHING;
+    return load_foreign(sync);
 }
 
 static enum outcome check(struct uv_sync *sync)
@@ -177,6 +200,9 @@ static void run_git(struct worker_job *job, struct store *store)
     switch (sync->phase) {
     case PHASE_BRANCH:
         sync->outcome = load_branch(sync);
+        break;
+    case PHASE_REMOTE:
+        sync->outcome = look_at_remotes(sync);
         break;
     case PHASE_APPLY:
         sync->outcome = load(sync);
@@ -301,6 +327,11 @@ static void next(struct uv_sync *sync)
         start(sync, PHASE_APPLY);
         return;
     }
+    if (sync->remote_waits) {
+        sync->remote_waits = false;
+        start(sync, PHASE_REMOTE);
+        return;
+    }
     if (sync->branch_waits) {
         uv_sync_branch(sync);
         return;
@@ -358,6 +389,8 @@ static void finish(struct uv_sync *sync)
         post_result(sync, sync->phase == PHASE_STORE ? NODE_COMMIT_FAILED : NODE_COMMIT_BLOCKED);
         break;
     case OUTCOME_UNREACHABLE:
+        if (sync->phase == PHASE_REMOTE)
+            break;
         post_result(sync, NODE_COMMIT_UNREACHABLE);
         break;
     default:
@@ -384,9 +417,23 @@ static bool gone_bad(const struct uv_sync *sync)
     return false;
 }
 
+/* The remote's commit that is at fault would be found so with every look. */
+static void remote_done(struct uv_sync *sync)
+{
+    bool answered = sync->outcome != OUTCOME_UNREACHABLE;
+
+    if (sync->outcome == OUTCOME_FAILED)
+        memcpy(sync->remote_failed, sync->commit, sizeof sync->remote_failed);
+    if (sync->config.remote != NULL)
+        sync->config.remote(sync->config.context, answered ? NULL : sync->err.text);
+}
+
 static void git_done(struct worker_job *job)
 {
     struct uv_sync *sync = (struct uv_sync *)job;
+
+    if (sync->phase == PHASE_REMOTE)
+        remote_done(sync);
 
     if (sync->outcome == OUTCOME_NEED_BUNDLE && sync->closing) {
         sync->outcome = OUTCOME_NOTHING;
@@ -451,6 +498,15 @@ void uv_sync_apply(struct uv_sync *sync, const char *commit)
         next(sync);
 }
 
+void uv_sync_remote(struct uv_sync *sync)
+{
+    if (sync->closing || sync->config.remote_count == 0)
+        return;
+    sync->remote_waits = true;
+    if (!sync->busy)
+        next(sync);
+}
+
 void uv_sync_fetch(struct uv_sync *sync, const struct effect_fetch *effect)
 {
     if (sync->closing)
@@ -498,6 +554,7 @@ void uv_sync_close(struct uv_sync *sync)
     sync->closing = true;
     sync->branch_waits = false;
     sync->apply_waits = false;
+    sync->remote_waits = false;
     sync->waiting_count = 0;
 }
 
@@ -517,5 +574,6 @@ const char *uv_sync_applied(const struct uv_sync *sync)
 
 bool uv_sync_idle(const struct uv_sync *sync)
 {
-    return !sync->busy && !sync->branch_waits && !sync->apply_waits && sync->waiting_count == 0;
+    return !sync->busy && !sync->branch_waits && !sync->apply_waits && !sync->remote_waits &&
+           sync->waiting_count == 0;
 }

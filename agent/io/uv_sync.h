@@ -26,6 +26,10 @@ struct uv_sync_config {
     /* Nothing is under way or waits any more; @failed: the branch stands at a commit that could not
      * be applied now (the store, the disk), and uv_sync_branch is to be called again later. */
     void (*idle)(void *context, bool failed);
+    /* What became of a look at the remotes: @reason NULL: one has answered. */
+    void (*remote)(void *context, const char *reason);
+    const struct git_remote *remotes; /* borrowed for the life of the object */
+    size_t remote_count;
     void *context;
 };
 
@@ -49,6 +53,9 @@ void uv_sync_marks(struct uv_sync *sync, const struct rollout_marks *marks);
 
 /* EFFECT_APPLY: posts NODE_DESIRED, or NODE_COMMIT. */
 void uv_sync_apply(struct uv_sync *sync, const char *commit);
+
+/* Looks at the remotes, in their order until one answers; what continues the branch is taken on. */
+void uv_sync_remote(struct uv_sync *sync);
 
 /* EFFECT_FETCH. Posts NODE_DESIRED or NODE_COMMIT. */
 void uv_sync_fetch(struct uv_sync *sync, const struct effect_fetch *effect);

@@ -158,6 +158,14 @@ static void wrong_values_name_line_and_expectation(void **state)
     refused("repository: {branch: a..b}\n",
             "agent.yaml:1: repository.branch: \"a..b\" is not possible here; expected the name of "
             "a branch, such as main");
+    refused("repository: {remotes: [{url: '--upload-pack=x'}]}\n",
+            "agent.yaml:1: repository.remotes[0].url: \"--upload-pack=x\" is not possible here; "
+            "expected https://…, ssh://…, git@host:path or file://…");
+    refused("repository: {remotes: [{url: 'ssh://-oProxyCommand=x/y'}]}\n",
+            "agent.yaml:1: repository.remotes[0].url: \"ssh://-oProxyCommand=x/y\" is not possible "
+            "here; expected https://…, ssh://…, git@host:path or file://…");
+    refused("repository: {poll_seconds: 1}\n",
+            "agent.yaml:1: repository.poll_seconds: \"1\" is out of range; expected 5 to 3600");
     refused("interface: 'wlan 0'\n",
             "agent.yaml:1: interface: \"wlan 0\" is not possible here; expected the name of a "
             "network interface, such as wlan0");

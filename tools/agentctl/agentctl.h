@@ -46,6 +46,8 @@ int cmd_drain(const struct context *context, int argc, char **argv);
 int cmd_undrain(const struct context *context, int argc, char **argv);
 int cmd_wait(const struct context *context, int argc, char **argv);
 int cmd_validate(const struct context *context, int argc, char **argv);
+int cmd_trust(const struct context *context, int argc, char **argv);
+int cmd_rollback(const struct context *context, int argc, char **argv);
 int cmd_diff(const struct context *context, int argc, char **argv);
 int cmd_get(const struct context *context, int argc, char **argv);
 int cmd_history(const struct context *context, int argc, char **argv);
@@ -59,6 +61,10 @@ int cmd_version(const struct context *context, int argc, char **argv);
  */
 int client_request(const struct context *context, const char *method, const char *path,
                    const json_t *body, json_t **answer, char **text, struct err *err);
+
+/* POSTs @text, which is no JSON; the answer is. */
+int client_send(const struct context *context, const char *path, const char *text, json_t **answer,
+                struct err *err);
 
 /* Prints "agentctl: …" and returns the exit status of the error. */
 int fail(const struct err *err);

@@ -175,10 +175,10 @@ static int understand(char *data, size_t size, json_t **answer, char **text, str
     return ERR_NONE;
 }
 
-int client_request(const struct context *context, const char *method, const char *path,
-                   const json_t *body, json_t **answer, char **text, struct err *err)
+/* Takes @payload, which may be NULL. */
+static int request(const struct context *context, const char *method, const char *path,
+                   char *payload, json_t **answer, char **text, struct err *err)
 {
-    char *payload = body != NULL ? json_dumps(body, JSON_COMPACT) : NULL;
     size_t payload_size = payload != NULL ? strlen(payload) : 0;
     char header[HEADER_MAX];
     char *data = NULL;
@@ -209,4 +209,17 @@ int client_request(const struct context *context, const char *method, const char
     free(data);
     free(payload);
     return rc;
+}
+
+int client_request(const struct context *context, const char *method, const char *path,
+                   const json_t *body, json_t **answer, char **text, struct err *err)
+{
+    return request(context, method, path, body != NULL ? json_dumps(body, JSON_COMPACT) : NULL,
+                   answer, text, err);
+}
+
+int client_send(const struct context *context, const char *path, const char *text, json_t **answer,
+                struct err *err)
+{
+    return request(context, "POST", path, strdup(text), answer, NULL, err);
 }

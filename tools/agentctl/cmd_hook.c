@@ -74,6 +74,13 @@ static int check_reference(const struct git_repo *repo, char *line, char **repor
                        reference, repo->branch, repo->branch);
     if (strcmp(new, ZERO) == 0)
         return err_set(err, ERR_DENIED, "the branch %s cannot be deleted", repo->branch);
+    if (git_is_strict(repo)) {
+        char signer[GIT_AUTHOR_MAX];
+        int rc = git_verify(repo, new, signer, err);
+        if (rc != ERR_NONE)
+            return rc;
+        fprintf(stderr, "covey: signed by %s\n", signer);
+    }
     return check_commit(repo, new, report, err);
 }
 

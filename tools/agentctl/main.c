@@ -88,6 +88,19 @@ static const struct command commands[] = {
      "  agentctl get\n  agentctl get route\n  agentctl -o json get workload rest-api\n", cmd_get},
     {"history", "[-n N]", "the commits that were applied, and those that failed",
      "  agentctl history\n  agentctl history -n 5\n", cmd_history},
+    {"rollback", "REV [--key FILE]", "a new commit that goes back to an earlier one",
+     "The commit is made on this node, on top of its branch. Where only signed commits are taken, "
+     "it "
+     "is\nsigned here with the key of an allowed signer.\n\n"
+     "  agentctl rollback main~1\n  agentctl rollback 1a2b3c4d5e --key ~/.ssh/id_ed25519\n",
+     cmd_rollback},
+    {"trust", "[on FILE | off]", "take only commits that allowed signers have signed",
+     "FILE: lines of a name and a public key, as ssh-keygen(1) has ALLOWED SIGNERS. It is copied "
+     "to "
+     "this\nnode, beside the repository, where no commit can change it.\n\n"
+     "  echo \"ann@home $(cat ~/.ssh/id_ed25519.pub)\" > signers\n  sudo agentctl trust on "
+     "signers\n",
+     cmd_trust},
     {"explain", "[KIND[.FIELD]]", "what a field of a document means",
      "  agentctl explain\n  agentctl explain Workload\n"
      "  agentctl explain Workload.spec.readinessProbe\n",
