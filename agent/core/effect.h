@@ -73,8 +73,11 @@ struct effect_start {
     mono_t lease_until; /* MONO_NEVER: no singleton */
 };
 
-struct effect_files { /* of a process that runs; those with DESIRED_CHANGE_RESTART are left alone */
+struct effect_files { /* of a process that runs */
     const char *instance;
+    bool all;   /* those with DESIRED_CHANGE_RESTART too: the process has been started with them */
+    bool check; /* nothing has changed: what differs was edited, and NODE_DRIFT tells of it */
+    bool leave; /* only tell */
     const struct desired_workload *workload;
     const struct desired_content *files;
     size_t count;

@@ -155,6 +155,9 @@ static void dispatch(struct node *node, const struct node_event *event)
     case NODE_EXITED:
         node_work_exited(node, &event->instance);
         break;
+    case NODE_DRIFT:
+        node_env_drift(node, event->instance.instance);
+        break;
     case NODE_PROBE:
         node_work_probe(node, &event->probe);
         break;

@@ -85,6 +85,7 @@ enum node_event_type {
     NODE_STARTED,    /* instance: pid and ports */
     NODE_EXITED,     /* instance: exit; SUPERVISE_EXIT_FAILED: it could not be started */
     NODE_PROBE,      /* probe */
+    NODE_DRIFT,      /* instance.instance: its files were edited by somebody else */
     NODE_DRAIN,      /* drain: give leases away, take no work (true), or take part again (false) */
     NODE_LEAVE,      /* goodbye: releases leases, tells the peers */
 };

@@ -134,9 +134,9 @@ static int put_service(struct node *node, struct instance *instance, struct choi
     return ERR_NONE;
 }
 
-/* ERR_NOTFOUND: no ready endpoint. What the executor fills in is copied. */
+/* ERR_NOTFOUND: no ready endpoint. */
 static int put_reference(struct node *node, struct instance *instance, struct choice *choice,
-                         const char *text, const struct reference *r, struct buffer *out)
+                         const struct reference *r, struct buffer *out)
 {
     char address[ADDR_TEXT];
     const char *folder = node->config.files_dir != NULL ? node->config.files_dir : "files";
@@ -159,8 +159,9 @@ static int put_reference(struct node *node, struct instance *instance, struct ch
         put(out, r->key, strlen(r->key));
         break;
     default:
-        put(out, text + r->begin, r->end - r->begin);
-        break;
+        snprintf(instance->reason, sizeof instance->reason,
+                 "waits for the secret %s: this version of agentd cannot open it", r->name);
+        return ERR_NOTFOUND;
     }
     return ERR_NONE;
 }
@@ -176,7 +177,7 @@ static int put_text(struct node *node, struct instance *instance, struct choice 
     *at = out->used;
     while (rc == ERR_NONE && reference_next(text, from, &r, NULL) == 1) {
         put(out, text + from, r.begin - from);
-        rc = put_reference(node, instance, choice, text, &r, out);
+        rc = put_reference(node, instance, choice, &r, out);
         from = r.end;
     }
     if (rc == ERR_NONE)
@@ -390,19 +391,67 @@ int node_env_render(struct node *node, struct instance *instance, uint64_t runni
     return ERR_NONE;
 }
 
-void node_env_deliver(struct node *node, struct instance *instance)
+static struct effect_files *files_effect(struct node *node, struct instance *instance)
 {
     const struct rendering *r = &instance->rendering;
-    struct effect *effect;
+    struct effect *effect = node_effect(node, EFFECT_FILES);
 
-    if (r->contents == instance->delivered || !supervise_alive(&instance->machine))
-        return;
-    instance->delivered = r->contents;
-    if (r->file_count == 0)
-        return;
-    effect = node_effect(node, EFFECT_FILES);
     effect->files = (struct effect_files){.instance = instance->name,
                                           .workload = instance->workload,
                                           .files = r->files,
-                                          .count = r->file_count};
+                                          .count = r->file_count,
+                                          .all = r->generation == instance->machine.run_generation};
+    instance->check_at = mono_add(node->now, NODE_DRIFT_MS);
+    return &effect->files;
+}
+
+void node_env_deliver(struct node *node, struct instance *instance)
+{
+    const struct rendering *r = &instance->rendering;
+
+    if (!supervise_alive(&instance->machine) || r->file_count == 0) {
+        instance->check_at = MONO_NEVER;
+        return;
+    }
+    if (mono_is_never(instance->check_at))
+        instance->check_at = mono_add(node->now, NODE_DRIFT_MS);
+    if (r->contents == instance->delivered)
+        return;
+    instance->delivered = r->contents;
+    files_effect(node, instance);
+}
+
+void node_env_check(struct node *node, struct instance *instance)
+{
+    enum desired_drift drift;
+    struct effect_files *files;
+
+    instance->check_at = MONO_NEVER;
+    if (instance->workload == NULL || !instance->placed || instance->rendering.file_count == 0 ||
+        !supervise_alive(&instance->machine))
+        return;
+    drift = desired_drift(node->desired, instance->workload->app);
+    instance->check_at = mono_add(node->now, NODE_DRIFT_MS);
+    if (drift == DESIRED_DRIFT_OFF)
+        return;
+    files = files_effect(node, instance);
+    files->check = true;
+    files->leave = drift == DESIRED_DRIFT_WARN;
+}
+
+void node_env_drift(struct node *node, const char *name)
+{
+    const struct instance *instance = node_find_instance(node, name);
+    bool leave;
+    char subject[INSTANCE_MAX + 8];
+
+    if (instance == NULL || instance->workload == NULL)
+        return;
+    leave = desired_drift(node->desired, instance->workload->app) == DESIRED_DRIFT_WARN;
+    snprintf(subject, sizeof subject, "app/%s", name);
+    node_event(node, EFFECT_WARNING, subject,
+               leave ? "the files of %s are not as the repository says; they are left as they are "
+                       "(drift: warn)"
+                     : "the files of %s were edited; they are as the repository says again",
+               name);
 }

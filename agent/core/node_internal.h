@@ -17,7 +17,8 @@
 #define NODE_SETTLED_MS 30000  /* a member that was gone gets work again after this */
 #define NODE_HANDOVER_MS 60000 /* a replica placed elsewhere runs on at most this long */
 #define NODE_ELSEWHERE_MS                                                                          \
-    5000 /* an endpoint must be gone this long before who uses it is replaced */
+    5000                   /* an endpoint must be gone this long before who uses it is replaced */
+#define NODE_DRIFT_MS 1500 /* between looks at the files of a process */
 #define NODE_FETCH_RETRY_MS 2000
 #define NODE_FETCH_RETRY_MAX_MS 60000
 #define NODE_COMMITS_MAX 8 /* commits of others whose fate is remembered */
@@ -64,6 +65,7 @@ struct instance {
     char reason[VALUE_REASON_MAX];
     struct rendering rendering;
     uint64_t rendered;  /* number of the desired state that it is of; 0: none yet */
+    mono_t check_at;    /* its files are looked at again; MONO_NEVER: it has none */
     uint64_t delivered; /* contents that the process has, as far as is known; 0: not known */
     mono_t elsewhere;   /* then the process is replaced, for it leads elsewhere; or MONO_NEVER */
     uint64_t wished;    /* generation of the last wish; 0: none */
@@ -260,6 +262,8 @@ int node_env_render(struct node *node, struct instance *instance, uint64_t runni
                     uint64_t *generation);
 /* Hands over the files whose change needs no restart, if the process has others. */
 void node_env_deliver(struct node *node, struct instance *instance);
+void node_env_check(struct node *node, struct instance *instance); /* at instance->check_at */
+void node_env_drift(struct node *node, const char *instance);
 void node_rendering_free(struct rendering *rendering);
 
 bool node_workload_ready(const struct node *node, const char *workload);

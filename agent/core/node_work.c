@@ -53,6 +53,7 @@ struct instance *node_add_instance(struct node *node, const char *name)
     snprintf(instance->name, sizeof instance->name, "%s", name);
     instance->moving = MONO_NEVER;
     instance->elsewhere = MONO_NEVER;
+    instance->check_at = MONO_NEVER;
     instance->since = node->wall;
     supervise_init(&instance->machine, node->now);
     health_init(&instance->health, (struct health_policy[HEALTH_PROBES]){0});
@@ -326,6 +327,8 @@ void node_work_tick(struct node *node)
     for (size_t i = 0; i < node->instance_count; i++) {
         struct instance *instance = node->instances[i];
         node_instance_tick(node, instance);
+        if (mono_reached(node->now, instance->check_at))
+            node_env_check(node, instance);
         if (mono_reached(node->now, wishes_deadline(node, instance)))
             node->work_dirty = true;
     }
@@ -340,6 +343,7 @@ mono_t node_work_deadline(const struct node *node)
         next = mono_min(next, supervise_deadline(&instance->machine));
         next = mono_min(next, health_deadline(&instance->health));
         next = mono_min(next, wishes_deadline(node, instance));
+        next = mono_min(next, instance->check_at);
     }
     return next;
 }

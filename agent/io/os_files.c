@@ -151,15 +151,16 @@ static void clean(int parent, const char *dir, const char *prefix,
 }
 
 int os_files_write(const char *run_dir, const char *instance, const struct desired_content *files,
-                   size_t count, bool all, const struct os_files_owner *owner, bool *signal,
-                   struct err *err)
+                   size_t count, bool all, bool leave, const struct os_files_owner *owner,
+                   struct os_files_found *found, struct err *err)
 {
+    struct os_files_found ignored;
     char dir[PATH_BYTES], path[PATH_BYTES];
     int rc = os_files_dir(run_dir, instance, dir, sizeof dir, err);
 
-    if (signal != NULL)
-        *signal = false;
-    if (rc == ERR_NONE && all)
+    found = found != NULL ? found : &ignored;
+    *found = (struct os_files_found){false, false};
+    if (rc == ERR_NONE && all && !leave)
         clean(AT_FDCWD, dir, "", files, count, 0);
     for (size_t i = 0; i < count && rc == ERR_NONE; i++) {
         const struct desired_content *file = &files[i];
@@ -168,11 +169,14 @@ int os_files_write(const char *run_dir, const char *instance, const struct desir
             return err_set(err, ERR_LIMIT, "the path of the file %s is too long", file->path);
         if ((!all && file->change == DESIRED_CHANGE_RESTART) || same(path, file, owner))
             continue;
+        found->differs = true;
+        if (leave)
+            continue;
         rc = make_folders(run_dir, path, owner, err);
         if (rc == ERR_NONE)
             rc = write_new(path, file, owner, err);
-        if (rc == ERR_NONE && signal != NULL && file->change == DESIRED_CHANGE_SIGNAL)
-            *signal = true;
+        if (rc == ERR_NONE && file->change == DESIRED_CHANGE_SIGNAL)
+            found->signal = true;
     }
     return rc;
 }

@@ -20,14 +20,19 @@ struct os_files_owner {
 int os_files_dir(const char *run_dir, const char *instance, char *path, size_t size,
                  struct err *err);
 
+struct os_files_found {
+    bool differs; /* something was not as it should be, a strange file left out */
+    bool signal;  /* one with DESIRED_CHANGE_SIGNAL was written */
+};
+
 /* Writes those of @files that differ from what lies there, each by a rename, so that a reader finds
- * the old or the new one as a whole. @all: for a start; files that are not in the list are removed.
- * Without it those with DESIRED_CHANGE_RESTART are left alone, and *@signal says whether one with
- * DESIRED_CHANGE_SIGNAL was written.
+ * the old or the new one as a whole. @all: files that are not in the list are removed; without it
+ * those with DESIRED_CHANGE_RESTART are left alone. @leave: nothing is written, only compared.
+ * @found may be NULL.
  * Errors: ERR_NOSPACE, ERR_IO, ERR_LIMIT (a path that is too long). */
 int os_files_write(const char *run_dir, const char *instance, const struct desired_content *files,
-                   size_t count, bool all, const struct os_files_owner *owner, bool *signal,
-                   struct err *err);
+                   size_t count, bool all, bool leave, const struct os_files_owner *owner,
+                   struct os_files_found *found, struct err *err);
 
 /* Sends @signal to the process @pid if it is a child of @parent: a stranger who has the number of a
  * process that has just ended does not get it. Best effort. */

@@ -271,7 +271,7 @@ static int fill_spec(struct run *run, const struct effect_start *effect, struct 
 
     if (rc == ERR_NONE)
         rc = os_files_write(
-            instances->config.run_dir, run->name, effect->files, effect->file_count, true,
+            instances->config.run_dir, run->name, effect->files, effect->file_count, true, false,
             &(struct os_files_owner){spec->shim.switch_user, spec->shim.uid, spec->shim.gid}, NULL,
             err);
     if (rc == ERR_NONE)
@@ -341,16 +341,21 @@ void uv_instances_files(struct uv_instances *instances, const struct effect_file
 {
     struct run *run = uv_instances_run(instances, effect->instance);
     struct os_files_owner owner = {0};
+    struct os_files_found found;
     struct err err;
-    bool changed;
 
-    if (run == NULL || run->pid <= 0)
-        return;
-    if (instance_user(&instances->keeper, effect->workload, &owner, &err) == ERR_NONE &&
+    if (run == NULL || run->pid <= 0 ||
+        instance_user(&instances->keeper, effect->workload, &owner, &err) != ERR_NONE ||
         os_files_write(instances->config.run_dir, effect->instance, effect->files, effect->count,
-                       false, &owner, &changed, &err) == ERR_NONE &&
-        changed)
+                       effect->all, effect->leave, &owner, &found, &err) != ERR_NONE)
+        return;
+    if (found.signal)
         os_child_signal(run->pid, run->shim_pid, effect->workload->reload_signal);
+    if (effect->check && found.differs) {
+        struct node_event event = {.type = NODE_DRIFT};
+        event.instance.instance = run->name;
+        instances->post.event(instances->post.context, &event);
+    }
 }
 
 void uv_instances_stop(struct uv_instances *instances, const struct effect_stop *effect)

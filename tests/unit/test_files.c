@@ -42,11 +42,12 @@ static struct desired_content file_of(const char *path, const char *text,
 static bool write_files(const struct desired_content *files, size_t count, bool all)
 {
     struct err err = {0};
-    bool signal;
+    struct os_files_found found;
 
-    if (os_files_write(run_dir, "web.0", files, count, all, &nobody, &signal, &err) != ERR_NONE)
+    if (os_files_write(run_dir, "web.0", files, count, all, false, &nobody, &found, &err) !=
+        ERR_NONE)
         fail_msg("%s", err.text);
-    return signal;
+    return found.signal;
 }
 
 /* The text of a file, "" if it is not there. */
@@ -116,6 +117,7 @@ static void a_running_process_gets_what_needs_no_restart(void **state)
 static void what_somebody_edited_is_brought_back(void **state)
 {
     const struct desired_content file = file_of("a", "one", DESIRED_CHANGE_SIGNAL);
+    struct os_files_found found;
     char path[160];
     FILE *out;
     (void)state;
@@ -127,8 +129,15 @@ static void what_somebody_edited_is_brought_back(void **state)
     assert_non_null(out);
     fputs("two", out);
     fclose(out);
+    assert_int_equal(os_files_write(run_dir, "web.0", &file, 1, true, true, &nobody, &found, NULL),
+                     ERR_NONE);
+    assert_true(found.differs); /* drift: warn only tells */
+    assert_string_equal(text_of("a", NULL), "two");
     assert_true(write_files(&file, 1, false));
     assert_string_equal(text_of("a", NULL), "one");
+    assert_int_equal(os_files_write(run_dir, "web.0", &file, 1, true, true, &nobody, &found, NULL),
+                     ERR_NONE);
+    assert_false(found.differs);
 }
 
 int main(void)
