@@ -81,6 +81,16 @@ class State(flock.FlockTest):
                          (self.commit, "applied", True))
         self.assertIn(self.commit[:10], self.pi2.ctl("history").stdout)
 
+    def test_an_edited_file_is_brought_back(self):
+        eventually(lambda: self.file("etc/plain.conf"), "the file is not there")
+        file = self.pi2.run / "files/reader.0/etc/plain.conf"
+        pid = self.pi2.instances("reader")["reader.0"]["pid"]
+        file.chmod(0o600)
+        file.write_text("edited by hand")
+        eventually(lambda: self.file("etc/plain.conf") == "${node:regex}\n", "it stays edited")
+        eventually(lambda: self.pi2.has_event("warning app/reader.0", "edited"), self.pi2.events)
+        self.assertEqual(self.pi2.instances("reader")["reader.0"]["pid"], pid)
+
     def test_a_file_follows_the_endpoint_by_a_signal(self):
         before = self.pi2.instances("reader")["reader.0"]
         eventually(lambda: self.file("upstream"), "the file is not there")
