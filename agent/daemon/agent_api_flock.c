@@ -5,6 +5,7 @@
 
 #include "agent/daemon/agent_api.h"
 #include "agent/io/os_clock.h"
+#include "agent/web/flock_json.h"
 #include "proto/wire/token.h"
 
 #define TOKEN_TTL_MAX_S (30 * 86400)
@@ -202,11 +203,13 @@ static json_t *tokens_json(const struct store_job *s)
 
     for (size_t i = 0; i < s->token_count; i++) {
         const struct store_token *token = &s->tokens[i];
-        json_array_append_new(
-            items, json_pack("{s:s, s:s, s:o, s:o, s:I, s:I}", "id", token->id, "state",
-                             token_state(token, now), "created", status_json_time(token->created),
-                             "expires", status_json_time(token->expires), "usesLeft",
-                             (json_int_t)token->uses_left, "used", (json_int_t)token->used));
+        const struct flock_json_token item = {.id = token->id,
+                                              .state = token_state(token, now),
+                                              .created = token->created,
+                                              .expires = token->expires,
+                                              .uses_left = token->uses_left,
+                                              .used = token->used};
+        json_array_append_new(items, flock_json_token(&item));
     }
     return items;
 }
@@ -301,11 +304,16 @@ static json_t *node_json(const struct agent *agent, const struct status_node *n)
     node_id_format(n->id, id);
     if (n->addr.family != 0)
         addr_format(&n->addr, address);
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:b, s:s, s:o}", "name", n->name, "id",
-                     id, "fingerprint", fingerprint, "state", "admitted", "member",
-                     status_member_state_name(n->state), "role",
-                     n->role == VALUE_ROLE_WITNESS ? "witness" : "agent", "self", (int)n->self,
-                     "holder", (int)n->keys.holder, "address", address, "since", json_null());
+    return flock_json_node(
+        &(struct flock_json_node){.name = n->name,
+                                  .id = id,
+                                  .fingerprint = fingerprint,
+                                  .state = "admitted",
+                                  .member = status_member_state_name(n->state),
+                                  .role = n->role == VALUE_ROLE_WITNESS ? "witness" : "agent",
+                                  .address = address,
+                                  .self = n->self,
+                                  .holder = n->keys.holder});
 }
 
 static json_t *revoked_json(const struct agent *agent, const struct keys_revocation *r)
@@ -315,9 +323,14 @@ static json_t *revoked_json(const struct agent *agent, const struct keys_revocat
 
     keys_fingerprint(agent->cluster_key, r->public_key, fingerprint);
     node_id_format(keys_node_id(r->public_key), id);
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:b, s:s, s:o}", "name", r->name, "id",
-                     id, "fingerprint", fingerprint, "state", "revoked", "member", "", "role", "",
-                     "self", 0, "holder", 0, "address", "", "since", status_json_time(r->time));
+    return flock_json_node(&(struct flock_json_node){.name = r->name,
+                                                     .id = id,
+                                                     .fingerprint = fingerprint,
+                                                     .state = "revoked",
+                                                     .member = "",
+                                                     .role = "",
+                                                     .address = "",
+                                                     .since = r->time});
 }
 
 static json_t *pending_json(const struct agent *agent, const struct agent_knock *knock)
@@ -330,10 +343,13 @@ static json_t *pending_json(const struct agent *agent, const struct agent_knock 
     node_id_format(keys_node_id(knock->knock.public_key), id);
     if (knock->knock.addr.family != 0)
         addr_format(&knock->knock.addr, address);
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:b, s:s, s:o}", "name",
-                     knock->knock.name, "id", id, "fingerprint", fingerprint, "state", "pending",
-                     "member", "", "role", "", "self", 0, "holder", 0, "address", address, "since",
-                     json_null());
+    return flock_json_node(&(struct flock_json_node){.name = knock->knock.name,
+                                                     .id = id,
+                                                     .fingerprint = fingerprint,
+                                                     .state = "pending",
+                                                     .member = "",
+                                                     .role = "",
+                                                     .address = address});
 }
 
 void api_get_nodes(struct agent *agent, struct http_request *request)
@@ -461,17 +477,17 @@ void api_get_keys(struct agent *agent, struct http_request *request)
         has = peer.known && peer.epoch > n->keys.epoch ? peer.epoch : n->keys.epoch;
         if ((n->state == STATUS_ALIVE || n->state == STATUS_SUSPECT) && has != epoch)
             agreed = false;
-        json_array_append_new(items,
-                              json_pack("{s:s, s:s, s:I, s:b, s:b, s:b}", "name", n->name, "member",
-                                        status_member_state_name(n->state), "epoch",
-                                        (json_int_t)has, "current", (int)(has == epoch), "holder",
-                                        (int)n->keys.holder, "self", (int)n->self));
+        json_array_append_new(items, flock_json_key(&(struct flock_json_key){
+                                         .name = n->name,
+                                         .member = status_member_state_name(n->state),
+                                         .epoch = has,
+                                         .current = has == epoch,
+                                         .holder = n->keys.holder,
+                                         .self = n->self}));
     }
     status_free(status);
     api_reply_json(request, 200,
-                   json_pack("{s:s, s:s, s:I, s:b, s:I, s:o}", "apiVersion", API_VERSION, "kind",
-                             "Keys", "epoch", (json_int_t)epoch, "agreed", (int)agreed, "revoked",
-                             (json_int_t)keyring_revoked_count(agent->ring), "nodes", items));
+                   flock_json_keys(epoch, agreed, keyring_revoked_count(agent->ring), items));
 }
 
 void api_post_rotate(struct agent *agent, struct http_request *request)

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/web/flock_json.h"
 #include "agent/web/status_json.h"
 #include "tests/lib/status_fixture.h"
 
@@ -66,6 +67,59 @@ static void whole_status(void **state)
     }
 }
 
+static void flock(void **state)
+{
+    static const struct flock_json_node nodes[] = {{.name = "pi1",
+                                                    .id = "990eb3f567f1e72e",
+                                                    .fingerprint = "QUBT-XLVZ-YJWT-7DQN-7D2L",
+                                                    .state = "admitted",
+                                                    .member = "alive",
+                                                    .role = "agent",
+                                                    .address = "10.77.0.11:8801",
+                                                    .self = true,
+                                                    .holder = true},
+                                                   {.name = "pi3",
+                                                    .id = "fb212659e037a23a",
+                                                    .fingerprint = "HMFR-G2CP-KZYS-B2P5-7DTF",
+                                                    .state = "pending",
+                                                    .member = "",
+                                                    .role = "",
+                                                    .address = ""},
+                                                   {.name = "pi2",
+                                                    .id = "0a1c0daf9295a1cc",
+                                                    .fingerprint = "TF6F-PT7M-5Y5O-QLR4-LJEZ",
+                                                    .state = "revoked",
+                                                    .member = "",
+                                                    .role = "",
+                                                    .address = "",
+                                                    .since = STATUS_FIXTURE_NOW}};
+    static const struct flock_json_token token = {.id = "3d272e96dbc8269e",
+                                                  .state = "valid",
+                                                  .created = STATUS_FIXTURE_NOW - 60,
+                                                  .expires = STATUS_FIXTURE_NOW + 3540,
+                                                  .uses_left = 2,
+                                                  .used = 1};
+    json_t *items = json_array();
+    json_t *keys = json_array();
+
+    (void)state;
+    for (size_t i = 0; i < sizeof nodes / sizeof nodes[0]; i++)
+        json_array_append_new(items, flock_json_node(&nodes[i]));
+    expect_golden(status_json_list("NodeList", items), "admitted");
+    items = json_array();
+    json_array_append_new(items, flock_json_token(&token));
+    expect_golden(status_json_list("TokenList", items), "tokens");
+    json_array_append_new(keys, flock_json_key(&(struct flock_json_key){.name = "pi1",
+                                                                        .member = "alive",
+                                                                        .epoch = 5,
+                                                                        .current = true,
+                                                                        .holder = true,
+                                                                        .self = true}));
+    json_array_append_new(keys, flock_json_key(&(struct flock_json_key){
+                                    .name = "pi2", .member = "dead", .epoch = 2}));
+    expect_golden(flock_json_keys(5, true, 1, keys), "keys");
+}
+
 static void lists(void **state)
 {
     struct status_fixture f;
@@ -107,6 +161,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(whole_status),
+        cmocka_unit_test(flock),
         cmocka_unit_test(lists),
         cmocka_unit_test(times),
     };
