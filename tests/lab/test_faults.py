@@ -102,7 +102,8 @@ class Faults(flock.FlockTest):
         ready.chmod(0o666)
         self.push(workload("bad", SHELL + [f"trap '' TERM; sleep 1000 & echo > {ready}; "
                                            "while :; do sleep 1; done"],
-                           terminationGracePeriodSeconds=1, **ON_PI1))
+                           terminationGracePeriodSeconds=1,
+                           securityContext={"privateTmp": False}, **ON_PI1))
         with open(ready):
             pass  # it has written, so its trap is set
         eventually(lambda: self.pi1.instances("bad")["bad.0"]["state"] == "ready", self.pi1.headline)
