@@ -234,8 +234,21 @@ static struct failure become(const struct shim_spec *s, const char *const *argv,
 
 /* ---- the shim's side ---- */
 
-static int explain_execute(const char *command, int errnum, struct err *err)
+/* Whether @path lies where a workload with a /tmp of its own sees an empty folder. */
+static bool is_hidden(const struct shim_spec *s, const char *path)
 {
+    return s->sandbox.private_tmp &&
+           (strncmp(path, "/tmp/", 5) == 0 || strncmp(path, "/var/tmp/", 9) == 0);
+}
+
+static int explain_execute(const struct shim_spec *s, const char *command, int errnum,
+                           struct err *err)
+{
+    if (errnum == ENOENT && is_hidden(s, command))
+        return err_set(err, ERR_NOTFOUND,
+                       "%s does not exist for it: it has a /tmp of its own; move the program, or "
+                       "set securityContext.privateTmp: false",
+                       command);
     if (errnum == ENOENT)
         return err_set(err, ERR_NOTFOUND,
                        strchr(command, '/') != NULL
@@ -256,7 +269,6 @@ static int explain_execute(const char *command, int errnum, struct err *err)
 static int explain(const struct shim_spec *s, const char *command, const struct failure *f,
                    struct err *err)
 {
-
     switch (f->stage) {
     case STAGE_SETUP:
         return err_errno(err, ERR_IO, f->errnum, "prepare a process for %s", s->instance);
@@ -287,7 +299,7 @@ static int explain(const struct shim_spec *s, const char *command, const struct 
     case STAGE_EXECUTE:
         break;
     }
-    return explain_execute(command, f->errnum, err);
+    return explain_execute(s, command, f->errnum, err);
 }
 
 int shim_process_start(const struct shim_spec *spec, const char *const *argv, int output, int error,

@@ -51,8 +51,13 @@ class Faults(flock.FlockTest):
         self.assertEqual((shown["pid"], shown["exitCode"]), (0, 127))
 
     def test_program_that_is_not_executable(self):
-        self.push(workload("bad", [str(self.flock.folder / "not-executable")], **ON_PI1))
+        self.push(workload("bad", [str(self.flock.folder / "not-executable")],
+                           securityContext={"privateTmp": False}, **ON_PI1))
         self.shown(["backoff"], "may not be executed")
+
+    def test_program_in_the_tmp_of_the_machine(self):
+        self.push(workload("bad", [str(self.flock.folder / "not-executable")], **ON_PI1))
+        self.shown(["backoff"], "it has a /tmp of its own")
 
     def test_user_that_does_not_exist(self):
         self.push(workload("bad", ["sleep", "1000"], user="covey-nobody", **ON_PI1))
@@ -128,7 +133,8 @@ class Faults(flock.FlockTest):
     def test_workload_that_recovers(self):
         """What kept it from starting is put right: it needs no push, only its next try."""
         program = self.flock.folder / "late-program"
-        self.push(workload("bad", [str(program)], **ON_PI1))
+        self.push(workload("bad", [str(program)], securityContext={"privateTmp": False},
+                           **ON_PI1))
         self.shown(["backoff"], "does not exist")
         program.write_text("#!/bin/sh\nexec sleep 1000\n")
         program.chmod(0o755)
