@@ -125,7 +125,7 @@ static int put_service(struct node *node, struct instance *instance, struct choi
     find_ready(node, r->name, r->key, &found);
     if (found.count == 0) {
         snprintf(instance->reason, sizeof instance->reason,
-                 "waits for a ready endpoint of %s/%.60s", r->name, r->key);
+                 "waits for a ready endpoint of %.64s/%.60s", r->name, r->key);
         return ERR_NOTFOUND;
     }
     addr_format(&found.list[choice->left % found.count], text);
