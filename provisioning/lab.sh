@@ -2,7 +2,7 @@
 # A flock's network in namespaces of one machine; sourced by demo.sh and by tests.
 #
 #   ap       the router: bridge br0 with 10.77.0.1/24, one port per host
-#   pi1 pi2  10.77.0.11, 10.77.0.12 on wlan0; up to pi9 where LAB_PIS names them
+#   pi1 pi2  10.77.0.11, 10.77.0.12 on wlan0; up to pi80 where LAB_PIS names them
 #   client   10.77.0.100 on wlan0
 #
 # The namespaces are called <prefix>-<host>; nothing outside of them is touched, so labs of different
@@ -14,7 +14,7 @@ LAB_PIS=(pi1 pi2)
 lab_address() {
     case $1 in
     ap) echo 10.77.0.1 ;;
-    pi[1-9]) echo "10.77.0.1${1#pi}" ;;
+    pi[1-9] | pi[1-7][0-9] | pi80) echo "10.77.0.$((10 + ${1#pi}))" ;;
     client) echo 10.77.0.100 ;;
     esac
 }
@@ -22,7 +22,7 @@ lab_address() {
 # A Pi that was switched off comes back with the same radio.
 lab_mac() {
     case $1 in
-    pi[1-9]) echo "02:c0:7e:00:00:1${1#pi}" ;;
+    pi[1-9] | pi[1-7][0-9] | pi80) printf '02:c0:7e:00:00:%02x\n' $((16 + ${1#pi})) ;;
     client) echo 02:c0:7e:00:01:00 ;;
     esac
 }
