@@ -48,6 +48,7 @@ void node_free(struct node *node)
     if (node == NULL)
         return;
     node_work_free(node);
+    node_rollout_free(node);
     node_lease_free(node);
     node_peers_free(node);
     node_effects_reset(node);
