@@ -156,7 +156,7 @@ class Bench:
 
 def many_nodes(build, keep):
     """Until all of ten nodes have applied what was pushed to one, which has no origin at all."""
-    with flocks.Flock("bench-gitops", build, keep, pis=NODES) as flock:
+    with flocks.Flock("bench-gitops-ten", build, keep, pis=NODES) as flock:
         flock.clone()
         flock.write("cluster.yaml", CLUSTER)
         bench = Bench(flock)
