@@ -96,6 +96,7 @@ void claim_lose(struct leases *l, mono_t now, struct claim *c, enum lease_reason
     /* The fence was never opened beyond the lease, and is late by F at the most. */
     c->closed_by = mono_add(c->end, l->fence);
     l->out->persist = true; /* no resume of what is given up */
+    l->lapsed = l->lapsed || reason == LEASE_WHY_EXPIRED || reason == LEASE_WHY_ISOLATED;
     c->close_number = lease_op(l, c, LEASE_CLOSE);
     lease_changed(l, now, c, LEASE_LOST, reason);
 }

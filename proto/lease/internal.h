@@ -115,6 +115,7 @@ struct leases {
     uint32_t term; /* T */
     uint32_t rtt;  /* smoothed, milliseconds */
     uint32_t worst_age;
+    bool lapsed; /* a lease was lost for want of answers, and no voter was heard since */
     mono_t calm_since;
     mono_t echoed[MSG_VOTERS_MAX]; /* send time of the latest request that the voter answered */
 
@@ -219,6 +220,7 @@ uint32_t timing_backoff(struct leases *l, const struct claim *c);
 /* Two answers in a row are missing, and the lease still lives: ask at twice the pace. */
 bool timing_overdue(const struct leases *l, mono_t now);
 void timing_stream_starts(struct leases *l, mono_t now);
+void timing_heard(struct leases *l, mono_t now, node_id from);
 void timing_restarted(struct leases *l, mono_t now, node_id voter);
 void timing_answered(struct leases *l, mono_t now, int voter, const struct round *r);
 

@@ -158,6 +158,7 @@ static void on_message(struct leases *l, mono_t now, node_id from, const struct 
 
 static void on_heard(struct leases *l, mono_t now, node_id from)
 {
+    timing_heard(l, now, from);
     if (solo_set(l) && node_id_equal(from, solo_peer(l)))
         l->heard = now;
 }

@@ -66,6 +66,8 @@ uint32_t timing_backoff(struct leases *l, const struct claim *c)
 
 void timing_stream_starts(struct leases *l, mono_t now)
 {
+    if (l->lapsed) /* the silence is still the gap that cost a lease */
+        return;
     for (int i = 0; i < MSG_VOTERS_MAX; i++)
         l->echoed[i] = now;
 }
@@ -136,5 +138,18 @@ void timing_answered(struct leases *l, mono_t now, int voter, const struct round
     l->echoed[voter] = r->sent;
     age = mono_diff(now, before);
     if (mono_before(before, standing(l, now)) && age <= AGE_ABSENT)
+        adapt(l, now, (uint32_t)age);
+}
+
+/* A lease was lost for want of answers: the first sign of life of a voter ends the gap that cost
+ * it. Who waits for an answer learns nothing, for by then another holds the lease. */
+void timing_heard(struct leases *l, mono_t now, node_id from)
+{
+    int64_t age = mono_diff(now, standing(l, now));
+
+    if (!l->lapsed || lease_voter_index(l, from) < 0)
+        return;
+    l->lapsed = false;
+    if (age <= AGE_ABSENT)
         adapt(l, now, (uint32_t)age);
 }

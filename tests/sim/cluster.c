@@ -85,6 +85,11 @@ struct rng *cluster_rng(struct cluster *c)
     return c->rng;
 }
 
+double cluster_loss(const struct cluster *c)
+{
+    return c->options.loss;
+}
+
 size_t cluster_count(const struct cluster *c)
 {
     return c->options.nodes;
@@ -154,6 +159,9 @@ static void run_task(struct cluster *c, size_t slot)
         break;
     case TASK_RESUME:
         agent_work(m);
+        break;
+    case TASK_ANNOUNCE:
+        client_task(m, (size_t)task.serial);
         break;
     case TASK_SYNC:
         git_task(m);
@@ -225,6 +233,7 @@ struct cluster *cluster_create(const struct cluster_options *options)
     c->net = simnet_create(n + 1, options->seed);
     c->rng = simnet_rng(c->net);
     c->task_free = SIZE_MAX;
+    client_create(c);
     c->tip = c->newest = -1;
     c->cuts = world_must(calloc((n + 1) * (n + 1), sizeof *c->cuts));
     c->machines = world_must(calloc(n, sizeof *c->machines));
@@ -265,7 +274,8 @@ void cluster_destroy(struct cluster *c)
 
 static void gateway_answers(struct cluster *c, const struct simnet_event *event)
 {
-    simnet_send(c->net, c->options.nodes, event->from, event->data, event->len, 42);
+    if (!client_hears(c, event->from, event->data, event->len))
+        simnet_send(c->net, c->options.nodes, event->from, event->data, event->len, 42);
 }
 
 bool cluster_run(struct cluster *c, int64_t ms)

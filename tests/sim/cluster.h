@@ -123,6 +123,12 @@ bool cluster_converged(struct cluster *c, char *why, size_t size);
  */
 bool cluster_settle(struct cluster *c, int64_t limit_ms);
 
+/* cluster_client.c. A client that believes announcements: it gets answers; it believes another than
+ * the holder, though it could reach the holder. */
+bool cluster_served(const struct cluster *c, size_t vip);
+bool cluster_misled(const struct cluster *c, size_t vip);
+double cluster_loss(const struct cluster *c); /* of every datagram, as created */
+
 struct cluster_stats {
     uint64_t steps;
     uint64_t gossip_bytes; /* of all nodes, IPv4, UDP and envelope included */

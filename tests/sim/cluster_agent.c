@@ -288,6 +288,8 @@ static void carry_out(struct machine *m, const struct effect *effect)
         machine_shut_fence(m, &effect->fence);
         break;
     case EFFECT_ANNOUNCE:
+        client_announce(m, machine_vip(&effect->fence.address));
+        break;
     case EFFECT_CHECK:
     case EFFECT_OWNER:
         break;

@@ -143,8 +143,9 @@ enum task_kind {
     TASK_DEADLINE, /* process */
     TASK_PROBE,    /* event.probe */
     TASK_SYNC,
-    TASK_PEER,   /* a peer is in the store */
-    TASK_VOTERS, /* a voter set is in the store */
+    TASK_PEER,     /* a peer is in the store */
+    TASK_VOTERS,   /* a voter set is in the store */
+    TASK_ANNOUNCE, /* serial: the address; one try */
 };
 
 struct task {
@@ -181,6 +182,7 @@ struct cluster {
     uint64_t serials;
     uint64_t starts, jobs;
     struct cluster_stats stats;
+    int client_at[VIPS_MAX]; /* whom the client believes to have the address; -1: nobody */
     char broken[CLUSTER_TEXT_MAX];
 };
 
@@ -222,6 +224,12 @@ void machine_end_process(struct machine *m, struct process *p, struct supervise_
 void machine_scan(struct machine *m); /* what a starting agent finds */
 void machine_task(struct machine *m, struct task *task);
 bool process_healthy(const struct machine *m, const struct process *p);
+
+/* cluster_client.c */
+void client_create(struct cluster *c);
+void client_announce(struct machine *m, size_t vip);
+void client_task(struct machine *m, size_t vip);
+bool client_hears(struct cluster *c, size_t from, const void *data, size_t len);
 
 /* cluster_git.c */
 void git_branch(struct machine *m);

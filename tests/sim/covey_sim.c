@@ -118,11 +118,11 @@ static void print_measures(const struct request *request, struct totals *totals)
             continue;
         qsort(s->values, s->count, sizeof s->values[0], by_value);
         printf(request->json ? ", \"%s\": {\"count\": %zu, \"median\": %" PRId64
-                               ", \"p95\": %" PRId64 ", \"max\": %" PRId64 "}"
-                             : "  %-28s %5zu samples, median %" PRId64 ", p95 %" PRId64
-                               ", max %" PRId64 "\n",
+                               ", \"p95\": %" PRId64 ", \"p99\": %" PRId64 ", \"max\": %" PRId64 "}"
+                             : "  %-30s %5zu samples, median %" PRId64 ", p95 %" PRId64
+                               ", p99 %" PRId64 ", max %" PRId64 "\n",
                measure_names[i], s->count, s->values[s->count / 2], s->values[s->count * 95 / 100],
-               s->values[s->count - 1]);
+               s->values[s->count * 99 / 100], s->values[s->count - 1]);
     }
 }
 

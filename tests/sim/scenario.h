@@ -12,9 +12,19 @@ enum measure {
     MEASURE_READY,       /* ms from a power cut to all replicas ready elsewhere */
     MEASURE_GOSSIP_BARE, /* bytes per second and node that has nothing to do */
     MEASURE_LEASE_BARE,
-    MEASURE_GOSSIP,     /* likewise with an address that is held, lease messages not counted */
-    MEASURE_LEASE,      /* lease messages alone, likewise */
-    MEASURE_LEASE_MANY, /* likewise, with 21 addresses */
+    MEASURE_GOSSIP,      /* likewise with an address that is held, lease messages not counted */
+    MEASURE_LEASE,       /* lease messages alone, likewise */
+    MEASURE_LEASE_MANY,  /* likewise, with 21 addresses */
+    MEASURE_OUT_RESTART, /* ms without an answer for a client, by what happens to the holder */
+    MEASURE_OUT_KILL,
+    MEASURE_OUT_POWER,
+    MEASURE_OUT_CUT,
+    MEASURE_OUT_STOP,
+    MEASURE_OUT_DRAIN,
+    MEASURE_OUT_HEAL,   /* after a partition has healed */
+    MEASURE_OUT_RETURN, /* after the access point is back */
+    MEASURE_MOVES,      /* of an address that should stay */
+    MEASURE_MISLED,     /* ms in a row for which a client believed the wrong host */
     MEASURES
 };
 
@@ -44,6 +54,12 @@ struct scenario {
 
 extern const struct scenario scenarios[];
 extern const size_t scenario_count;
+
+/* scenarios_vip.c */
+void play_outage(struct scenario_run *run);
+void play_power_save(struct scenario_run *run);
+void play_loss(struct scenario_run *run);
+void play_gaps(struct scenario_run *run);
 
 /* faults.c: what happens to a flock at random. */
 struct cluster_spec spec_default(const struct cluster *c);

@@ -18,6 +18,16 @@ const char *const measure_names[MEASURES] = {
     [MEASURE_GOSSIP] = "idle_gossip_bytes_per_s",
     [MEASURE_LEASE] = "idle_lease_bytes_per_s",
     [MEASURE_LEASE_MANY] = "idle_lease_21_bytes_per_s",
+    [MEASURE_OUT_RESTART] = "agent_killed_and_restarted_ms",
+    [MEASURE_OUT_KILL] = "agent_killed_ms",
+    [MEASURE_OUT_POWER] = "power_cut_ms",
+    [MEASURE_OUT_CUT] = "link_cut_ms",
+    [MEASURE_OUT_STOP] = "agent_stopped_60_s_ms",
+    [MEASURE_OUT_DRAIN] = "drained_ms",
+    [MEASURE_OUT_HEAL] = "after_partition_ms",
+    [MEASURE_OUT_RETURN] = "after_access_point_ms",
+    [MEASURE_MOVES] = "needless_moves",
+    [MEASURE_MISLED] = "client_misled_ms",
 };
 
 static void sample(struct scenario_run *run, enum measure measure, int64_t value)
@@ -371,6 +381,13 @@ static void play_divergence(struct scenario_run *run)
 }
 
 const struct scenario scenarios[] = {
+    {"vip-outage", "what a client sees of an address when its holder fails", 2, 0, false,
+     play_outage},
+    {"vip-power-save", "a power cut of the holder, on radios that sleep", 2, 0, false,
+     play_power_save},
+    {"vip-loss", "an address stays where it is on a link with --loss", 2, 24, false, play_loss},
+    {"vip-gaps", "nothing gets through for a second of each minute, for an hour", 2, 0, false,
+     play_gaps},
     {"pair", "two nodes and every fault there is", 2, 0.05, false, play_chaos},
     {"trio", "three nodes, likewise", 3, 0.05, false, play_chaos},
     {"five", "five nodes, likewise", 5, 0.05, false, play_chaos},

@@ -332,6 +332,21 @@ static void a_lease_shrinks_to_what_a_clean_link_allows(void **state)
     assert_int_equal(view(now).state, LEASE_HELD);
 }
 
+/* The link loses everything for a second: the next such gap is survived. */
+static void a_gap_that_costs_the_lease_lengthens_the_next(void **state)
+{
+    (void)state;
+
+    hold(3, LEASE_STRICT);
+    run_until(START + T);
+    assert_non_null(change(LEASE_LOST));
+    close_acknowledged(START + T);
+    step(START + 1000, (struct leases_event){.type = LEASES_HEARD, .from = {9}});
+    assert_int_equal(leases_term(l), T); /* no voter */
+    step(START + 1000, (struct leases_event){.type = LEASES_HEARD, .from = three});
+    assert_int_equal(leases_term(l), 2000);
+}
+
 /* The gap is the same as above, but the voter's agent was down: the link has lost nothing. */
 static void a_restarted_voter_does_not_lengthen_the_lease(void **state)
 {
@@ -565,6 +580,7 @@ int main(void)
         TEST(a_lease_grows_at_once_and_shrinks_after_ten_calm_minutes),
         TEST(missing_answers_are_asked_for_at_twice_the_pace),
         TEST(a_lease_shrinks_to_what_a_clean_link_allows),
+        TEST(a_gap_that_costs_the_lease_lengthens_the_next),
         TEST(a_restarted_voter_does_not_lengthen_the_lease),
         TEST(a_fence_that_will_not_open_ends_the_lease),
         TEST(a_drain_releases_and_stays_away_until_it_ends),
