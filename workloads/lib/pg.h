@@ -48,6 +48,7 @@ struct pg_statement {
     unsigned index; /* below PG_STATEMENTS_MAX; always the same for one text */
     enum pg_kind kind;
     const char *text; /* one statement with $1, $2, ...; borrowed until pg_free */
+    bool binary;      /* the rows in PostgreSQL's binary form: cheaper for both sides */
 };
 
 struct pg_answer {

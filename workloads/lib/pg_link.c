@@ -250,7 +250,8 @@ static bool send_query(struct link *link, struct query *query)
         push(link, ENTRY_PREPARE, NULL, index);
         set_prepared(link, index, true);
     }
-    if (PQsendQueryPrepared(link->db, name, (int)query->count, query->params, NULL, NULL, 0) != 1)
+    if (PQsendQueryPrepared(link->db, name, (int)query->count, query->params, NULL, NULL,
+                            query->statement.binary) != 1)
         return false;
     query->attempts++;
     push(link, ENTRY_QUERY, query, index);

@@ -37,7 +37,7 @@ struct pg_statement api_statement(enum statement which)
         [ST_IMPORT_ARTICLES] = {PG_WRITE, sql_import_articles},
     };
 
-    return (struct pg_statement){which, statements[which].kind, statements[which].text};
+    return (struct pg_statement){which, statements[which].kind, statements[which].text, false};
 }
 
 struct number_text number(int64_t value)
@@ -377,40 +377,4 @@ void call_write(struct call *call, enum statement resource, call_show *show, cal
     }
     make_fingerprint(call);
     call_ask_for(call, ST_KEY_GET, &key, 1, found_before);
-}
-
-/* --- rows as JSON ------------------------------------------------------------------------- */
-
-void emit_time(struct out *o, const char *text, size_t len)
-{
-    char time[40];
-
-    if (len >= sizeof time || len < 20 || memcmp(text + len - 3, "+00", 3) != 0) {
-        emit_string_n(o, text, len);
-        return;
-    }
-    memcpy(time, text, len);
-    time[10] = 'T';
-    time[len - 3] = 'Z';
-    emit_string_n(o, time, len - 2);
-}
-
-void emit_columns(struct out *o, const PGresult *result, int row, int first,
-                  const struct column *columns, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        int at = first + (int)i;
-        const char *text = PQgetvalue(result, row, at);
-        size_t len = (size_t)PQgetlength(result, row, at);
-
-        emit_key(o, columns[i].name);
-        if (len == 0 && PQgetisnull(result, row, at))
-            emit_null(o);
-        else if (columns[i].type == COLUMN_TEXT)
-            emit_string_n(o, text, len);
-        else if (columns[i].type == COLUMN_TIME)
-            emit_time(o, text, len);
-        else
-            emit_raw(o, text, len);
-    }
 }

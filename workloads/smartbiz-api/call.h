@@ -88,6 +88,12 @@ void emit_columns(struct out *o, const PGresult *result, int row, int first,
 /* "2026-01-31 09:30:00.5+00" as RFC 3339 writes it. */
 void emit_time(struct out *o, const char *text, size_t len);
 
+/* The same of a result in PostgreSQL's binary form, from the first column on; there is no
+ * COLUMN_JSON. */
+void emit_columns_binary(struct out *o, const PGresult *result, int row,
+                         const struct column *columns, size_t count);
+int64_t binary_number(const char *bytes, size_t len); /* of bigint and integer */
+
 extern const struct column article_columns[];
 extern const size_t article_column_count;
 extern const struct column customer_columns[];

@@ -102,12 +102,13 @@ static const struct {
     size_t count;
     int sort_columns[LIST_SORTS_MAX];
     bool newest_first; /* where the client does not say */
+    bool binary;       /* a page asks for binary values; texts are for CSV and for jsonb */
 } views[LISTS] = {
-    [LIST_ARTICLES] = {article_columns, 11, {0, 11, 11, 4, 6}, false},
-    [LIST_CUSTOMERS] = {customer_columns, 8, {0, 8, 8}, false},
-    [LIST_ORDERS] = {order_row_columns, COUNT(order_row_columns), {0, 5}, true},
-    [LIST_MOVEMENTS] = {movement_columns, COUNT(movement_columns), {0}, true},
-    [LIST_AUDIT] = {audit_columns, COUNT(audit_columns), {0}, true},
+    [LIST_ARTICLES] = {article_columns, 11, {0, 11, 11, 4, 6}, false, true},
+    [LIST_CUSTOMERS] = {customer_columns, 8, {0, 8, 8}, false, true},
+    [LIST_ORDERS] = {order_row_columns, COUNT(order_row_columns), {0, 5}, true, true},
+    [LIST_MOVEMENTS] = {movement_columns, COUNT(movement_columns), {0}, true, true},
+    [LIST_AUDIT] = {audit_columns, COUNT(audit_columns), {0}, true, false},
 };
 
 /* Texts are made when a shape is first asked for. */
@@ -149,7 +150,7 @@ static bool find_statement(struct lists *lists, enum list_name list, const struc
 
     if (lists->texts[index] == NULL && list_sql(&specs[list], shape, text, sizeof text))
         lists->texts[index] = strdup(text);
-    *statement = (struct pg_statement){index, PG_READ, lists->texts[index]};
+    *statement = (struct pg_statement){index, PG_READ, lists->texts[index], false};
     return lists->texts[index] != NULL;
 }
 
@@ -284,6 +285,7 @@ static void ask_page(struct call *call, int64_t rows, call_rows *show)
         call_problem(call, 503, NULL, "out of memory");
         return;
     }
+    statement.binary = show == show_page && views[page->list].binary;
     params[count++] = limit.text;
     if (page->shape.after) {
         params[count++] = page->after_value;
@@ -300,10 +302,24 @@ static void ask_page(struct call *call, int64_t rows, call_rows *show)
 static void emit_next(struct out *o, const struct page *page, const PGresult *result, int last)
 {
     int column = views[page->list].sort_columns[page->shape.sort];
+    const char *text = PQgetvalue(result, last, 0);
+    const char *value = PQgetvalue(result, last, column);
+    size_t len = (size_t)PQgetlength(result, last, column);
+    struct number_text id;
+    struct number_text sorted;
     char cursor[CURSOR_TEXT_MAX];
 
-    cursor_print(PQgetvalue(result, last, 0), PQgetvalue(result, last, column),
-                 (size_t)PQgetlength(result, last, column), cursor);
+    if (views[page->list].binary) {
+        id = number(
+            binary_number(PQgetvalue(result, last, 0), (size_t)PQgetlength(result, last, 0)));
+        text = id.text;
+    }
+    if (views[page->list].binary && specs[page->list].sorts[page->shape.sort].is_number) {
+        sorted = number(binary_number(value, len));
+        value = sorted.text;
+        len = strlen(value);
+    }
+    cursor_print(text, value, len, cursor);
     emit_string(o, cursor);
 }
 
@@ -320,7 +336,10 @@ static void show_page(struct call *call, const PGresult *result)
     emit_array(o);
     for (int row = 0; row < shown; row++) {
         emit_object(o);
-        emit_columns(o, result, row, 0, views[page->list].columns, views[page->list].count);
+        if (views[page->list].binary)
+            emit_columns_binary(o, result, row, views[page->list].columns, views[page->list].count);
+        else
+            emit_columns(o, result, row, 0, views[page->list].columns, views[page->list].count);
         emit_object_end(o);
     }
     emit_array_end(o);
