@@ -121,9 +121,11 @@ class Bench:
                               check=True).stdout
         if "Non-2xx" in text or not re.search(r"Requests/sec", text):
             raise SystemExit(f"{name}: {text}")
-        number, unit = re.search(r"\n\s+99%\s+([\d.]+)(us|ms|s)\n", text).groups()
+        found = re.search(r"\n\s+99%\s+([\d.]+)(us|ms|s|m)\n", text)
+        if found is None:
+            raise SystemExit(f"{name}: nothing was answered in time; the machine is too busy to measure on:\n{text}")
         self.keep(name, float(re.search(r"Requests/sec:\s+([\d.]+)", text).group(1)))
-        self.keep(name + " p99", float(number) * {"us": 0.001, "ms": 1, "s": 1000}[unit])
+        self.keep(name + " p99", float(found.group(1)) * {"us": 0.001, "ms": 1, "s": 1000, "m": 60000}[found.group(2)])
 
     def paced(self, script, rate):
         """@script (or GETs) with a pause before each request, so that all connections make about @rate."""
