@@ -160,12 +160,9 @@ void node_owner_tick(struct node *node)
 void node_owner_clients(struct node *node, const struct value_clients *clients)
 {
     uint8_t bytes[RECORD_VALUE_MAX];
-    bool holding = false;
     size_t len;
 
-    for (size_t i = 0; i < node->vip_count; i++)
-        holding = holding || node->vips[i].value.holding;
-    if (holding && value_clients_encode(clients, bytes, sizeof bytes, &len) == ERR_NONE)
+    if (value_clients_encode(clients, bytes, sizeof bytes, &len) == ERR_NONE)
         node_publish(node, "clients", bytes, len);
 }
 

@@ -274,6 +274,29 @@ int os_neighbour_list(struct os_netlink *netlink, unsigned int index,
     return ERR_NONE;
 }
 
+int os_neighbour_suggest(struct os_netlink *netlink, unsigned int index,
+                         const struct os_neighbour *neighbour, struct err *err)
+{
+    struct request r;
+    struct nlmsghdr *message;
+    struct ndmsg *entry;
+    void *head;
+    int errnum;
+
+    message = begin(&r, RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_EXCL, sizeof *entry, &head);
+    entry = head;
+    entry->ndm_family = AF_INET;
+    entry->ndm_ifindex = (int)index;
+    entry->ndm_state = NUD_STALE;
+    mnl_attr_put(message, NDA_DST, sizeof neighbour->ip.byte, neighbour->ip.byte);
+    mnl_attr_put(message, NDA_LLADDR, sizeof neighbour->mac.byte, neighbour->mac.byte);
+    errnum = os_mnl_request(&netlink->mnl, message);
+    if (errnum != 0 && errnum != EEXIST)
+        return err_errno(err, os_mnl_code(errnum), errnum, "add a neighbour on interface %u",
+                         index);
+    return ERR_NONE;
+}
+
 static int gateway_row(const struct nlmsghdr *message, void *context)
 {
     struct rows *rows = context;

@@ -75,6 +75,12 @@ struct os_neighbour {
 int os_neighbour_list(struct os_netlink *netlink, unsigned int index,
                       struct os_neighbour *neighbours, size_t max, size_t *count, struct err *err);
 
+/* Tells the kernel a neighbour's MAC, unless it knows one: a host that it has never heard need not
+ * be asked for by broadcast. The kernel checks it by unicast when it is used. Errors: ERR_DENIED,
+ * ERR_NOTFOUND, ERR_IO. */
+int os_neighbour_suggest(struct os_netlink *netlink, unsigned int index,
+                         const struct os_neighbour *neighbour, struct err *err);
+
 /* The gateway of the default route by interface @index; of several the one with the lowest metric.
  * Errors: ERR_NOTFOUND (there is none), ERR_IO. */
 int os_gateway_get(struct os_netlink *netlink, unsigned int index, struct ipv4 *gateway,

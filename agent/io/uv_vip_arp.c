@@ -208,11 +208,12 @@ void vip_announce(struct uv_vip *vip, struct vip_address *a)
         if (vip_find(vip, list[i].ip) == NULL)
             announce_add(&a->announce, now, list[i].ip, list[i].mac);
     for (size_t i = 0; i < vip->told_count; i++) {
-        struct ipv4 ip;
-        struct mac mac;
-        memcpy(ip.byte, vip->told[i].ip, sizeof ip.byte);
-        memcpy(mac.byte, vip->told[i].mac, sizeof mac.byte);
-        announce_add(&a->announce, now, ip, mac);
+        struct os_neighbour client;
+        memcpy(client.ip.byte, vip->told[i].ip, sizeof client.ip.byte);
+        memcpy(client.mac.byte, vip->told[i].mac, sizeof client.mac.byte);
+        announce_add(&a->announce, now, client.ip, client.mac);
+        /* Else it would be asked for by broadcast before it gets its first answer. */
+        os_neighbour_suggest(vip->netlink, vip->link.index, &client, NULL);
     }
     ask_unknown(vip);
     vip_arp_run(vip);

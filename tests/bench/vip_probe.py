@@ -1,4 +1,4 @@
-"""Asks an address for answers from a client's network, until SIGTERM, then prints what came as JSON.
+"""Asks an address for answers from a client's network: prints "ready", and after SIGTERM what came, as JSON.
 
     vip_probe.py INTERVAL_S ADDRESS[,ADDRESS...] [HOST=MAC...]
 
@@ -134,6 +134,7 @@ def main():
         probe.running = False
 
     signal.signal(signal.SIGTERM, end)
+    print("ready", flush=True)
     probe.run()
     json.dump({"sent": [round(t, 4) for t in probe.sent], "answers": probe.answers,
                "direct": probe.direct}, sys.stdout)

@@ -24,6 +24,7 @@ class Watch:
             client, "/usr/bin/python3", __file__.replace("vip_watch", "vip_probe"), str(interval),
             ",".join(addresses), *(f"{pi}={mac}" for pi, mac in macs.items()),
             stdout=subprocess.PIPE, text=True)
+        self.probe.stdout.readline()  # it has begun
         self.monitors = {
             pi: lab.start(pi, "ip", "-ts", "-o", "-4", "monitor", "address",
                           stdout=subprocess.PIPE, text=True)

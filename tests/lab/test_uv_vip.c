@@ -560,6 +560,21 @@ static bool has_clients(struct world *w)
     return w->heard[HOLDER].clients > 0;
 }
 
+/* The kernel needs no broadcast to answer it. */
+static bool knows_client(struct world *w, int host)
+{
+    struct edge *e = w->edge;
+    struct os_neighbour list[16];
+    size_t count = 0;
+    bool found = false;
+
+    edge_ok(e, os_neighbour_list(e->host[host].netlink, e->host[host].link.index, list, 16, &count,
+                                 &e->err));
+    for (size_t i = 0; i < count; i++)
+        found = found || mac_equal(list[i].mac, e->host[CLIENT].link.mac);
+    return found;
+}
+
 /* SECOND has never talked with the client: it is told by the last holder who that is. */
 static void clients_of_the_last_holder_are_told(void **state)
 {
@@ -580,7 +595,9 @@ static void clients_of_the_last_holder_are_told(void **state)
     shut(w, HOLDER);
     hold(w, SECOND, LEASE_MS);
     uv_vip_clients(w->vip[SECOND], clients->clients, clients->count);
+    assert_false(knows_client(w, SECOND));
     announce(w, SECOND);
+    assert_true(knows_client(w, SECOND));
     assert_true(becomes(w, client_knows_second));
     assert_true(prober_wait_answer(&p));
     assert_true(mac_equal(p.answered_by, e->host[SECOND].link.mac));
