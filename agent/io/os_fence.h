@@ -59,12 +59,12 @@ int os_fence_unguard(struct os_fence *fence, const struct addr *vip, struct err 
 
 /* Opens the fence for @vip, or refreshes it, until @lease_end (CLOCK_BOOTTIME) and never later than
  * that plus OS_FENCE_LATE_MS. The kernel has acknowledged when this returns. A timeout is relative,
- * so the clock is read again afterwards: if the writing took OS_FENCE_LATE_MS or more, or the lease
- * has ended meanwhile, the fence is shut and the result is ERR_TIMEOUT (vip-protocol, rule 5).
- * A lease that has (almost) ended shuts the fence likewise. On every error the caller must take the
- * fence for shut and the address for not held.
- * Errors: ERR_INVALID, ERR_LIMIT (ends too far ahead), ERR_TIMEOUT, ERR_NOTFOUND (no tables: call
- * os_fence_setup), ERR_IO. */
+ * so the clock is read again afterwards: if the writing took OS_FENCE_LATE_MS or more, it is
+ * written anew at once, by the time that it is then; the third time, or if the lease has ended
+ * meanwhile, the fence is shut and the result is ERR_TIMEOUT (docs/vip.md, rule 5). A lease that
+ * has (almost) ended shuts the fence likewise. On every error the caller must take the fence for
+ * shut and the address for not held. Errors: ERR_INVALID, ERR_LIMIT (ends too far ahead),
+ * ERR_TIMEOUT, ERR_NOTFOUND (no tables: call os_fence_setup), ERR_IO. */
 int os_fence_open(struct os_fence *fence, const struct addr *vip, mono_t lease_end,
                   struct err *err);
 
