@@ -217,7 +217,7 @@ class Bench:
             cpu, began = chain.cpu(), time.monotonic()
             broker_cpu = self.broker_cpu()
             chain.signal(signal.SIGCONT)
-            wait_until(lambda: self.finished(chain, orders), 120, f"{kind} to end")
+            wait_until(lambda: self.finished(chain, orders), 300, f"{kind} to end")
             seconds = time.monotonic() - began
             return {
                 "rate": orders / seconds,

@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -143,6 +144,32 @@ static void attempts_go_at_one_pace_and_then_slower(void **state)
     assert_int_equal(broker_retry_ms(&broker, UINT32_MAX), 60000);
 }
 
+static void an_address_names_host_and_port(void **state)
+{
+    static const char *const bad[] = {"x", ":5672", "x:", "x:0", "x:65536", "x:1y", "[::1:5672"};
+    struct broker broker;
+    struct env env;
+    (void)state;
+
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        env_init(&env);
+        assert_int_equal(setenv("RABBITMQ_ADDRESS", bad[i], 1), 0);
+        broker_configure(&broker, &env);
+        assert_int_equal(env.problems, 1);
+    }
+    env_init(&env);
+    assert_int_equal(setenv("RABBITMQ_ADDRESS", "[fe80::1]:5673", 1), 0);
+    broker_configure(&broker, &env);
+    assert_string_equal(broker.host, "fe80::1");
+    assert_int_equal(broker.port, 5673);
+    assert_int_equal(setenv("RABBITMQ_ADDRESS", "10.0.0.1:5674", 1), 0);
+    broker_configure(&broker, &env);
+    assert_int_equal(unsetenv("RABBITMQ_ADDRESS"), 0);
+    assert_string_equal(broker.host, "10.0.0.1");
+    assert_int_equal(broker.port, 5674);
+    assert_int_equal(env.problems, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -151,6 +178,7 @@ int main(void)
         cmocka_unit_test(work_goes_in_order_and_when_it_is_due),
         cmocka_unit_test(any_order_of_events_acknowledges_each_once),
         cmocka_unit_test(attempts_go_at_one_pace_and_then_slower),
+        cmocka_unit_test(an_address_names_host_and_port),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,8 +1,11 @@
 #include "workloads/lib/amqp/broker.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+
+#include "workloads/lib/body.h"
 
 static void read_password_file(struct broker *broker, struct env *env, const char *path)
 {
@@ -41,11 +44,39 @@ static void read_password(struct broker *broker, struct env *env)
     }
 }
 
+/* "10.0.0.1:5672" or "[fe80::1]:5672". */
+static void read_address(struct broker *broker, struct env *env)
+{
+    const char *address = env_string(env, "RABBITMQ_ADDRESS", NULL);
+    const char *colon = address == NULL ? NULL : strrchr(address, ':');
+    bool bracket = address != NULL && *address == '[';
+    int64_t port = 0;
+    size_t len;
+
+    if (address == NULL)
+        return;
+    len = colon == NULL ? 0 : (size_t)(colon - address);
+    if (len == 0 || len >= sizeof broker->address_host || !read_int(colon + 1, &port) || port < 1 ||
+        port > UINT16_MAX || (bracket && (len < 3 || address[len - 1] != ']'))) {
+        env_problem(env, "RABBITMQ_ADDRESS", "HOST:PORT");
+        return;
+    }
+    if (bracket) {
+        address++;
+        len -= 2;
+    }
+    memcpy(broker->address_host, address, len);
+    broker->address_host[len] = '\0';
+    broker->host = broker->address_host;
+    broker->port = (uint16_t)port;
+}
+
 void broker_configure(struct broker *broker, struct env *env)
 {
     memset(broker, 0, sizeof *broker);
     broker->host = env_string(env, "RABBITMQ_HOST", "127.0.0.1");
     broker->port = (uint16_t)env_int(env, "RABBITMQ_PORT", 5672, 1, UINT16_MAX);
+    read_address(broker, env);
     broker->user = env_string(env, "RABBITMQ_USER", "guest");
     broker->vhost = env_string(env, "RABBITMQ_VHOST", "/");
     read_password(broker, env);

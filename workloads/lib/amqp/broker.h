@@ -2,6 +2,7 @@
  *
  *     RABBITMQ_HOST             name or address (127.0.0.1)
  *     RABBITMQ_PORT             (5672)
+ *     RABBITMQ_ADDRESS          HOST:PORT, instead of the two
  *     RABBITMQ_USER             (guest)
  *     RABBITMQ_PASSWORD         (guest)
  *     RABBITMQ_PASSWORD_FILE    a file whose first line is the password, instead
@@ -20,13 +21,15 @@
 #include "workloads/lib/env.h"
 
 #define BROKER_PASSWORD_MAX 256 /* bytes, terminating zero included */
+#define BROKER_HOST_MAX 256     /* the same */
 
 struct broker {
-    const char *host;
+    const char *host; /* the environment's, or address_host: a broker is not copied */
     uint16_t port;
     const char *user;
     const char *vhost;
     char password[BROKER_PASSWORD_MAX];
+    char address_host[BROKER_HOST_MAX]; /* of RABBITMQ_ADDRESS; host points here */
     int heartbeat_s;
     int timeout_s;
     unsigned retry_attempts;
