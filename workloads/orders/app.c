@@ -1,5 +1,6 @@
 #include "workloads/orders/app.h"
 
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,6 +43,7 @@ int app_init(struct app *app, const char *name, uint16_t port, double delay_min,
 
     memset(app, 0, sizeof *app);
     app->stop_fd = -1;
+    mallopt(M_ARENA_MAX, 1); /* the threads allocate little: one heap instead of one for each */
     app->worker_goal = 1;
     status = service_init(&app->service, name, port);
     if (status != 0)

@@ -5,7 +5,7 @@
 #include "workloads/orders/order.h"
 
 #define NOTICE_ID_TEXT 96 /* type, '-', the order's id */
-#define NOTICE_TEXT 256
+#define NOTICE_TEXT 128
 
 enum notice_type {
     NOTICE_ORDER,

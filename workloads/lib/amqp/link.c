@@ -9,7 +9,7 @@
 
 #include "workloads/lib/amqp/link_internal.h"
 
-#define FRAME_MAX 131072
+#define FRAME_MAX LINK_OUT_MAX /* librabbitmq's buffers are as large, for each connection */
 /* A broker that is cut off without a word is noticed in a minute, long before the heartbeats tell.
  */
 #define KEEPALIVE_IDLE_S 30
@@ -152,6 +152,7 @@ static int start(struct link *link, const struct broker *broker, const char *nam
     watch_silence(link->fd);
     if (log_in(link, broker, name, err) != ERR_NONE)
         return err->code;
+    link->frame_max = (size_t)amqp_get_frame_max(link->connection);
     heartbeat = amqp_get_heartbeat(link->connection);
     link->idle_ms = heartbeat > 0 ? heartbeat * INT64_C(1000) / 4 : IDLE_WITHOUT_HEARTBEAT_MS;
     amqp_channel_open(link->connection, LINK_CHANNEL);

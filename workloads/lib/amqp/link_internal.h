@@ -22,6 +22,7 @@ struct link {
     amqp_connection_state_t connection;
     int fd;
     int64_t idle_ms;
+    size_t frame_max; /* bytes, as agreed with the broker */
     uint64_t published;
     enum link_want want;
     struct delivery in; /* the message that is being read */

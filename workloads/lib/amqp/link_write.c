@@ -108,7 +108,7 @@ static bool put_body(struct link *link, struct span body)
 
     if (body.len == 0)
         return true;
-    if (to.len < body.len)
+    if (to.len < body.len || body.len + FRAME_OVERHEAD > link->frame_max)
         return false;
     memcpy(to.bytes, body.at, body.len);
     frame(link, AMQP_FRAME_BODY, body.len);
