@@ -166,7 +166,7 @@ static void the_example_is_accepted(void **state)
     if (desired_parse("", files, count, &desired, NULL, &err) != 0)
         fail_msg("%s", err.text);
     os_tree_free(tree);
-    assert_int_equal(desired->workload_count, 8);
+    assert_int_equal(desired->workload_count, 12);
     assert_string_equal(desired_workload(desired, "postgres")->user, "postgres");
     assert_int_equal(desired_workload(desired, "rabbitmq")->replicas, 0);
     assert_int_equal(desired_workload(desired, "smartbiz-api")->replicas, 0);
