@@ -18,6 +18,8 @@
                       */
 #define GONE_MS 3000 /* probe of a member that is gone, at first */
 #define NO_DOUBT UINT16_MAX
+#define LOSS_SHIFT 5 /* weight of a sample: 1/32 */
+#define LOSS_PRIOR (LOSS_ONE / 4)
 #define LOSS_ONE 65535u /* fixed point: certain loss */
 
 enum member_flag {
@@ -52,6 +54,7 @@ struct member {
     uint8_t state;
     uint8_t flags;
     uint8_t told;
+    uint8_t samples; /* of loss, up to UINT8_MAX */
     uint8_t relayed; /* proofs of life by others since its last packet to us */
 };
 
@@ -160,6 +163,7 @@ bool table_verifies(const struct membership *m, const struct member *p);
 bool out_has_room(const struct membership *m, size_t sends);
 struct membership_send *send_begin(struct membership *m, uint8_t type, node_id to,
                                    const struct addr *addr);
+uint8_t probe_loss_pct(const struct member *p);
 uint32_t probe_rto(const struct membership *m, const struct member *p);
 void probe_measure(struct membership *m, struct member *p, uint32_t sequence);
 struct doubt *doubt_of(struct membership *m, const struct member *p);

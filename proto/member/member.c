@@ -293,7 +293,7 @@ static void fill_view(const struct membership *m, const struct member *p, struct
         .rto_ms = probe_rto(m, p),
         .watched = watch_is_neighbour(m, p),
         .hears = p->heard.ms != 0 && p->state != MEMBER_DEAD && p->relayed < RELAYED_MAX,
-        .loss_pct = p->heard.ms == 0 ? 0 : (uint8_t)(p->loss * 100u / LOSS_ONE),
+        .loss_pct = probe_loss_pct(p),
     };
 }
 

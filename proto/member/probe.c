@@ -13,7 +13,6 @@
 #define RTO_MAX_MS 4000
 #define RTT_UNIT 4 /* of struct rtt */
 #define RTT_MAX_MS 16000
-#define LOSS_SHIFT 5     /* weight of a sample: 1/32 */
 #define RELAYS_PER_TRY 3 /* SWIM: k */
 #define NEEDED_MIN 10
 #define NEEDED_MAX 40
@@ -118,10 +117,31 @@ static uint16_t smooth(uint16_t loss, bool lost)
 
 static void sample_loss(struct member *p, unsigned lost)
 {
+    unsigned samples = p->samples + lost + 1;
+
+    p->samples = (uint8_t)(samples < UINT8_MAX ? samples : UINT8_MAX);
     p->first_loss = smooth(p->first_loss, lost > 0);
     for (unsigned i = 0; i < lost; i++)
         p->loss = smooth(p->loss, true);
     p->loss = smooth(p->loss, false);
+}
+
+static uint16_t clamp(uint32_t v, uint32_t low, uint32_t high)
+{
+    return (uint16_t)(v < low ? low : v > high ? high : v);
+}
+
+/* What was measured, without the guess that it began with; 0 before the first measurement. */
+uint8_t probe_loss_pct(const struct member *p)
+{
+    uint32_t guess = LOSS_ONE; /* its weight by now */
+    uint32_t measured;
+
+    for (unsigned i = 0; i < p->samples; i++)
+        guess -= guess >> LOSS_SHIFT;
+    measured = LOSS_PRIOR * guess / LOSS_ONE;
+    measured = p->loss > measured ? p->loss - measured : 0;
+    return guess == LOSS_ONE ? 0 : (uint8_t)clamp(measured * 100 / (LOSS_ONE - guess), 0, 100);
 }
 
 /* Unanswered probes in a row that happen by loss alone with a chance below 3e-7, so that one probe
@@ -146,11 +166,6 @@ static uint8_t probes_needed(uint16_t loss)
 struct doubt *doubt_of(struct membership *m, const struct member *p)
 {
     return p->doubt == NO_DOUBT ? NULL : &m->doubts[p->doubt];
-}
-
-static uint16_t clamp(uint32_t v, uint32_t low, uint32_t high)
-{
-    return (uint16_t)(v < low ? low : v > high ? high : v);
 }
 
 /* NULL when there are too many. A doubt that probes is due at once; one that waits for others is

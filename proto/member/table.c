@@ -63,8 +63,8 @@ struct member *table_insert(struct membership *m, node_id id)
     memset(p, 0, sizeof *p);
     p->id = id;
     p->doubt = NO_DOUBT;
-    p->loss = LOSS_ONE / 4; /* generous until measured */
-    p->first_loss = LOSS_ONE / 4;
+    p->loss = LOSS_PRIOR; /* generous until measured */
+    p->first_loss = LOSS_PRIOR;
     p->due = m->now;
     p->since = m->now;
     memmove(&m->order[at + 1], &m->order[at], (m->count - at) * sizeof *m->order);

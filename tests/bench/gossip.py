@@ -316,7 +316,7 @@ def measure(report, nodes, options, programs, folder):
         for system in (covey, serf):
             await_true(120, f"{system.label}: {nodes} members everywhere",
                        lambda system=system: all(map(system.complete, system.processes)), 0.3)
-        time.sleep(2 if options.quick else 10)
+        time.sleep(12 if options.quick else 20)  # what a start brings has been said
         run(report, net, covey, serf, nodes, options, programs)
     finally:
         for system in (covey, serf):
