@@ -6,7 +6,7 @@
 #include "proto/record/value_codec.h"
 
 #define LOOK_MS 5000
-#define FIGURES_MS 60000 /* between publications that only correct figures */
+#define FIGURES_MS 300000 /* between publications that only correct figures */
 #define RTT_OFF_MS 20 /* figures that are off by less than this and by less than half are right */
 #define LOSS_OFF_PCT 10
 

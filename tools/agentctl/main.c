@@ -20,7 +20,7 @@ static const struct command commands[] = {
      "do "
      "not arrive\nat NODE, although others hear it. A record brings the figures here: news of a "
      "cut "
-     "within\nseconds, drifting figures within a minute.\n",
+     "within\nseconds, drifting figures within five minutes.\n",
      cmd_net},
     {"apps", "[NAME]", "workloads: where each instance runs, and why not",
      "  agentctl apps\n  agentctl apps rest-api\n", cmd_apps},
