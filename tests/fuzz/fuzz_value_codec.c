@@ -17,6 +17,7 @@ static union {
     struct value_adopted adopted;
     struct value_keys keys;
     struct value_paths paths;
+    struct value_clients clients;
 } value;
 
 /* What was taken has one form. */
@@ -69,6 +70,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         break;
     case 8:
         TRY(paths)
+        break;
+    case 9:
+        TRY(clients)
         break;
     default:
         break;
