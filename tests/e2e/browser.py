@@ -102,13 +102,17 @@ class Browser:
         self.log.close()
         shutil.rmtree(self.profile, ignore_errors=True)
 
-    def send(self, method, params=None, session=None, bound=120):
-        """Calls @method and returns its result. What else arrives is kept in self.events."""
+    def tell(self, method, params=None, session=None):
+        """Calls @method and does not wait for its result."""
         self.number += 1
         message = {"id": self.number, "method": method, "params": params or {}}
         if session is not None:
             message["sessionId"] = session
         os.write(self.out, json.dumps(message).encode() + b"\0")
+
+    def send(self, method, params=None, session=None, bound=60):
+        """Calls @method and returns its result. What else arrives is kept in self.events."""
+        self.tell(method, params, session)
         end = time.monotonic() + bound
         while True:
             answer = self.receive(end - time.monotonic())
@@ -225,4 +229,5 @@ class Page:
             file.write(base64.b64decode(data))
 
     def close(self):
-        self.browser.send("Target.disposeBrowserContext", {"browserContextId": self.context})
+        # Chromium may leave this unanswered when the page is just being loaded anew.
+        self.browser.tell("Target.disposeBrowserContext", {"browserContextId": self.context})

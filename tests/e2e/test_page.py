@@ -240,12 +240,12 @@ class PageTest(unittest.TestCase):
         page = self.page(width=320)
         nodes = page.send("Accessibility.getFullAXTree")["nodes"]
         roles = [n["role"]["value"] for n in nodes if not n.get("ignored")]
-        self.assertEqual(roles.count("table"), 4)
-        self.assertEqual(roles.count("row"), 4 + 2 + 4)  # heads, nodes, instances
+        self.assertEqual(roles.count("table"), 5)
+        self.assertEqual(roles.count("row"), 5 + 2 + 4 + 2)  # heads, nodes, instances, paths
         for landmark in ("banner", "main", "contentinfo", "status"):
             self.assertIn(landmark, roles)
         names = {n["name"]["value"] for n in nodes if n.get("role", {}).get("value") == "table"}
-        self.assertEqual(names, {"Nodes", "batch-job", "metrics-app", "rest-api"})
+        self.assertEqual(names, {"Nodes", "Who hears whom", "batch-job", "metrics-app", "rest-api"})
 
 
 if __name__ == "__main__":

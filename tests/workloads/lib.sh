@@ -38,7 +38,7 @@ logged() {
 
 # wait_for COMMAND...: until it succeeds, for at most 10 s.
 wait_for() {
-    local end=$((SECONDS + 10))
+    local end=$((SECONDS + 60))
     until "$@"; do
         if ((SECONDS >= end)); then
             echo "gave up waiting for: $*" >&2
