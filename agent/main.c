@@ -55,9 +55,11 @@ int main(int argc, char **argv)
     char *data = NULL;
     struct err err;
     size_t size = 0;
+    struct os_trial trial;
     int status;
     int rc;
 
+    os_trial_begin(argv, &trial);
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--config") == 0 && i + 1 < argc) {
             path = argv[++i];
@@ -80,12 +82,15 @@ int main(int argc, char **argv)
     if (rc != ERR_NONE) {
         fprintf(stderr, "agentd: %s\n%s", err.text, report != NULL ? report : "");
         free(report);
+        os_trial_fail("does not understand the configuration");
         return err_exit_status(rc);
     }
     free(report);
     if (check)
         printf("%s is a valid configuration\n", path);
-    status = check ? 0 : agent_run(config);
+    status = check ? 0 : agent_run(config, path, argv, &trial);
+    if (status != 0)
+        os_trial_fail("ended at its start; its log says why");
     config_free(config);
     return status;
 }

@@ -64,6 +64,13 @@ void store_close(struct store *store);
  * call may be repeated. */
 int store_rebuild(struct store *store, struct store_opened *opened, struct err *err);
 
+/* Before an upgrade: a copy beside the file, which store_restore, with no store open, puts into its
+ * place: for a release that does not understand what a newer one made of it (ERR_VERSION).
+ * Errors of store_restore: ERR_NOTFOUND (there is no copy), ERR_IO. */
+int store_backup(struct store *store, const char *dir, struct err *err);
+int store_restore(const char *dir, struct err *err);
+void store_drop_backup(const char *dir);
+
 /* ---- Boot number ------------------------------------------------------------------------------
  */
 

@@ -28,6 +28,7 @@
 #include "agent/io/os_kept.h"
 #include "agent/io/os_keystore.h"
 #include "agent/io/os_saved.h"
+#include "agent/io/os_trial.h"
 #include "agent/io/os_udp.h"
 #include "agent/io/uv_instances.h"
 #include "agent/io/uv_link.h"
@@ -69,6 +70,16 @@ struct agent_knock { /* a newcomer without a token */
 };
 struct agent_knocks; /* agent_knock.c */
 
+struct agent_upgrade { /* agent_upgrade.c */
+    struct os_trial trial;
+    char **argv;                /* of this process, borrowed */
+    char program[4096];         /* that is to be become; "": none */
+    bool under_way;             /* asked for, or on trial */
+    int64_t gap_ms;             /* without supervision, at the last upgrade; −1: none */
+    char failure[ERR_TEXT_MAX]; /* of the last attempt; "": none */
+    uv_timer_t timer;
+};
+
 struct agent {
     uv_loop_t *loop;
     struct config *config;
@@ -109,6 +120,8 @@ struct agent {
     char agentctl[4096]; /* beside agentd, for the hooks */
     char shim[4096];
     char seccomp[4096];
+    char config_path[4096];
+    struct agent_upgrade upgrade;
     char files_dir[4096 + 8]; /* of workloads; the node's as long as it lives */
 
     struct node *node; /* NULL until this node is in a flock */
@@ -158,8 +171,12 @@ struct agent {
     int exit_status;
 };
 
-/* agent_start.c: runs until a signal or a fatal error; returns the exit status. */
-int agent_run(struct config *config);
+/* agent_start.c: runs until a signal or a fatal error; returns the exit status. @argv and @path (of
+ * the configuration) are borrowed: a new program is given the same. */
+int agent_run(struct config *config, const char *path, char **argv, const struct os_trial *trial);
+
+/* Opens or makes the repository, and its hooks. */
+int agent_open_repository(struct agent *agent, struct err *err);
 
 /* agent_end.c */
 /* Ends the agent in order; the workloads live on. */

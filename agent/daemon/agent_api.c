@@ -9,6 +9,7 @@
 #include "agent/daemon/agent_api.h"
 #include "agent/daemon/agent_logs.h"
 #include "agent/daemon/agent_metrics.h"
+#include "agent/daemon/agent_upgrade.h"
 #include "agent/io/os_clock.h"
 #include "agent/web/page.h"
 
@@ -346,6 +347,8 @@ static const struct route routes[] = {
     {"GET", "/v1/rollback", api_get_rollback, true},
     {"POST", "/v1/commit", api_post_commit, true},
     {"GET", "/v1/history", api_get_history, false},
+    {"GET", "/v1/upgrade", api_get_upgrade, false},
+    {"POST", "/v1/upgrade", api_post_upgrade, false},
     {"POST", "/v1/init", api_post_init, false},
     {"POST", "/v1/tokens", api_post_tokens, true},
     {"POST", "/v1/tokens/revoke", api_post_token_revoke, true},

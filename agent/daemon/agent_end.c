@@ -79,6 +79,7 @@ void agent_close(struct agent *agent)
     for (int i = 0; i < 2; i++)
         uv_close((uv_handle_t *)&agent->signals[i], NULL);
     uv_close((uv_handle_t *)&agent->leave_timer, NULL);
+    uv_close((uv_handle_t *)&agent->upgrade.timer, NULL);
     stop_workers(agent);
 }
 

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "agent/daemon/agent.h"
+#include "agent/daemon/agent_upgrade.h"
 #include "agent/io/os_clock.h"
 #include "agent/io/os_netlink.h"
 #include "agent/io/os_notify.h"
@@ -197,6 +198,10 @@ static int open_store(struct agent *agent, struct err *err)
     size_t count = 0;
     int rc = store_open(agent->config->state_dir, &store, &opened, err);
 
+    /* The program that failed its trial has left a store that this one does not understand. */
+    if (rc == ERR_VERSION && agent->upgrade.trial.state == OS_TRIAL_ROLLED_BACK &&
+        store_restore(agent->config->state_dir, err) == ERR_NONE)
+        rc = store_open(agent->config->state_dir, &store, &opened, err);
     if (rc != ERR_NONE)
         return rc;
     if (opened.set_aside[0] != '\0')
@@ -286,7 +291,7 @@ static int open_kept(struct agent *agent, struct err *err)
 
 /* ---- the repository ---- */
 
-static int open_repository(struct agent *agent, struct err *err)
+int agent_open_repository(struct agent *agent, struct err *err)
 {
     const struct config *config = agent->config;
     char socket[4096];
@@ -305,6 +310,8 @@ static int open_repository(struct agent *agent, struct err *err)
                                     .set_ids = owner != NULL && geteuid() == 0,
                                     .uid = owner != NULL ? owner->pw_uid : 0,
                                     .gid = owner != NULL ? owner->pw_gid : 0};
+    if (agent->upgrade.trial.state == OS_TRIAL_RUNNING)
+        return ERR_NONE; /* it was there a moment ago: looked at when there is time */
     return git_init_bare(&agent->repo, &hooks, err);
 }
 
@@ -431,6 +438,8 @@ static void open_handles(struct agent *agent)
     uv_timer_init(agent->loop, &agent->leave_timer);
     agent->slow.data = agent->batch_timer.data = agent;
     agent->changed_timer.data = agent->leave_timer.data = agent;
+    uv_timer_init(agent->loop, &agent->upgrade.timer);
+    agent->upgrade.timer.data = agent;
     for (int i = 0; i < 2; i++) {
         uv_signal_init(agent->loop, &agent->signals[i]);
         agent->signals[i].data = agent;
@@ -520,7 +529,7 @@ static int open_all(struct agent *agent, struct err *err)
     if (rc == ERR_NONE)
         rc = open_kept(agent, err);
     if (rc == ERR_NONE)
-        rc = open_repository(agent, err);
+        rc = agent_open_repository(agent, err);
     if (rc == ERR_NONE)
         rc = worker_create(agent->loop, NULL, &agent->git, err);
     if (rc == ERR_NONE)
@@ -553,7 +562,7 @@ static int open_all(struct agent *agent, struct err *err)
     return ERR_NONE;
 }
 
-int agent_run(struct config *config)
+int agent_run(struct config *config, const char *path, char **argv, const struct os_trial *trial)
 {
     struct agent *agent = calloc(1, sizeof *agent);
     struct err err = {0};
@@ -566,6 +575,9 @@ int agent_run(struct config *config)
     signal(SIGPIPE, SIG_IGN);
     agent->loop = uv_default_loop();
     agent->config = config;
+    snprintf(agent->config_path, sizeof agent->config_path, "%s", path);
+    agent->upgrade.argv = argv;
+    agent->upgrade.trial = *trial;
     agent->udp = -1;
     agent->fd_page = os_notify_listen_fd();
     open_handles(agent);
@@ -576,6 +588,7 @@ int agent_run(struct config *config)
     } else {
         os_notify("READY=1");
         fprintf(stderr, "agentd %s runs as %s\n", COVEY_VERSION, agent->name);
+        agent_upgrade_begun(agent);
     }
     uv_run(agent->loop, UV_RUN_DEFAULT);
     status = agent->exit_status;

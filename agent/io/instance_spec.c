@@ -40,6 +40,16 @@ static void base_name(const char *run_dir, char name[BASE_MAX])
             *c = '-';
 }
 
+/* Made since the program that makes it was installed: an agent that restarts need not wait for it.
+ */
+static bool is_fresh(const char *filter, const char *program)
+{
+    struct stat made;
+    struct stat maker;
+
+    return stat(filter, &made) == 0 && stat(program, &maker) == 0 && made.st_mtime > maker.st_mtime;
+}
+
 static void make_filter(struct instance_keeper *keeper)
 {
     const struct uv_instances_config *config = &keeper->config;
@@ -55,6 +65,8 @@ static void make_filter(struct instance_keeper *keeper)
         keeper->seccomp[0] = '\0';
         return;
     }
+    if (is_fresh(keeper->seccomp, config->seccomp))
+        return;
     rc = child_run(&spec, &result, &err);
     if (rc == ERR_NONE) {
         if (result.status != 0)

@@ -293,6 +293,16 @@ static void add_place(struct os_cgroup_place *place, const char path[PATH_BYTES]
     place->cgroups[n] = place->path[n];
 }
 
+/* With v1 each hierarchy that a process is moved into costs a grace period of the kernel's, up to
+ * some milliseconds: those that would only count are left out. */
+static bool is_entered(const struct os_cgroup *c, int hierarchy,
+                       const struct os_cgroup_limits *limits)
+{
+    if (c->version == 2)
+        return true;
+    return hierarchy != CPUACCT && (hierarchy != OS_CGROUP_CPU || limits->cpu_milli != 0);
+}
+
 int os_cgroup_make(const struct os_cgroup *c, const char *instance,
                    const struct os_cgroup_limits *limits, struct os_cgroup_place *place,
                    struct err *err)
@@ -311,7 +321,8 @@ int os_cgroup_make(const struct os_cgroup *c, const char *instance,
         if (rc != 0)
             return err_errno(err, ERR_IO, rc, "set the limit of %s in the control group %s",
                              controllers[i], path);
-        add_place(place, path);
+        if (is_entered(c, i, limits))
+            add_place(place, path);
     }
     return ERR_NONE;
 }
@@ -334,7 +345,7 @@ void os_cgroup_usage(const struct os_cgroup *c, const char *instance, struct os_
         group_path(c, cpu, instance, path);
         usage->known[OS_CGROUP_CPU] =
             v2 ? read_count(path, "cpu.stat", "usage_usec", &usage->cpu_us)
-               : read_count(path, "cpuacct.usage", NULL, &usage->cpu_us);
+               : read_count(path, "cpuacct.usage", NULL, &usage->cpu_us) && usage->cpu_us > 0;
         if (!v2)
             usage->cpu_us /= 1000;
     }

@@ -387,6 +387,30 @@ void uv_instances_forget(struct uv_instances *instances, const struct effect_sto
     os_cgroup_remove(instances->keeper.cgroup, effect->instance);
 }
 
+/* Of the main process and what it has waited for, where no control group counts. */
+static void count_process(pid_t pid, struct os_cgroup_usage *usage)
+{
+    unsigned long long ticks[4] = {0};
+    char text[1024];
+    char path[32];
+    char *after;
+    FILE *file;
+
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    file = fopen(path, "re");
+    if (file == NULL)
+        return;
+    after = fgets(text, sizeof text, file) != NULL ? strrchr(text, ')') : NULL;
+    fclose(file);
+    if (after == NULL ||
+        sscanf(after + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu %llu %llu",
+               &ticks[0], &ticks[1], &ticks[2], &ticks[3]) != 4)
+        return;
+    usage->known[OS_CGROUP_CPU] = true;
+    usage->cpu_us = (ticks[0] + ticks[1] + ticks[2] + ticks[3]) * 1000000 /
+                    (unsigned long long)sysconf(_SC_CLK_TCK);
+}
+
 void uv_instances_stats(struct uv_instances *instances, struct instance_stats **stats,
                         size_t *count)
 {
@@ -404,6 +428,8 @@ void uv_instances_stats(struct uv_instances *instances, struct instance_stats **
             continue;
         memcpy(s->name, run->name, sizeof s->name);
         os_cgroup_usage(instances->keeper.cgroup, run->name, &s->usage);
+        if (!s->usage.known[OS_CGROUP_CPU] && run->pid > 0)
+            count_process(run->pid, &s->usage);
         s->memory_limit = run->memory_limit;
         s->log_lines = run->log_lines;
         s->log_dropped = run->log_dropped;

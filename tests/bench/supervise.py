@@ -363,6 +363,19 @@ def measure_logs(report, folder, covey, load, lines):
     report.add(f"lines lost of {lines}", lines - kept, "lines", 0)
 
 
+def measure_upgrades(report, covey, rounds):
+    say(f"{rounds} upgrades")
+    before = {i: stamps(covey.file(i)) for i in range(COUNT)}
+    gaps = []
+    for _ in range(rounds):
+        answer = json.loads(covey.ctl("upgrade", "-o", "json").stdout)
+        gaps.append(answer["gapMs"])
+    report.add("without supervision while agentd becomes another, median", median(gaps), "ms", 50,
+               None, gaps)
+    report.add("workloads restarted meanwhile",
+               sum(stamps(covey.file(i)) != before[i] for i in range(COUNT)), "", 0)
+
+
 def measure_kills(report, covey, kills, seed):
     """kill -9 of agentd at random moments, while programs die and documents change."""
     say(f"kill -9 of agentd, {kills} times under churn (seed {seed})")
@@ -447,6 +460,7 @@ def main():
         for peer in peers:
             peer.stop()
         measure_logs(report, folder, covey, load, 1_000_000 if options.quick else 10_000_000)
+        measure_upgrades(report, covey, 1 if options.quick else 10)
         if not options.quick:
             measure_many(report, covey, 10)
         measure_kills(report, covey, kills, 1)

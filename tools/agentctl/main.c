@@ -105,6 +105,13 @@ static const struct command commands[] = {
      "  agentctl explain\n  agentctl explain Workload\n"
      "  agentctl explain Workload.spec.readinessProbe\n",
      cmd_explain},
+    {"upgrade", "[PROGRAM]", "let the agent become a new agentd; no workload is touched",
+     "PROGRAM is the new agentd; without it, what lies where the running one was started from (a\n"
+     "package has put a new one there). It must understand the configuration, come up within 30 "
+     "s,\n"
+     "and live: else the old one is back, with its store, in the same process.\n\n"
+     "  agentctl upgrade\n  agentctl upgrade ./build/release/bin/agentd\n",
+     cmd_upgrade},
     {"validate", "DIR", "check a desired state without an agent",
      "Prints every error as file:line. Exit status 1 if there is one: fit for a CI job.\n\n"
      "  agentctl validate .\n",
