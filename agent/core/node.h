@@ -45,6 +45,15 @@ struct node_saved {
     } addresses[LEASES_MAX];
 };
 
+struct cron_zone;
+
+/* What is known of time zones; NULL in a simulation without any. */
+struct node_zones {
+    void *context;
+    /* The rules of zone @name. Errors: ERR_NOTFOUND, ERR_INVALID. */
+    int (*find)(void *context, const char *name, struct cron_zone *zone, struct err *err);
+};
+
 struct node_config {
     node_id self;
     struct value_head head;  /* own name, key, admission, address, version */
@@ -62,6 +71,7 @@ struct node_config {
     const struct rollout_marks *marks;   /* as stored; borrowed for node_create; NULL: none yet */
     const char *files_dir; /* where files of workloads lie; borrowed for the node's life; or NULL */
     struct node_crypto crypto;
+    struct node_zones zones;
 };
 
 enum node_event_type {

@@ -4,6 +4,19 @@
 
 #include "agent/core/node_internal.h"
 
+static int find_zone(const struct node *node, const char *name, struct cron_zone *zone,
+                     struct err *err)
+{
+    const struct node_zones *zones = &node->config.zones;
+
+    *zone = (struct cron_zone){0};
+    if (name == NULL || strcmp(name, "UTC") == 0 || strcmp(name, "Etc/UTC") == 0)
+        return ERR_NONE;
+    if (zones->find == NULL)
+        return err_set(err, ERR_NOTFOUND, "no time zones are known here");
+    return zones->find(zones->context, name, zone, err);
+}
+
 static void prepare(struct node *node, struct instance *instance)
 {
     const struct desired_schedule *schedule = &instance->workload->schedule;
@@ -12,12 +25,15 @@ static void prepare(struct node *node, struct instance *instance)
         [DESIRED_ALLOW] = CRON_ALLOW,
         [DESIRED_REPLACE] = CRON_REPLACE,
     };
-    uint64_t text = hash64_string(schedule->expression);
+    uint64_t text =
+        hash64_mix(hash64_string(schedule->expression),
+                   schedule->time_zone != NULL ? hash64_string(schedule->time_zone) : 0);
     struct err err;
 
     if (!instance->cron_valid || instance->cron_generation != text) {
         instance->cron_valid =
-            cron_parse(schedule->expression, &instance->cron.schedule, &err) == ERR_NONE;
+            cron_parse(schedule->expression, &instance->cron.schedule, &err) == ERR_NONE &&
+            find_zone(node, schedule->time_zone, &instance->cron.zone, &err) == ERR_NONE;
         instance->cron_generation = text;
         instance->cron.handled_s = node->wall;
         if (!instance->cron_valid)

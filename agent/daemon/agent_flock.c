@@ -6,7 +6,9 @@
 #include <unistd.h>
 
 #include "agent/daemon/agent.h"
+#include "agent/desired/cron.h"
 #include "agent/io/os_clock.h"
+#include "agent/io/os_zone.h"
 #include "agent/io/os_wifi.h"
 #include "proto/record/value_codec.h"
 
@@ -75,6 +77,15 @@ static bool verify_record(void *context, node_id author, const struct msg_record
 
 /* ---- making the node ---- */
 
+static int find_zone(void *context, const char *name, struct cron_zone *zone, struct err *err)
+{
+    char rule[OS_ZONE_TEXT];
+    int rc = os_zone_rule(name, rule, err);
+
+    (void)context;
+    return rc == ERR_NONE ? cron_zone_parse(rule, zone, err) : rc;
+}
+
 static void fill_node_config(struct agent *agent, const struct keys_admission *admission,
                              const struct node_saved *saved, struct node_config *config)
 {
@@ -110,6 +121,7 @@ static void fill_node_config(struct agent *agent, const struct keys_admission *a
                                           .verify_update = verify_update,
                                           .sign_record = sign_record,
                                           .verify_record = verify_record};
+    config->zones = (struct node_zones){.find = find_zone};
 }
 
 static int open_channel(struct agent *agent, struct err *err)

@@ -1,8 +1,10 @@
 #include "agent/desired/cron.h"
+#include "agent/desired/calendar.h"
 
 #include <string.h>
 #include <strings.h>
 
+#define ALL_HOURS 0xffffffu
 #define DAY_S 86400
 #define EVERY_BIT (UINT64_C(1) << 63) /* beyond every field's values: the field was "*" or "?" */
 
@@ -253,50 +255,12 @@ int cron_parse(const char *text, struct cron_schedule *schedule, struct err *err
     return ERR_NONE;
 }
 
-/* ---- the calendar (Howard Hinnant's days_from_civil and civil_from_days) ---- */
+/* ---- the next tick ---- */
 
-struct date {
-    int64_t year;
-    unsigned month; /* 1 to 12 */
-    unsigned day;   /* 1 to 31 */
-};
-
-static int64_t floor_div(int64_t a, int64_t b)
-{
-    return a / b - (a % b < 0 ? 1 : 0);
-}
-
-static int64_t days_from_date(struct date d)
-{
-    int64_t y = d.year - (d.month <= 2 ? 1 : 0);
-    int64_t era = floor_div(y, 400);
-    int64_t year_of_era = y - era * 400;
-    int64_t day_of_year = (153 * ((int64_t)d.month + (d.month > 2 ? -3 : 9)) + 2) / 5 + d.day - 1;
-    int64_t day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-
-    return era * 146097 + day_of_era - 719468;
-}
-
-static struct date date_from_days(int64_t days)
-{
-    int64_t z = days + 719468;
-    int64_t era = floor_div(z, 146097);
-    int64_t doe = z - era * 146097;
-    int64_t yoe = (doe - doe / 1460 + doe / 36524 - doe / 146096) / 365;
-    int64_t doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
-    int64_t mp = (5 * doy + 2) / 153;
-    unsigned month = (unsigned)(mp < 10 ? mp + 3 : mp - 9);
-
-    return (struct date){.year = yoe + era * 400 + (month <= 2 ? 1 : 0),
-                         .month = month,
-                         .day = (unsigned)(doy - (153 * mp + 2) / 5 + 1)};
-}
-
-static bool day_matches(const struct cron_schedule *s, struct date d, int64_t days)
+static bool day_matches(const struct cron_schedule *s, struct calendar_date d, int64_t days)
 {
     bool day = (s->days >> d.day & 1) != 0;
-    /* 1970-01-01 was a Thursday. */
-    bool weekday = (s->weekdays >> (days + 4 - floor_div(days + 4, 7) * 7) & 1) != 0;
+    bool weekday = (s->weekdays >> calendar_weekday(days) & 1) != 0;
 
     return s->any_day || s->any_weekday ? day && weekday : day || weekday;
 }
@@ -312,38 +276,89 @@ static int minute_of_day(const struct cron_schedule *s, int minute)
     return -1;
 }
 
-int64_t cron_next(const struct cron_schedule *s, const struct cron_zone *zone, int64_t after_s)
+/* The first matching minute later than @local_s, both by the clock on the wall. */
+static int64_t next_local(const struct cron_schedule *s, int64_t local_s)
 {
-    int64_t minute;
-    int64_t days;
-    struct date d;
-    struct date limit;
+    int64_t minute = calendar_floor(local_s, 60) + 1;
+    int64_t days = calendar_floor(minute, 1440);
+    struct calendar_date d = calendar_date(days);
+    struct calendar_date limit = d;
 
-    if (s->every_s > 0)
-        return (floor_div(after_s, s->every_s) + 1) * s->every_s;
-    minute = floor_div(after_s + zone->offset_s, 60) + 1;
-    days = floor_div(minute, 1440);
-    d = date_from_days(days);
-    limit = d;
     limit.year += CRON_SEARCH_YEARS;
     while (d.year < limit.year) {
         int at;
         if ((s->months >> d.month & 1) == 0) {
             /* Straight to the first day of the next month. */
-            d = d.month == 12 ? (struct date){d.year + 1, 1, 1}
-                              : (struct date){d.year, d.month + 1, 1};
-            days = days_from_date(d);
+            d = d.month == 12 ? (struct calendar_date){d.year + 1, 1, 1}
+                              : (struct calendar_date){d.year, d.month + 1, 1};
+            days = calendar_days(d);
             minute = days * 1440;
             continue;
         }
         at = day_matches(s, d, days) ? minute_of_day(s, (int)(minute - days * 1440)) : -1;
         if (at >= 0)
-            return (days * 1440 + at) * 60 - zone->offset_s;
+            return (days * 1440 + at) * 60;
         days++;
         minute = days * 1440;
-        d = date_from_days(days);
+        d = calendar_date(days);
     }
     return CRON_NEVER;
+}
+
+/* When the wall shows @local_s: the first time, where an hour comes twice; the end of the gap,
+ * where it is left out. */
+static int64_t first_showing(const struct cron_zone *zone, int64_t local_s)
+{
+    int64_t summer = local_s - zone->summer_s;
+    int64_t winter = local_s - zone->offset_s;
+
+    if (!zone->daylight)
+        return winter;
+    if (cron_zone_offset(zone, summer) == zone->summer_s)
+        return summer;
+    if (cron_zone_offset(zone, winter) == zone->offset_s)
+        return winter;
+    return cron_zone_change(zone, summer - 1);
+}
+
+/* Every hour of the day: what counts is how much time passes, so the hour that comes twice has its
+ * ticks twice, and the one that is left out none. */
+static int64_t next_elapsed(const struct cron_schedule *s, const struct cron_zone *zone,
+                            int64_t after_s)
+{
+    for (;;) {
+        int32_t offset = cron_zone_offset(zone, after_s);
+        int64_t change = cron_zone_change(zone, after_s);
+        int64_t local = next_local(s, after_s + offset);
+        if (local == CRON_NEVER || local - offset < change)
+            return local == CRON_NEVER ? local : local - offset;
+        /* From the change on, itself included, by the other offset. */
+        after_s = change;
+        offset = cron_zone_offset(zone, change);
+        local = next_local(s, change - 1 + offset);
+        if (local - offset < cron_zone_change(zone, change))
+            return local - offset;
+    }
+}
+
+int64_t cron_next(const struct cron_schedule *s, const struct cron_zone *zone, int64_t after_s)
+{
+    int64_t local;
+
+    if (s->every_s > 0)
+        return (calendar_floor(after_s, s->every_s) + 1) * s->every_s;
+    if (zone->daylight && s->hours == ALL_HOURS)
+        return next_elapsed(s, zone, after_s);
+    local = after_s + cron_zone_offset(zone, after_s);
+    for (;;) {
+        int64_t tick;
+        local = next_local(s, local);
+        if (local == CRON_NEVER)
+            return local;
+        tick = first_showing(zone, local);
+        if (tick > after_s)
+            return tick;
+    }
 }
 
 /* ---- ticks ---- */

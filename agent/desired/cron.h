@@ -30,15 +30,38 @@ struct cron_schedule {
     int64_t every_s; /* > 0: "@every", the fields above are unused */
 };
 
-/* The clock on the wall. Rules of daylight saving become further members. */
+enum cron_rule_kind { CRON_RULE_MONTH, CRON_RULE_JULIAN, CRON_RULE_DAY };
+
+struct cron_rule { /* a day of each year, as POSIX TZ texts have it */
+    enum cron_rule_kind kind;
+    uint8_t month;  /* MONTH: 1 to 12 */
+    uint8_t week;   /* MONTH: 1 to 5, 5 is the last */
+    uint16_t day;   /* MONTH: weekday, 0 is Sunday; JULIAN 1 to 365; DAY 0 to 365 */
+    int32_t time_s; /* of day, by the clock on the wall before the change */
+};
+
+/* The clock on the wall. All zero is UTC. */
 struct cron_zone {
     int32_t offset_s; /* east of UTC */
+    bool daylight;    /* from begin to end it is summer_s instead */
+    int32_t summer_s;
+    struct cron_rule begin;
+    struct cron_rule end;
 };
+
+/* "CET-1CEST,M3.5.0,M10.5.0/3". Errors: ERR_INVALID. */
+int cron_zone_parse(const char *text, struct cron_zone *zone, struct err *err);
+
+/* East of UTC at that time; and when it changes next, INT64_MAX: never. */
+int32_t cron_zone_offset(const struct cron_zone *zone, int64_t utc_s);
+int64_t cron_zone_change(const struct cron_zone *zone, int64_t after_s);
 
 /* ERR_INVALID: the text names the position (from 1) and what was expected there. */
 int cron_parse(const char *text, struct cron_schedule *schedule, struct err *err);
 
-/* The first tick later than @after_s; CRON_NEVER if there is none within CRON_SEARCH_YEARS
+/* A tick whose hour is named runs once also where daylight saving shows that hour twice (the first
+ * time) or leaves it out (right after the gap); one of every hour follows the time that passes.
+ * The first tick later than @after_s; CRON_NEVER if there is none within CRON_SEARCH_YEARS
  * ("0 0 30 2 *"). */
 int64_t cron_next(const struct cron_schedule *schedule, const struct cron_zone *zone,
                   int64_t after_s);
