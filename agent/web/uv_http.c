@@ -172,7 +172,7 @@ static void cut_slow(struct uv_http *http)
 
     for (struct link *link = http->links; link != NULL; link = link->next) {
         const union MHD_ConnectionInfo *info;
-        if (link->since == 0 || now - link->since < HTTP_REQUEST_MS)
+        if (link->since == 0 || now < link->since + HTTP_REQUEST_MS)
             continue;
         info = MHD_get_connection_info(link->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
         if (info != NULL)
