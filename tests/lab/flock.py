@@ -199,9 +199,12 @@ class Pi:
 
     def addresses(self):
         """What stands on wlan0."""
-        text = run("ip", "-n", f"{self.flock.prefix}-{self.name}", "-j", "address", "show", "dev",
-                   "wlan0").stdout
-        return [a["local"] for a in json.loads(text)[0]["addr_info"] if a["family"] == "inet"]
+        def shown():  # nothing at all when it changed while it was listed
+            return json.loads(run("ip", "-n", f"{self.flock.prefix}-{self.name}", "-j", "address",
+                                  "show", "dev", "wlan0").stdout)
+
+        link = eventually(shown, f"ip shows no wlan0 on {self.name}")[0]
+        return [a["local"] for a in link["addr_info"] if a["family"] == "inet"]
 
     def processes(self):
         """The processes of workloads as the kernel knows them: a list of (instance, pid)."""

@@ -102,10 +102,12 @@ class Program:
 
     def __init__(self, path, port=0, **environment):
         self.path = path
-        self.log = tempfile.TemporaryFile("w+b")
-        self.process = subprocess.Popen(
-            [path], stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,
-            env={**os.environ, "HOST": "127.0.0.1", "PORT": str(port), **environment})
+        # The program appends by a descriptor of its own: the place where we read is not its place.
+        self.log = tempfile.NamedTemporaryFile("rb")
+        with open(self.log.name, "ab") as log:
+            self.process = subprocess.Popen(
+                [path], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                env={**os.environ, "HOST": "127.0.0.1", "PORT": str(port), **environment})
         self.port = until(self.started, f"{os.path.basename(path)} to start")
 
     def lines(self):
