@@ -1,7 +1,8 @@
 /* covey-sim: whole nodes under faults, and the figures of membership, on a virtual clock.
  *
  *   covey-sim list
- *   covey-sim --scenario NAME [--nodes N] [--loss P] [--hours H] [--seed S | --seeds A-B] [--json]
+ *   covey-sim --scenario NAME [--nodes N] [--loss P] [--hours H] [--seed S | --seeds A-B|N]
+ * [--json]
  *             [--trace] [--peer] [--ring NODES]
  *
  * --peer measures the model of memberlist instead; --ring sets up to how many nodes probe in a
@@ -44,10 +45,11 @@ struct totals {
 
 static int usage(void)
 {
-    fputs("usage: covey-sim list\n"
-          "       covey-sim --scenario NAME [--nodes N] [--loss P] [--hours H]\n"
-          "                 [--seed S | --seeds A-B] [--json] [--trace] [--peer] [--ring NODES]\n",
-          stderr);
+    fputs(
+        "usage: covey-sim list\n"
+        "       covey-sim --scenario NAME [--nodes N] [--loss P] [--hours H]\n"
+        "                 [--seed S | --seeds A-B|N] [--json] [--trace] [--peer] [--ring NODES]\n",
+        stderr);
     return 2;
 }
 
@@ -148,7 +150,8 @@ static void print_totals(const struct request *request, struct totals *totals)
         printf("}\n");
 }
 
-static bool parse_seeds(const char *text, struct request *request)
+/* "A-B", or a number: that one seed, or so @many of them from 1 on. */
+static bool parse_seeds(const char *text, bool many, struct request *request)
 {
     char *end;
 
@@ -159,6 +162,8 @@ static bool parse_seeds(const char *text, struct request *request)
         return false;
     if (*end == '-')
         request->last = strtoull(end + 1, &end, 10);
+    else if (many)
+        request->first = 1;
     return errno == 0 && *end == '\0' && request->last >= request->first;
 }
 
@@ -191,7 +196,7 @@ static bool parse(int argc, char **argv, struct request *request)
                                             {"nodes", required_argument, NULL, 'n'},
                                             {"loss", required_argument, NULL, 'l'},
                                             {"hours", required_argument, NULL, 'h'},
-                                            {"seed", required_argument, NULL, 'a'},
+                                            {"seed", required_argument, NULL, 'e'},
                                             {"seeds", required_argument, NULL, 'a'},
                                             {"json", no_argument, NULL, 'j'},
                                             {"trace", no_argument, NULL, 't'},
@@ -216,8 +221,9 @@ static bool parse(int argc, char **argv, struct request *request)
         case 'h':
             good = parse_real(optarg, 1000000, &request->hours);
             break;
+        case 'e':
         case 'a':
-            good = parse_seeds(optarg, request);
+            good = parse_seeds(optarg, option == 'a', request);
             break;
         case 'j':
             request->json = true;
