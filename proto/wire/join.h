@@ -10,9 +10,9 @@
  * so a reply belongs to one request. Bodies are msgpack:
  *
  *   request  [public key, name, address, signature of the newcomer over id, nonce and these]
- *   welcome  [1, cluster key, role, serial, admission, [epoch, revocations, digest, signature], box,
- *             [public key, name, role, serial, admission, address]]    the last: of the seed
- *   refusal  [2, text]
+ *   welcome  [1, cluster key, role, serial, admission, [epoch, revocations, digest, signature],
+ * box, [public key, name, role, serial, admission, address]]    the last: of the seed refusal  [2,
+ * text]
  *
  * The box holds the epoch's secret under a key from the X25519 secret of seed and newcomer besides:
  * others who have the token, or find it later, do not get it.

@@ -13,8 +13,7 @@
 #define SIGNATURE_AT (NAME_AT + 1 + NODE_NAME_MAX)
 
 static void put(uint8_t kind, const uint8_t public_key[KEYS_PUBLIC], uint8_t role, uint64_t number,
-                const char *name, const uint8_t signature[KEYS_SIGNATURE],
-                uint8_t out[NOTICE_SIZE])
+                const char *name, const uint8_t signature[KEYS_SIGNATURE], uint8_t out[NOTICE_SIZE])
 {
     size_t len = strnlen(name, NODE_NAME_MAX);
 

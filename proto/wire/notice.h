@@ -1,5 +1,5 @@
-/* Two datagrams that prove themselves: whatever their sender, the cluster's key has signed what they
- * say. Of fixed size and form, for ever.
+/* Two datagrams that prove themselves: whatever their sender, the cluster's key has signed what
+ * they say. Of fixed size and form, for ever.
  *
  *   INTRODUCE  an admission: "you may not know me yet". Sent beside HELLOs that nobody answers: a
  *              node may come back to a flock that has only newcomers in it.

@@ -3,7 +3,8 @@
  *     covey-schema json KIND     the JSON Schema of a kind: provisioning/schemas/ holds its output
  *     covey-schema check FILE... what agentd says of each file: "FILE accepted" or "FILE refused
  *                                REASON" on one line. A file stands alone, as apps/check/FILE
- * beside a cluster.yaml with a pool, a workload "behind" and an address "outside", or as cluster.yaml itself if its name begins with "cluster".
+ * beside a cluster.yaml with a pool, a workload "behind" and an address "outside", or as
+ * cluster.yaml itself if its name begins with "cluster".
  */
 #include <jansson.h>
 #include <stdio.h>
