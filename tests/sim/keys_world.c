@@ -364,7 +364,7 @@ static void take(struct world *w, size_t machine, const struct addr *source, con
     send_out(w, machine, &out, false);
     if (reason != WIRE_OK)
         world_trace(w, "node %zu refuses a datagram from %zu: %s", machine, (size_t)source->ip[3],
-                    wire_reason_name(reason));
+                    wire_reason_name((int)reason));
     if (!node_id_none(in.doubt) || !node_id_none(in.clone)) {
         event.type = node_id_none(in.clone) ? KEYRING_DOUBT : KEYRING_CLONE;
         event.from = node_id_none(in.clone) ? in.doubt : in.clone;
