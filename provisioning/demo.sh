@@ -14,7 +14,7 @@ root=$(dirname "$here")
 # shellcheck source-path=SCRIPTDIR source=demo_checks.sh
 . "$here/demo_checks.sh"
 
-PROGRAMS=(agentd agentctl agent-shim listen-exec metrics-app rest-api batch-job log-generator)
+PROGRAMS=(agentd agentctl agent-shim agent-seccomp listen-exec metrics-app rest-api batch-job log-generator)
 
 usage() {
     cat <<'TEXT'

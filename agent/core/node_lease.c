@@ -80,7 +80,7 @@ static void take_change(struct node *node, const struct lease_change *change)
     vip->value.epoch = change->epoch;
     vip->value.since = node->wall;
     snprintf(vip->value.reason, sizeof vip->value.reason, "%s", lease_reason_text(change->reason));
-    node_event(node, EFFECT_INFO, subject, "%s %s (%s; epoch %llu)", text,
+    node_event(node, EFFECT_INFO, subject, "%s %s (%s; epoch %llx)", text,
                vip->value.holding ? "is held by this node" : "is given up by this node",
                vip->value.reason, (unsigned long long)change->epoch);
     node_owner_changed(node, vip);

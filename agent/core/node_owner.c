@@ -89,7 +89,7 @@ void node_owner_seen(struct node *node, const struct peer *peer, const struct re
         return;
     if (value.holding && !node_id_equal(vip->owner, peer->id)) {
         node_vip_key(vip, subject);
-        node_event(node, EFFECT_INFO, subject, "%s is held by %s (%s; epoch %llu)", subject + 4,
+        node_event(node, EFFECT_INFO, subject, "%s is held by %s (%s; epoch %llx)", subject + 4,
                    peer->head.name, value.reason, (unsigned long long)value.epoch);
     }
     take_owner(node, vip, value.holding ? peer->id : NODE_NONE, &value);

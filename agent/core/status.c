@@ -338,6 +338,28 @@ static void judge_nodes(struct status *status)
     }
 }
 
+bool status_app_off(const struct status_app *app)
+{
+    return app->schedule == NULL && app->desired == 0 && app->count == 0;
+}
+
+/* "All good: 2 nodes, 3 workloads (1 off), 1 address" */
+static void praise(struct status *status)
+{
+    char off_text[32] = "";
+    size_t off = 0;
+
+    for (size_t i = 0; i < status->app_count; i++)
+        off += status_app_off(&status->apps[i]);
+    if (off > 0)
+        snprintf(off_text, sizeof off_text, " (%zu off)", off);
+    snprintf(status->headline, sizeof status->headline,
+             "All good: %zu node%s, %zu workload%s%s, %zu address%s", status->node_count,
+             status->node_count == 1 ? "" : "s", status->app_count,
+             status->app_count == 1 ? "" : "s", off_text, status->vip_count,
+             status->vip_count == 1 ? "" : "es");
+}
+
 static void judge(struct status *status)
 {
     char text[256];
@@ -367,11 +389,7 @@ static void judge(struct status *status)
         snprintf(status->headline, sizeof status->headline,
                  "Ready: one node and nothing to run yet. Push a desired state, or join a peer");
     else
-        snprintf(status->headline, sizeof status->headline,
-                 "All good: %zu node%s, %zu workload%s, %zu address%s", status->node_count,
-                 status->node_count == 1 ? "" : "s", status->app_count,
-                 status->app_count == 1 ? "" : "s", status->vip_count,
-                 status->vip_count == 1 ? "" : "es");
+        praise(status);
 }
 
 int node_status(const struct node *node, mono_t now, int64_t wall, struct status **out)

@@ -115,6 +115,9 @@ struct status {
     size_t foreign_count;
 };
 
+/* Nothing of it shall run (replicas: 0), and nothing does. */
+bool status_app_off(const struct status_app *app);
+
 /* Frees what node_status allocated. NULL is allowed. */
 void status_free(struct status *status);
 

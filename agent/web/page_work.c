@@ -124,6 +124,26 @@ static void put_app(struct html *html, const struct status *status, const struct
     html_raw(html, "</tbody></table></article>\n");
 }
 
+/* One line each: a repository often keeps more than it runs. */
+static void put_switched_off(struct html *html, const struct status *status)
+{
+    bool any = false;
+
+    for (size_t i = 0; i < status->app_count; i++) {
+        const struct status_app *a = &status->apps[i];
+        if (!status_app_off(a))
+            continue;
+        if (!any)
+            html_raw(html,
+                     "<div class=\"off\"><h3>Off <span class=\"quiet\">replicas: 0</span></h3>"
+                     "<ul class=\"plain\">\n");
+        any = true;
+        html_put(html, "<li data-key=\"app-%s\"><b>%s</b> <code>%s</code></li>\n", a->name, a->name,
+                 a->file);
+    }
+    html_raw(html, any ? "</ul></div>" : "");
+}
+
 void page_workloads(struct html *html, const struct status *status)
 {
     html_raw(
@@ -134,8 +154,11 @@ void page_workloads(struct html *html, const struct status *status)
         html_raw(html, "<p class=\"empty\">Nothing to run yet. A workload is a file below "
                        "<code>apps/</code> in the repository.</p>");
     for (size_t i = 0; i < status->app_count; i++)
-        put_app(html, status, &status->apps[i]);
-    html_raw(html, "</div></section>\n");
+        if (!status_app_off(&status->apps[i]))
+            put_app(html, status, &status->apps[i]);
+    html_raw(html, "</div>");
+    put_switched_off(html, status);
+    html_raw(html, "</section>\n");
 }
 
 void page_waiting(struct html *html, const struct status *status)

@@ -112,7 +112,7 @@ class PageTest(unittest.TestCase):
 
     def test_says_it_all(self):
         page = self.page()
-        self.assertEqual(self.text(page, "h1"), "All good: 2 nodes, 3 workloads, 1 address")
+        self.assertEqual(self.text(page, "h1"), "All good: 2 nodes, 4 workloads (1 off), 1 address")
         self.assertEqual(self.text(page, ".health"), "Healthy")
         self.assertEqual(page.evaluate("document.querySelectorAll('#nodes ~ table tbody tr').length"), 2)
         self.assertEqual(page.evaluate("document.querySelectorAll('.app').length"), 3)

@@ -138,11 +138,12 @@ static void healthy(struct status_fixture *f)
     app = add_app(f, "rest-api", "web", "apps/web/rest-api.yaml", 2);
     add_instance(f, app, pi1, VALUE_READY, 5000);
     add_instance(f, app, pi2, VALUE_READY, 5000);
+    add_app(f, "smartbiz-api", "smartbiz", "apps/smartbiz/smartbiz.yaml", 0);
     add_path(f, pi1, pi2, true, 0);
     add_path(f, pi2, pi1, true, 21);
     f->status.agreed = true;
     snprintf(f->status.headline, sizeof f->status.headline,
-             "All good: 2 nodes, 3 workloads, 1 address");
+             "All good: 2 nodes, 4 workloads (1 off), 1 address");
     add_event(f, 42, "info", "batch-job.0", "completed on pi2");
     add_event(f, 172, "info", "rest-api.1", "ready on pi2");
     add_event(f, 173, "info", "rest-api.0", "ready on pi1");

@@ -64,23 +64,25 @@ static void expect_all(const char *scenario, const char *const *texts)
 
 static void says_everything(void **state)
 {
-    static const char *const healthy[] = {"<p class=\"health\">Healthy</p>",
-                                          "<h1>All good: 2 nodes, 3 workloads, 1 address</h1>",
-                                          "<title>Healthy: All good: 2 nodes, 3",
-                                          "10.77.0.12:8801",
-                                          "3 ms",
-                                          "10.77.0.210",
-                                          "web: two replicas of rest-api",
-                                          "title=\"3f2a91c0d45be7781f02c6a9e1b3d5f708192a3b\"",
-                                          "applied by every living node",
-                                          "<b>2 of 2</b> ready",
-                                          "rest-api.1",
-                                          "href=\"http://10.77.0.12:8000/\"",
-                                          "* * * * *",
-                                          "next run <time datetime=\"2026-11-22T17:03:00Z\" "
-                                          "title=\"2026-11-22 17:03:00 UTC\">in 18 s</time>",
-                                          "did not answer for 2 s; it answers again",
-                                          NULL};
+    static const char *const healthy[] = {
+        "<p class=\"health\">Healthy</p>",
+        "<h1>All good: 2 nodes, 4 workloads (1 off), 1 address</h1>",
+        "<title>Healthy: All good: 2 nodes, 4",
+        "10.77.0.12:8801",
+        "3 ms",
+        "10.77.0.210",
+        "web: two replicas of rest-api",
+        "title=\"3f2a91c0d45be7781f02c6a9e1b3d5f708192a3b\"",
+        "applied by every living node",
+        "<b>2 of 2</b> ready",
+        "<b>smartbiz-api</b> <code>apps/smartbiz/smartbiz.yaml</code>",
+        "rest-api.1",
+        "href=\"http://10.77.0.12:8000/\"",
+        "* * * * *",
+        "next run <time datetime=\"2026-11-22T17:03:00Z\" "
+        "title=\"2026-11-22 17:03:00 UTC\">in 18 s</time>",
+        "did not answer for 2 s; it answers again",
+        NULL};
     static const char *const degraded[] = {"<p class=\"health\">Failed</p>",
                                            "held by nobody",
                                            "lost with its node",

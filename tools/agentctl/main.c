@@ -231,7 +231,7 @@ static int unknown(const char *name)
             fprintf(stderr, "; did you mean \"%s\"?", commands[i].name);
             break;
         }
-    fprintf(stderr, " See agentctl help\n");
+    fprintf(stderr, "\nSee agentctl help\n");
     return 2;
 }
 
