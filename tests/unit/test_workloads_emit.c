@@ -143,9 +143,40 @@ static void strings_are_valid_json_whatever_they_hold(void **state)
     }
 }
 
+/* Plain characters are looked at eight at a time: each byte at each place of a long text. */
+static void a_special_byte_is_found_wherever_it_stands(void **state)
+{
+    (void)state;
+
+    for (unsigned c = 0; c < 256; c++) {
+        char byte = (char)c;
+        char alone_storage[16];
+        struct out alone;
+        out_init(&alone, alone_storage, sizeof alone_storage, 0);
+        emit_string_n(&alone, &byte, 1);
+        for (size_t at = 0; at < 20; at++) {
+            char text[20];
+            char storage[64];
+            char wanted[64];
+            struct out o;
+            memset(text, 'x', sizeof text);
+            text[at] = byte;
+            memset(wanted, 'x', sizeof wanted);
+            wanted[0] = '"';
+            memcpy(wanted + 1 + at, alone.data + 1, alone.len - 2);
+            wanted[alone.len + sizeof text - 2] = '"';
+            wanted[alone.len + sizeof text - 1] = '\0';
+            out_init(&o, storage, sizeof storage, 0);
+            emit_string_n(&o, text, sizeof text);
+            assert_out(&o, wanted);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_special_byte_is_found_wherever_it_stands),
         cmocka_unit_test(text_moves_to_the_heap_and_keeps_its_head),
         cmocka_unit_test(what_does_not_fit_writes_nothing_and_stays_failed),
         cmocka_unit_test(numbers_at_their_ends),

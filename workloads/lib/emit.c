@@ -46,10 +46,20 @@ void emit_array_end(struct out *o)
 
 void emit_key(struct out *o, const char *key)
 {
-    separate(o);
-    out_char(o, '"');
-    out_text(o, key);
-    out_bytes(o, "\":", 2);
+    size_t len = strlen(key);
+    char *from = out_room(o, len + 4);
+    char *at = from;
+
+    if (from == NULL)
+        return;
+    if (o->comma)
+        *at++ = ',';
+    *at++ = '"';
+    memcpy(at, key, len);
+    at += len;
+    *at++ = '"';
+    *at++ = ':';
+    o->len += (size_t)(at - from);
     o->comma = false;
 }
 
@@ -127,6 +137,38 @@ static bool plain(char c)
     return u >= 0x20 && u < 0x7f && u != '"' && u != '\\';
 }
 
+#define EACH_BYTE (UINT64_MAX / 255) /* 1 in each byte */
+
+/* Sets the top bit of a byte when one of @word, all of them below 0x80, is less than @limit. */
+static uint64_t any_below(uint64_t word, uint64_t limit)
+{
+    return (word - EACH_BYTE * limit) & ~word;
+}
+
+static uint64_t any_equal(uint64_t word, uint64_t c)
+{
+    return any_below(word ^ EACH_BYTE * c, 1);
+}
+
+/* How many plain characters @text begins with; eight at a time, as long as all eight are. */
+static size_t plain_prefix(const char *text, size_t len)
+{
+    size_t at = 0;
+
+    while (len - at >= 8) {
+        uint64_t word;
+        memcpy(&word, text + at, sizeof word);
+        if (((word | any_below(word, 0x20) | any_equal(word, '"') | any_equal(word, '\\') |
+              any_equal(word, 0x7f)) &
+             EACH_BYTE * 0x80) != 0)
+            break;
+        at += 8;
+    }
+    while (at < len && plain(text[at]))
+        at++;
+    return at;
+}
+
 void emit_string_n(struct out *o, const char *text, size_t len)
 {
     size_t at = 0;
@@ -134,10 +176,9 @@ void emit_string_n(struct out *o, const char *text, size_t len)
     separate(o);
     out_char(o, '"');
     while (at < len) {
-        size_t from = at;
-        while (at < len && plain(text[at]))
-            at++;
-        out_bytes(o, text + from, at - from);
+        size_t run = plain_prefix(text + at, len - at);
+        out_bytes(o, text + at, run);
+        at += run;
         if (at < len)
             at += put_special(o, text + at, len - at);
     }

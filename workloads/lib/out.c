@@ -23,13 +23,16 @@ void out_free(struct out *o)
     *o = (struct out){0};
 }
 
-/* Moves to a block of at least @needed bytes. */
-static bool grow(struct out *o, size_t needed)
+bool out_grow(struct out *o, size_t len)
 {
+    size_t needed = o->len + len;
     size_t capacity = o->capacity;
     char *data;
 
-    if (needed > o->limit)
+    if (o->failed)
+        return false;
+    o->failed = true;
+    if (len > SIZE_MAX - o->len || needed > o->limit)
         return false;
     while (capacity < needed)
         capacity = capacity < o->limit / 2 ? capacity * 2 + 64 : o->limit;
@@ -41,29 +44,8 @@ static bool grow(struct out *o, size_t needed)
     o->data = data;
     o->capacity = capacity;
     o->heap = true;
+    o->failed = false;
     return true;
-}
-
-void out_bytes(struct out *o, const char *bytes, size_t len)
-{
-    if (o->failed || len == 0)
-        return;
-    if (len > o->capacity - o->len && (len > SIZE_MAX - o->len || !grow(o, o->len + len))) {
-        o->failed = true;
-        return;
-    }
-    memcpy(o->data + o->len, bytes, len);
-    o->len += len;
-}
-
-void out_text(struct out *o, const char *text)
-{
-    out_bytes(o, text, strlen(text));
-}
-
-void out_char(struct out *o, char c)
-{
-    out_bytes(o, &c, 1);
 }
 
 void out_padded(struct out *o, uint64_t value, unsigned width)

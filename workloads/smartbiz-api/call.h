@@ -88,10 +88,17 @@ void emit_columns(struct out *o, const PGresult *result, int row, int first,
 /* "2026-01-31 09:30:00.5+00" as RFC 3339 writes it. */
 void emit_time(struct out *o, const char *text, size_t len);
 
+/* The last day that was shown: those of a page are mostly the same few, and gmtime_r costs more
+ * than all the rest of a time. Begins as zeros. */
+struct day_text {
+    int64_t number; /* since 1970 */
+    char text[sizeof "2026-01-31T"];
+};
+
 /* The same of a result in PostgreSQL's binary form, from the first column on; there is no
  * COLUMN_JSON. */
 void emit_columns_binary(struct out *o, const PGresult *result, int row,
-                         const struct column *columns, size_t count);
+                         const struct column *columns, size_t count, struct day_text *day);
 int64_t binary_number(const char *bytes, size_t len); /* of bigint and integer */
 
 extern const struct column article_columns[];

@@ -330,6 +330,7 @@ static void show_page(struct call *call, const PGresult *result)
     struct out *o = reply_json(call->request, 200);
     int rows = PQntuples(result);
     int shown = rows > page->limit ? (int)page->limit : rows;
+    struct day_text day = {0};
 
     emit_object(o);
     emit_key(o, "items");
@@ -337,7 +338,8 @@ static void show_page(struct call *call, const PGresult *result)
     for (int row = 0; row < shown; row++) {
         emit_object(o);
         if (views[page->list].binary)
-            emit_columns_binary(o, result, row, views[page->list].columns, views[page->list].count);
+            emit_columns_binary(o, result, row, views[page->list].columns, views[page->list].count,
+                                &day);
         else
             emit_columns(o, result, row, 0, views[page->list].columns, views[page->list].count);
         emit_object_end(o);

@@ -50,37 +50,56 @@ int64_t binary_number(const char *bytes, size_t len)
     return (int64_t)value;
 }
 
-/* Microseconds since 2000, shown in milliseconds. */
-static void emit_binary_time(struct out *o, int64_t us)
+static char *put_two(char *at, int value)
 {
-    int64_t seconds = us / 1000000 - (us % 1000000 < 0);
-    uint64_t ms = (uint64_t)((us - seconds * 1000000) / 1000);
-    time_t unix_seconds = (time_t)(seconds + EPOCH_2000);
-    char storage[40];
-    struct out text;
+    *at++ = (char)('0' + value / 10 % 10);
+    *at++ = (char)('0' + value % 10);
+    return at;
+}
+
+static bool find_day(struct day_text *day, int64_t number)
+{
+    const time_t seconds = (time_t)(number * 86400);
     struct tm utc;
 
-    gmtime_r(&unix_seconds, &utc);
-    out_init(&text, storage, sizeof storage, 0);
-    out_padded(&text, (uint64_t)utc.tm_year + 1900, 4);
-    out_char(&text, '-');
-    out_padded(&text, (uint64_t)utc.tm_mon + 1, 2);
-    out_char(&text, '-');
-    out_padded(&text, (uint64_t)utc.tm_mday, 2);
-    out_char(&text, 'T');
-    out_padded(&text, (uint64_t)utc.tm_hour, 2);
-    out_char(&text, ':');
-    out_padded(&text, (uint64_t)utc.tm_min, 2);
-    out_char(&text, ':');
-    out_padded(&text, (uint64_t)utc.tm_sec, 2);
-    out_char(&text, '.');
-    out_padded(&text, ms, 3);
-    out_char(&text, 'Z');
-    emit_string_n(o, storage, text.len);
+    if (day->text[0] != '\0' && day->number == number)
+        return true;
+    day->number = number;
+    day->text[0] = '\0';
+    return gmtime_r(&seconds, &utc) != NULL && utc.tm_year >= 0 && utc.tm_year < 9999 - 1900 &&
+           strftime(day->text, sizeof day->text, "%Y-%m-%dT", &utc) > 0;
+}
+
+/* Microseconds since 2000, shown in milliseconds. */
+static void emit_binary_time(struct out *o, int64_t us, struct day_text *day)
+{
+    int64_t seconds = us / 1000000 - (us % 1000000 < 0);
+    int ms = (int)((us - seconds * 1000000) / 1000);
+    int64_t number = (seconds + EPOCH_2000) / 86400 - ((seconds + EPOCH_2000) % 86400 < 0);
+    int second = (int)(seconds + EPOCH_2000 - number * 86400);
+    char text[sizeof "2026-01-31T09:30:00.000Z"];
+    char *at = text;
+
+    if (!find_day(day, number)) {
+        emit_null(o);
+        return;
+    }
+    memcpy(text, day->text, sizeof day->text);
+    at += sizeof day->text - 1;
+    at = put_two(at, second / 3600);
+    *at++ = ':';
+    at = put_two(at, second / 60 % 60);
+    *at++ = ':';
+    at = put_two(at, second % 60);
+    *at++ = '.';
+    *at++ = (char)('0' + ms / 100);
+    at = put_two(at, ms % 100);
+    *at++ = 'Z';
+    emit_string_n(o, text, (size_t)(at - text));
 }
 
 void emit_columns_binary(struct out *o, const PGresult *result, int row,
-                         const struct column *columns, size_t count)
+                         const struct column *columns, size_t count, struct day_text *day)
 {
     for (size_t i = 0; i < count; i++) {
         const char *bytes = PQgetvalue(result, row, (int)i);
@@ -92,7 +111,7 @@ void emit_columns_binary(struct out *o, const PGresult *result, int row,
         else if (columns[i].type == COLUMN_NUMBER)
             emit_int(o, binary_number(bytes, len));
         else if (columns[i].type == COLUMN_TIME)
-            emit_binary_time(o, binary_number(bytes, len));
+            emit_binary_time(o, binary_number(bytes, len), day);
         else
             emit_string_n(o, bytes, len);
     }
