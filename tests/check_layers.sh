@@ -57,7 +57,7 @@ msgpack\.h: proto/wire/codec
 sqlite3\.h: store/
 uv\.h: agent/[a-z]+/uv_|agent/daemon/|agent/main\.c
 yaml\.h: agent/desired/
-jansson\.h: agent/web/|agent/daemon/|tools/|workloads/
+jansson\.h: agent/web/|agent/daemon/|agent/logs/|tools/|workloads/
 microhttpd\.h: agent/web/uv_|workloads/lib/
 libpq-fe\.h: workloads/(lib/pg|smartbiz-api/)
 libmnl/.*: agent/io/os_

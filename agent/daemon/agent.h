@@ -11,8 +11,10 @@
  *   agent_store.c   what is written to the store, on its worker
  *   agent_peer.c    requests of other agents over the TCP link
  *   agent_hooks.c   programs of the operator, run when an address has another holder
- *   agent_api.c     what the control socket and the page may ask; agent_api_flock.c: who belongs to
- *                   the flock, tokens, keys; agent_api_vip.c: moving an address
+ *   agent_logs.c    log lines of all nodes, merged
+ *   agent_api.c     what the control socket may ask; agent_api_page.c: the page; agent_api_flock.c:
+ *                   who belongs to the flock; agent_api_join.c: entering it; agent_api_vip.c:
+ * moving an address
  *
  * Everything here runs on the loop's thread. */
 #ifndef COVEY_DAEMON_AGENT_H
@@ -59,7 +61,8 @@ struct agent_event { /* one line of the journal, as people see it */
     char text[EFFECT_TEXT_MAX];
 };
 
-struct joining; /* agent_join.c */
+struct joining;   /* agent_join.c */
+struct log_query; /* agent/logs/os_pages.h */
 
 #define AGENT_KNOCKS_MAX 16
 struct agent_knock { /* a newcomer without a token */
@@ -249,8 +252,8 @@ void agent_net_arm(struct agent *agent); /* the timer, after every change */
 /* agent_peer.c */
 int agent_peer_open(struct agent *agent, struct err *err);
 void agent_peer_fetch(struct agent *agent, node_id from, const char *have, const char *want);
-/* The log of @instance on @node (a peer): @done once, later; @text (malloc) is its. */
-void agent_peer_logs(struct agent *agent, node_id node, const char *instance, size_t lines,
+/* The page (agent/logs/page.h) of @node (a peer): @done once; @data (malloc) is its. */
+void agent_peer_logs(struct agent *agent, node_id node, const struct log_query *query,
                      void (*done)(void *context, int code, uint8_t *data, size_t size,
                                   const char *reason),
                      void *context);
@@ -265,10 +268,12 @@ void agent_peer_move(struct agent *agent, node_id owner, const struct addr *addr
 int agent_hooks_open(struct agent *agent, struct err *err);
 void agent_hooks_owner(struct agent *agent, const struct effect_owner *owner);
 
-/* agent_api.c: requests of the control socket (changes allowed) and of the page (read only) */
+/* agent_api.c: requests of the control socket; changes are allowed */
 void agent_api_control(void *context, struct http_request *request);
+/* agent_api_page.c: of the page, read only */
 void agent_api_page(void *context, struct http_request *request);
-void agent_api_changed(struct agent *agent);    /* streams are told soon */
+void agent_api_changed(struct agent *agent); /* streams are told soon */
+/* agent_api.c again */
 void agent_sync_idle(void *agent, bool failed); /* answers those who wait for a sync */
 
 /* agent_events.c */

@@ -1,5 +1,5 @@
-/* What the control socket and the page may ask. The same JSON on both; changes only by the control
- * socket, whose file mode and group say who may use it. */
+/* What the control socket may ask, and how requests are answered. Changes are made by this socket
+ * alone, whose file mode and group say who may use it. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,10 +11,6 @@
 #include "agent/daemon/agent_metrics.h"
 #include "agent/daemon/agent_upgrade.h"
 #include "agent/io/os_clock.h"
-#include "agent/web/page.h"
-
-#define CHANGED_MS 400 /* streams are told at most so often */
-#define LIST_DEFAULT 50
 
 /* ---- documents ---- */
 
@@ -28,8 +24,7 @@ static json_t *event_json(const struct agent_event *event)
                      severities[event->severity], "subject", event->subject, "text", event->text);
 }
 
-/* Events after number @since, at most the newest @limit, oldest first. */
-static json_t *events_json(const struct agent *agent, uint64_t since, uint64_t limit)
+json_t *api_events(const struct agent *agent, uint64_t since, uint64_t limit)
 {
     json_t *items = json_array();
     uint64_t first =
@@ -70,8 +65,7 @@ static json_t *machine_json(const struct agent *agent)
                      agent->config->state_dir, "runDir", agent->config->run_dir);
 }
 
-/* The whole status; a node that is in no flock has one too. */
-static json_t *whole_status(struct agent *agent)
+json_t *api_status(struct agent *agent)
 {
     struct status *status = NULL;
     json_t *document;
@@ -164,7 +158,7 @@ static long query_number(const struct http_request *request, const char *name, l
 
 static void get_status(struct agent *agent, struct http_request *request)
 {
-    api_reply_json(request, 200, whole_status(agent));
+    api_reply_json(request, 200, api_status(agent));
 }
 
 static void get_list(struct agent *agent, struct http_request *request, const char *kind,
@@ -231,29 +225,11 @@ static void get_apps(struct agent *agent, struct http_request *request)
 static void get_events(struct agent *agent, struct http_request *request)
 {
     long since = query_number(request, "since", 0);
-    long limit = query_number(request, "limit", LIST_DEFAULT);
+    long limit = query_number(request, "limit", API_LIST_DEFAULT);
 
     api_reply_json(
         request, 200,
-        status_json_list("EventList", events_json(agent, (uint64_t)since, (uint64_t)limit)));
-}
-
-static void get_logs(struct agent *agent, struct http_request *request)
-{
-    const char *name = http_query(request, "name");
-    long lines = query_number(request, "lines", 100);
-    struct status *status;
-
-    if (name == NULL) {
-        uv_http_text(request, 400, "name the workload: /v1/logs?name=rest-api\n");
-        return;
-    }
-    if (api_take_status(agent, &status) != ERR_NONE) {
-        uv_http_text(request, 500, "%s\n", err_text(ERR_NOMEM));
-        return;
-    }
-    agent_logs(agent, request, status, name, (size_t)lines);
-    status_free(status);
+        status_json_list("EventList", api_events(agent, (uint64_t)since, (uint64_t)limit)));
 }
 
 /* ---- changing ---- */
@@ -336,7 +312,7 @@ static const struct route routes[] = {
     {"GET", "/v1/apps", get_apps, true},
     {"GET", "/v1/vips", get_vips, true},
     {"GET", "/v1/events", get_events, false},
-    {"GET", "/v1/logs", get_logs, true},
+    {"GET", "/v1/logs", agent_logs, true},
     {"GET", "/v1/nodes", api_get_nodes, true},
     {"GET", "/v1/tokens", api_get_tokens, true},
     {"GET", "/v1/keys", api_get_keys, true},
@@ -389,130 +365,4 @@ void agent_api_control(void *context, struct http_request *request)
     }
     uv_http_text(request, known ? 405 : 404, "this agent has no %s %s\n", request->method,
                  request->path);
-}
-
-/* ---- the page ---- */
-
-static void get_page(struct agent *agent, struct http_request *request)
-{
-    static const char *const severities[] = {
-        [EFFECT_INFO] = "info", [EFFECT_WARNING] = "warning", [EFFECT_ERROR] = "error"};
-    struct page_event events[LIST_DEFAULT];
-    struct status *status = NULL;
-    size_t count = 0;
-    char *html = NULL;
-    size_t size = 0;
-    int rc = ERR_NONE;
-
-    while (count < LIST_DEFAULT && count < agent->event_count && count < AGENT_EVENTS_MAX) {
-        const struct agent_event *event =
-            &agent->events[(agent->event_count - 1 - count) % AGENT_EVENTS_MAX];
-        events[count++] = (struct page_event){.time_ms = event->time_ms,
-                                              .severity = severities[event->severity],
-                                              .subject = event->subject,
-                                              .text = event->text};
-    }
-    if (agent->node != NULL)
-        rc = api_take_status(agent, &status);
-    if (rc == ERR_NONE)
-        rc = page_render(status, agent->name, events, count, &html, &size);
-    status_free(status);
-    if (rc != ERR_NONE)
-        uv_http_text(request, 500, "%s\n", err_text(rc));
-    else
-        uv_http_reply(request, 200, "text/html; charset=utf-8", html, size, page_headers());
-}
-
-/* "event: status\ndata: {…}\n\n", or NULL. */
-static char *stream_text(struct agent *agent)
-{
-    json_t *document = whole_status(agent);
-    json_t *events = events_json(agent, 0, LIST_DEFAULT);
-    json_t *newest_first = json_array();
-    char *json;
-    char *text = NULL;
-
-    for (size_t i = json_array_size(events); i-- > 0;)
-        json_array_append(newest_first, json_array_get(events, i));
-    json_decref(events);
-    json_object_set_new(document, "events", newest_first);
-    json = document != NULL ? json_dumps(document, JSON_COMPACT) : NULL;
-    json_decref(document);
-    if (json != NULL && asprintf(&text, "event: status\ndata: %s\n\n", json) < 0)
-        text = NULL;
-    free(json);
-    return text;
-}
-
-static void on_changed(uv_timer_t *timer)
-{
-    struct agent *agent = timer->data;
-    char *text;
-
-    if (agent->page == NULL || uv_http_streams(agent->page) == 0)
-        return;
-    text = stream_text(agent);
-    if (text != NULL)
-        uv_http_broadcast(agent->page, text);
-    free(text);
-}
-
-void agent_api_changed(struct agent *agent)
-{
-    if (agent->page == NULL || agent->stopping || uv_http_streams(agent->page) == 0 ||
-        uv_is_active((uv_handle_t *)&agent->changed_timer))
-        return;
-    uv_timer_start(&agent->changed_timer, on_changed, CHANGED_MS, 0);
-}
-
-static void get_stream(struct agent *agent, struct http_request *request)
-{
-    char *text = stream_text(agent);
-
-    if (text == NULL)
-        uv_http_text(request, 500, "%s\n", err_text(ERR_NOMEM));
-    else
-        uv_http_stream(request, text);
-    free(text);
-}
-
-static void get_asset(struct http_request *request, const struct page_asset *asset)
-{
-    const char *known = http_header(request, "If-None-Match");
-    char *copy;
-
-    if (known != NULL && strcmp(known, asset->etag) == 0) {
-        uv_http_reply(request, 304, asset->type, NULL, 0, asset->headers);
-        return;
-    }
-    copy = malloc(asset->size + 1);
-    if (copy == NULL) {
-        uv_http_text(request, 500, "%s\n", err_text(ERR_NOMEM));
-        return;
-    }
-    memcpy(copy, asset->data, asset->size);
-    uv_http_reply(request, 200, asset->type, copy, asset->size, asset->headers);
-}
-
-void agent_api_page(void *context, struct http_request *request)
-{
-    struct agent *agent = context;
-    const struct page_asset *asset = page_asset(request->path);
-
-    if (strcmp(request->path, "/v1/webhook") == 0 && strcmp(request->method, "POST") == 0)
-        api_post_webhook(agent, request);
-    else if (strcmp(request->method, "GET") != 0 && strcmp(request->method, "HEAD") != 0)
-        uv_http_text(request, 405, "the page is read-only: use agentctl to change something\n");
-    else if (strcmp(request->path, "/") == 0)
-        get_page(agent, request);
-    else if (strcmp(request->path, "/v1/status") == 0)
-        get_status(agent, request);
-    else if (strcmp(request->path, "/v1/stream") == 0)
-        get_stream(agent, request);
-    else if (strcmp(request->path, "/metrics") == 0)
-        agent_metrics(agent, request);
-    else if (asset != NULL)
-        get_asset(request, asset);
-    else
-        uv_http_text(request, 404, "there is nothing at %s\n", request->path);
 }

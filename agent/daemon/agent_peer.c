@@ -1,13 +1,13 @@
 /* Requests between agents over the TCP link: bundles of commits, log lines. Requests are one line
- * of text: "bundle HAVE WANT" (HAVE is "-" for nothing), "logs INSTANCE LINES" and
- * "move ADDRESS NODE". */
+ * of text: "bundle HAVE WANT" (HAVE is "-" for nothing), "move ADDRESS NODE", and "logs …" as
+ * agent/logs/os_pages.h has it. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "agent/daemon/agent.h"
 #include "agent/io/os_clock.h"
-#include "agent/logs/os_tail.h"
+#include "agent/logs/os_pages.h"
 
 struct peer_job {          /* a request that is being served on the git worker */
     struct worker_job job; /* first */
@@ -15,8 +15,7 @@ struct peer_job {          /* a request that is being served on the git worker *
     struct link_request *ticket;
     char have[COMMIT_TEXT];
     char want[COMMIT_TEXT];
-    char instance[INSTANCE_MAX];
-    size_t lines;
+    struct log_query logs;
     char *data;
     size_t size;
     int rc;
@@ -44,7 +43,7 @@ static void run_logs(struct worker_job *job, struct store *store)
 
     (void)store;
     log_folder(p->agent, folder);
-    p->rc = os_tail(folder, p->instance, p->lines, &p->data, &p->size, &p->err);
+    p->rc = os_pages_make(folder, &p->logs, os_clock_wall_ms(), &p->data, &p->size, &p->err);
 }
 
 static void serve_done(struct worker_job *job)
@@ -103,7 +102,7 @@ static void serve(void *context, node_id peer, const uint8_t *request, size_t le
         if (strcmp(p->have, "-") == 0)
             p->have[0] = '\0';
         p->job.run = run_bundle;
-    } else if (sscanf(line, "logs %127s %zu", p->instance, &p->lines) == 2) {
+    } else if (log_query_read(line, len, &p->logs, &err) == ERR_NONE) {
         p->job.run = run_logs;
     } else {
         uv_link_answer(ticket, ERR_INVALID, NULL, 0, "this agent does not know that request");
@@ -201,17 +200,19 @@ void agent_peer_move(struct agent *agent, node_id owner, const struct addr *addr
         uv_link_ask(agent->link, owner, &at, request, (size_t)n, done, context);
 }
 
-void agent_peer_logs(struct agent *agent, node_id node, const char *instance, size_t lines,
+void agent_peer_logs(struct agent *agent, node_id node, const struct log_query *query,
                      void (*done)(void *context, int code, uint8_t *data, size_t size,
                                   const char *reason),
                      void *context)
 {
-    char request[INSTANCE_MAX + 64];
+    char request[LINK_REQUEST_MAX];
     struct addr at;
-    int n = snprintf(request, sizeof request, "logs %s %zu", instance, lines);
+    struct err err;
 
     if (!link_address(agent, node, &at))
-        done(context, ERR_UNREACHABLE, NULL, 0, "the node's address is unknown");
+        done(context, ERR_UNREACHABLE, NULL, 0, "its address is unknown");
+    else if (log_query_write(query, request, sizeof request, &err) != ERR_NONE)
+        done(context, err.code, NULL, 0, err.text);
     else
-        uv_link_ask(agent->link, node, &at, request, (size_t)n, done, context);
+        uv_link_ask(agent->link, node, &at, request, strlen(request), done, context);
 }

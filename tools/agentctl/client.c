@@ -11,7 +11,7 @@
 #include "tools/agentctl/agentctl.h"
 
 #define ANSWER_MAX (32 * 1024 * 1024)
-#define HEADER_MAX 1024
+#define HEADER_MAX 24576
 
 static int connect_agent(const struct context *context, int *fd, struct err *err)
 {

@@ -41,8 +41,22 @@ static const struct command commands[] = {
     {"events", "[-f] [-n N]", "what happened, newest last",
      "  agentctl events\n  agentctl events -f      # follow\n  agentctl events -n 10\n",
      cmd_events},
-    {"logs", "NAME [-n LINES]", "log lines of a workload or of one instance",
-     "  agentctl logs rest-api\n  agentctl logs rest-api.0 -n 20\n", cmd_logs},
+    {"logs", "NAME [-f] [-n N|all] [--since TIME] [--node NODE] [--level LEVEL] [--raw]",
+     "log lines of a workload, or of one instance, from all nodes in the order of time",
+     "Without -n or --since the last 100. NAME may be a workload that is gone, as long as its logs "
+     "are\nkept; earlier runs of an instance come before its present one.\n\n"
+     "  -f, --follow     go on as lines are written, over restarts and moves\n"
+     "  -n, --tail N     the last N lines (up to 10000), or all\n"
+     "  --since TIME     10m, 1h30m, 2d; 2026-01-31T13:37:00Z; \"2026-01-31 13:37\"\n"
+     "  --node NODE      only what this node has\n"
+     "  --level LEVEL    trace, debug, info, warning, error, fatal: this and graver ones. A line "
+     "of JSON\n                   says it in level or severity, others by a word such as ERROR or "
+     "[warn];\n                   a line that does not say counts as info\n"
+     "  --raw            the lines as they were written, nothing before them\n\n"
+     "  agentctl logs rest-api\n  agentctl logs rest-api.0 -n 20\n"
+     "  agentctl logs rest-api -f --since 10m --level warning\n"
+     "  agentctl -o json logs rest-api | jq -r '.fields.path // .text'\n",
+     cmd_logs},
     {"sync", "[--wait]", "apply what the repository's branch stands at, now",
      "With --wait: until every living node has applied it and all is good.\n\n"
      "  agentctl sync\n  agentctl --timeout 60 sync --wait\n",
