@@ -218,8 +218,7 @@ static void merged(struct worker_job *job)
 
     if (g->merged == NULL) {
         uv_http_text(g->request, 500, "%s\n", err_text(ERR_NOMEM));
-    } else if (g->sources == 0 &&
-               (!g->query.follow || (!g->known && g->cursor[0] == '\0'))) {
+    } else if (g->sources == 0 && (!g->query.follow || (!g->known && g->cursor[0] == '\0'))) {
         const char *problem = g->known ? "it has logged nothing yet"
                                        : "there is no workload or instance of that name. See "
                                          "agentctl apps";
