@@ -43,7 +43,7 @@ agent/logs/: proto/base/|agent/(shim|logs)/
 agent/web/: proto/base/|agent/(core|web)/
 agent/daemon/|agent/main\.c: proto/|store/|agent/
 workloads/: proto/base/|workloads/
-tools/agentctl/: proto/base/|agent/desired/|agent/io/os_|tools/agentctl/
+tools/agentctl/: proto/(base|wire)/|agent/desired/|agent/io/os_|tools/agentctl/
 tools/: proto/base/|agent/desired/
 TEXT
 }

@@ -63,7 +63,8 @@ struct effect_fence {
 };
 
 struct effect_start {
-    const char *instance; /* "rest-api.0" */
+    const char *instance;          /* "rest-api.0" */
+    const struct desired *desired; /* whose secrets the texts may still name */
     const struct desired_workload *workload;
     uint64_t generation;     /* with the rendered environment in it */
     struct desired_map env;  /* rendered; PORT… and HOST are added by the executor, and secrets */
@@ -78,8 +79,9 @@ struct effect_files { /* of a process that runs */
     bool all;   /* those with DESIRED_CHANGE_RESTART too: the process has been started with them */
     bool check; /* nothing has changed: what differs was edited, and NODE_DRIFT tells of it */
     bool leave; /* only tell */
+    const struct desired *desired;
     const struct desired_workload *workload;
-    const struct desired_content *files;
+    const struct desired_content *files; /* rendered, but for secrets */
     size_t count;
 };
 

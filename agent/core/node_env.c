@@ -96,6 +96,7 @@ struct buffer {
     char *bytes;
     size_t used, room;
     bool no_memory;
+    uint64_t sealed; /* of the sealed values that its texts name */
 };
 
 static void put(struct buffer *buffer, const char *text, size_t len)
@@ -134,6 +135,18 @@ static int put_service(struct node *node, struct instance *instance, struct choi
     return ERR_NONE;
 }
 
+/* Stays a reference: whoever starts the process opens it. */
+static void put_secret(const struct node *node, const struct reference *r, struct buffer *out)
+{
+    const struct desired_secret *secret = desired_secret(node->desired, r->name);
+    const char *value = secret != NULL ? desired_map_get(&secret->data, r->key) : NULL;
+    char text[sizeof r->name + sizeof r->key + 16];
+    int len = snprintf(text, sizeof text, "${secret:%s/%s}", r->name, r->key);
+
+    put(out, text, (size_t)len);
+    out->sealed = hash64_mix(out->sealed, value != NULL ? hash64_string(value) : 1);
+}
+
 /* ERR_NOTFOUND: no ready endpoint. */
 static int put_reference(struct node *node, struct instance *instance, struct choice *choice,
                          const struct reference *r, struct buffer *out)
@@ -159,9 +172,8 @@ static int put_reference(struct node *node, struct instance *instance, struct ch
         put(out, r->key, strlen(r->key));
         break;
     default:
-        snprintf(instance->reason, sizeof instance->reason,
-                 "waits for the secret %s: this version of agentd cannot open it", r->name);
-        return ERR_NOTFOUND;
+        put_secret(node, r, out);
+        break;
     }
     return ERR_NONE;
 }
@@ -278,8 +290,9 @@ static int put_files(struct node *node, struct instance *instance, struct choice
                 mix_rendered(r, file->text, text);
         }
         if (!restart)
-            r->contents = hash64_mix(hash64_mix(r->contents, hash64_string(file->path)),
-                                     hash64_mix(hash64_string(text), file->mode));
+            r->contents = hash64_mix(
+                hash64_mix(hash64_mix(r->contents, hash64_string(file->path)), out->sealed),
+                hash64_mix(hash64_string(text), file->mode));
     }
     return rc == ERR_LIMIT ? too_long(instance, "a file") : rc;
 }
@@ -397,6 +410,7 @@ static struct effect_files *files_effect(struct node *node, struct instance *ins
     struct effect *effect = node_effect(node, EFFECT_FILES);
 
     effect->files = (struct effect_files){.instance = instance->name,
+                                          .desired = node->desired,
                                           .workload = instance->workload,
                                           .files = r->files,
                                           .count = r->file_count,

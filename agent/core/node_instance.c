@@ -193,6 +193,7 @@ static void machine_effect(struct node *node, struct instance *instance,
         effect = node_effect(node, EFFECT_START);
         effect->start =
             (struct effect_start){.instance = instance->name,
+                                  .desired = node->desired,
                                   .workload = instance->workload,
                                   .generation = instance->machine.run_generation,
                                   .env = {instance->rendering.env, instance->rendering.env_count},

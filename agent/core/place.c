@@ -2,10 +2,21 @@
 
 #include <string.h>
 
+static bool opens_secrets(const struct desired_workload *workload, const struct place_node *node)
+{
+    const char *const *name = workload->sealed_for;
+
+    while (name != NULL && *name != NULL && strcmp(*name, node->name) != 0)
+        name++;
+    return name == NULL || *name != NULL;
+}
+
 bool place_eligible(const struct desired_workload *workload, const struct place_node *node)
 {
     const struct desired_map *want = &workload->node_selector;
 
+    if (!opens_secrets(workload, node))
+        return false;
     for (size_t i = 0; i < want->count; i++) {
         const char *value = NULL;
         if (strcmp(want->pairs[i].name, "covey.dev/node") == 0)

@@ -27,7 +27,8 @@ struct place_node {
 void place_workload(const struct desired_workload *workload, const struct place_node *nodes,
                     size_t count, uint32_t *scratch, int *owner);
 
-/* The node's labels satisfy the workload's nodeSelector. "covey.dev/node" is the node's name. */
+/* The node's labels satisfy the workload's nodeSelector ("covey.dev/node" is the node's name), and
+ * the secrets that it names were sealed to the node. */
 bool place_eligible(const struct desired_workload *workload, const struct place_node *node);
 
 /* The rank of @nodes[index] for @key among usable nodes: 0 is the preferred owner of a lease. */

@@ -202,6 +202,7 @@ static int open_executors(struct agent *agent, const struct node_saved *saved, s
                                                   .state_dir = agent->config->state_dir,
                                                   .path = agent->config->workload_path,
                                                   .node_name = agent->name,
+                                                  .identity = &agent->identity,
                                                   .address = agent->address,
                                                   .user = agent->config->workload_user,
                                                   .seccomp = agent->seccomp,

@@ -12,6 +12,7 @@ struct need {
     const char *name;
     const char *part; /* a port of the workload, or a key of the secret; NULL: all of it */
     bool order;       /* dependsOn: it must be ready before */
+    bool reload;      /* it stands in a file whose change needs no restart */
     struct need *next;
 };
 
@@ -121,9 +122,10 @@ void workload_read_process(const struct kind_workload *spec, struct desired_work
 /* Checks that need all documents, then the sorted arrays of the result. To be called only when the
  * report is empty. */
 int graph_finish(struct build *build); /* names, references, cycles: before the others */
-int workloads_finish(struct build *build);
 int vips_finish(struct build *build);
-int objects_finish(struct build *build); /* routes, k3s, secrets */
+int secrets_finish(struct build *build);
+int workloads_finish(struct build *build);
+int objects_finish(struct build *build); /* routes, k3s */
 int foreign_finish(struct build *build);
 
 /* Where a text stands decides what may be in it. */
@@ -136,6 +138,10 @@ int workload_text(const struct object *object, const struct kind_workload *spec,
                   const char **out);
 int workload_files(const struct object *object, const struct kind_workload *spec,
                    struct workload_item *item);
+
+/* After secrets_finish: which nodes can open all the secrets that @item names, its generation and
+ * its digest with the sealed values in them. */
+int workload_secrets(struct build *build, struct workload_item *item);
 
 /* Hash of the generation and of what needs no restart. */
 uint64_t workload_digest(const struct desired_workload *workload);

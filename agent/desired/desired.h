@@ -162,6 +162,8 @@ struct desired_workload {
     const char *const *depends_on;      /* NULL-terminated names of workloads; acyclic */
     const char *const *depends_objects; /* likewise "Kind/name" of the other kinds */
     bool references;                    /* the command, env or files hold references */
+    const char *const *sealed_for; /* NULL-terminated names of the nodes that can open every secret
+                                      that it names; NULL: it names none */
     const struct desired_content *files;
     size_t file_count;
     int reload_signal; /* for files whose change is a signal */

@@ -305,17 +305,6 @@ static void add_others(struct graph *g)
                                                   .foreign = true};
 }
 
-/* A new value of a secret is a new generation of whoever uses it. */
-static void mix_secrets(const struct graph *g)
-{
-    for (struct workload_item *i = g->build->workload_items; i != NULL; i = i->next)
-        for (const struct need *need = i->needs.first; need != NULL; need = need->next) {
-            const struct vertex *to = find(g, need->kind, need->name);
-            if (to != NULL && to->secret != NULL && need->part != NULL)
-                i->workload.generation = hash64_mix(i->workload.generation, to->secret->digest);
-        }
-}
-
 int graph_finish(struct build *build)
 {
     struct graph g = {.build = build};
@@ -331,7 +320,5 @@ int graph_finish(struct build *build)
     rc = check_names_and_needs(&g);
     if (rc == 0)
         rc = check_cycles(&g);
-    if (rc == 0)
-        mix_secrets(&g);
     return rc;
 }

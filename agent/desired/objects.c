@@ -214,7 +214,7 @@ static int routes_finish(struct build *build)
     return first_rc;
 }
 
-static int secrets_finish(struct build *build)
+int secrets_finish(struct build *build)
 {
     struct desired_secret *secrets;
     size_t count = 0;
@@ -250,5 +250,5 @@ int objects_finish(struct build *build)
         build->desired->k3s = k3s;
         build->desired->k3s_count = 1;
     }
-    return rc != 0 ? rc : secrets_finish(build);
+    return rc;
 }

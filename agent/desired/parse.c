@@ -489,6 +489,7 @@ static void read_all(struct build *build, const struct desired_file *all, size_t
     vips_finish(build);
     if (build->report.count > 0 || build->report.no_memory)
         return;
+    secrets_finish(build);
     workloads_finish(build);
     objects_finish(build);
     foreign_finish(build);

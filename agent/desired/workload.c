@@ -364,6 +364,7 @@ int workloads_finish(struct build *build)
 {
     struct desired_workload *workloads;
     size_t count = 0;
+    int rc = 0;
 
     for (const struct workload_item *item = build->workload_items; item != NULL; item = item->next)
         count++;
@@ -371,15 +372,14 @@ int workloads_finish(struct build *build)
     if (workloads == NULL)
         return report_no_memory(&build->report);
     count = 0;
-    for (const struct workload_item *item = build->workload_items; item != NULL;
-         item = item->next) {
-        workloads[count] = item->workload;
-        workloads[count].digest = workload_digest(&item->workload);
-        count++;
+    for (struct workload_item *item = build->workload_items; item != NULL; item = item->next) {
+        int part = workload_secrets(build, item);
+        rc = rc != 0 ? rc : part;
+        workloads[count++] = item->workload;
     }
     if (count > 0)
         qsort(workloads, count, sizeof *workloads, by_item);
     build->desired->workloads = workloads;
     build->desired->workload_count = count;
-    return 0;
+    return rc;
 }

@@ -169,6 +169,7 @@ static int read_file(const struct object *object, const struct kind_workload *sp
 {
     const struct kind_file *written = (const struct kind_file *)spec->files.items + index;
     bool references = item->workload.references;
+    struct need *const *known = item->needs.end;
     char path[SCHEMA_PATH_MAX];
     const char *text = written->content;
     int rc = 0;
@@ -194,6 +195,9 @@ static int read_file(const struct object *object, const struct kind_workload *sp
     item->workload.references = false;
     if (written->template)
         rc = workload_text(object, spec, item, path, PLACE_FILE, text, &content->text);
+    for (struct need *need = known != NULL ? *known : item->needs.first; need != NULL;
+         need = need->next)
+        need->reload = content->change != DESIRED_CHANGE_RESTART;
     content->references = item->workload.references;
     item->workload.references = references || content->references;
     return rc;

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/io/instance_secret.h"
+
 #define FIXED_MAX (8 + 2 * VALUE_PORTS_MAX) /* variables of the agent's own */
 
 struct instance_env {
@@ -37,6 +39,7 @@ static void set(struct instance_env *env, const char *name, const char *format, 
             free(value);
         return;
     }
+    explicit_bzero(value, strlen(value)); /* it may be a secret */
     free(value);
     for (i = 0; i < env->count; i++)
         if (strncmp(env->entries[i], name, len) == 0 && env->entries[i][len] == '=')
@@ -104,8 +107,17 @@ int instance_env_build(const struct uv_instances_config *config, const struct ef
     if (effect->file_count > 0)
         set(env, "CONFIG_DIR", "%s/files/%s", config->run_dir, effect->instance);
     set_ports(env, ports, port_count);
-    for (size_t i = 0; i < effect->env.count; i++)
-        set(env, effect->env.pairs[i].name, "%s", effect->env.pairs[i].value);
+    for (size_t i = 0; i < effect->env.count; i++) {
+        const struct desired_pair *pair = &effect->env.pairs[i];
+        char *filled;
+        int rc = instance_secret_text(config->identity, effect->desired, pair->value, &filled, err);
+        if (rc != ERR_NONE) {
+            instance_env_free(env);
+            return rc;
+        }
+        set(env, pair->name, "%s", filled != NULL ? filled : pair->value);
+        instance_secret_free(filled);
+    }
     if (env->failed)
         goto err_memory;
     *out = env;
@@ -121,8 +133,10 @@ void instance_env_free(struct instance_env *env)
 {
     if (env == NULL)
         return;
-    for (size_t i = 0; env->entries != NULL && i < env->count; i++)
+    for (size_t i = 0; env->entries != NULL && i < env->count; i++) {
+        explicit_bzero(env->entries[i], strlen(env->entries[i]));
         free(env->entries[i]);
+    }
     free(env->entries);
     free(env);
 }

@@ -10,8 +10,8 @@
 struct instance_env;
 
 /* PATH, HOME (@folder), LANG, NODE_NAME, INSTANCE, HOST, PORT (the first port), METRICS_PORT (the
- * port of that name), PORT_<NAME>, then the effect's variables, which win. Freed by
- * instance_env_free. Errors: ERR_NOMEM. */
+ * port of that name), PORT_<NAME>, then the effect's variables, which win, with the secrets that
+ * they name. Freed by instance_env_free. Errors: ERR_NOMEM, those of instance_secret_text. */
 int instance_env_build(const struct uv_instances_config *config, const struct effect_start *effect,
                        const struct value_port *ports, uint8_t port_count, const char *folder,
                        struct instance_env **env, struct err *err);

@@ -193,7 +193,8 @@ static int make_folder(const struct instance_keeper *keeper, const char *name,
 
 static bool in_tmp(const char *path)
 {
-    return strncmp(path, "/tmp/", 5) == 0 || strncmp(path, "/var/tmp/", 9) == 0;
+    return strncmp(path, "/tmp/", 5) == 0 || strncmp(path, "/var/tmp/", 9) == 0 ||
+           strncmp(path, "/dev/shm/", 9) == 0;
 }
 
 static void add_path(struct shim_sandbox *sandbox, const char *path)

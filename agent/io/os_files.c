@@ -3,11 +3,13 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #define PATH_BYTES 4096
@@ -179,6 +181,20 @@ int os_files_write(const char *run_dir, const char *instance, const struct desir
             found->signal = true;
     }
     return rc;
+}
+
+int os_files_in_memory(const char *run_dir, struct err *err)
+{
+    struct statfs fs;
+
+    if (statfs(run_dir, &fs) != 0)
+        return err_errno(err, ERR_IO, errno, "look at the file system of %s", run_dir);
+    if ((unsigned long)fs.f_type == TMPFS_MAGIC || (unsigned long)fs.f_type == RAMFS_MAGIC)
+        return ERR_NONE;
+    return err_set(err, ERR_DENIED,
+                   "a file with a secret would be written to a disk: run_dir (%s) must lie on a "
+                   "tmpfs, as /run does",
+                   run_dir);
 }
 
 void os_files_remove(const char *run_dir, const char *instance)

@@ -34,6 +34,10 @@ int os_files_write(const char *run_dir, const char *instance, const struct desir
                    size_t count, bool all, bool leave, const struct os_files_owner *owner,
                    struct os_files_found *found, struct err *err);
 
+/* Errors: ERR_DENIED @run_dir is on no tmpfs, so that a file with a secret would be written to a
+ * disk; ERR_IO. */
+int os_files_in_memory(const char *run_dir, struct err *err);
+
 /* Sends @signal to the process @pid if it is a child of @parent: a stranger who has the number of a
  * process that has just ended does not get it. Best effort. */
 void os_child_signal(pid_t pid, pid_t parent, int signal);

@@ -11,6 +11,7 @@
 
 #include "agent/core/node.h"
 #include "agent/io/instance_env.h"
+#include "agent/io/instance_secret.h"
 #include "agent/io/os_files.h"
 #include "agent/io/os_port.h"
 #include "agent/io/uv_probe.h"
@@ -267,13 +268,19 @@ static int fill_spec(struct run *run, const struct effect_start *effect, struct 
 {
     struct uv_instances *instances = run->owner;
     const struct desired_workload *workload = effect->workload;
+    const char *run_dir = instances->config.run_dir;
+    struct instance_secret_files opened = {0};
     int rc = instance_spec_make(&instances->keeper, effect, spec, err);
 
     if (rc == ERR_NONE)
+        rc = instance_secret_files(instances->config.identity, effect->desired, run_dir,
+                                   effect->files, effect->file_count, &opened, err);
+    if (rc == ERR_NONE)
         rc = os_files_write(
-            instances->config.run_dir, run->name, effect->files, effect->file_count, true, false,
+            run_dir, run->name, opened.files, effect->file_count, true, false,
             &(struct os_files_owner){spec->shim.switch_user, spec->shim.uid, spec->shim.gid}, NULL,
             err);
+    instance_secret_files_free(&opened);
     if (rc == ERR_NONE)
         rc = pick_ports(instances, run, workload, err);
     if (rc == ERR_NONE)
@@ -340,14 +347,23 @@ void uv_instances_start(struct uv_instances *instances, const struct effect_star
 void uv_instances_files(struct uv_instances *instances, const struct effect_files *effect)
 {
     struct run *run = uv_instances_run(instances, effect->instance);
+    const char *run_dir = instances->config.run_dir;
+    struct instance_secret_files opened = {0};
     struct os_files_owner owner = {0};
     struct os_files_found found;
     struct err err;
+    int rc;
 
     if (run == NULL || run->pid <= 0 ||
-        instance_user(&instances->keeper, effect->workload, &owner, &err) != ERR_NONE ||
-        os_files_write(instances->config.run_dir, effect->instance, effect->files, effect->count,
-                       effect->all, effect->leave, &owner, &found, &err) != ERR_NONE)
+        instance_user(&instances->keeper, effect->workload, &owner, &err) != ERR_NONE)
+        return;
+    rc = instance_secret_files(instances->config.identity, effect->desired, run_dir, effect->files,
+                               effect->count, &opened, &err);
+    if (rc == ERR_NONE)
+        rc = os_files_write(run_dir, effect->instance, opened.files, effect->count, effect->all,
+                            effect->leave, &owner, &found, &err);
+    instance_secret_files_free(&opened);
+    if (rc != ERR_NONE)
         return;
     if (found.signal)
         os_child_signal(run->pid, run->shim_pid, effect->workload->reload_signal);

@@ -5,6 +5,7 @@
 #include "agent/core/effect.h"
 #include "agent/io/os_cgroup.h"
 #include "agent/io/post.h"
+#include "proto/wire/keys.h"
 #include "proto/base/err.h"
 
 struct uv_loop_s;
@@ -17,7 +18,8 @@ struct uv_instances_config { /* strings are borrowed for the life of the object 
                               <state_dir>/logs/NAME */
     const char *path;      /* PATH of workloads: where their commands are looked up */
     const char *node_name; /* NODE_NAME of the workloads' environment */
-    struct addr address;   /* HOST of workloads that listen on the node's own address */
+    const struct keys_identity *identity; /* that secrets are sealed to */
+    struct addr address; /* HOST of workloads that listen on the node's own address */
     const char *user;    /* of workloads that name none, when agentd is root; NULL: each has one of
                             its own (os_users.h) */
     const char *seccomp; /* path of agent-seccomp; NULL: no filter of system calls */

@@ -8,7 +8,7 @@ missing=0
 
 # Declarations in headers whose names say that they read: X_decode, X_open, X_parse, X_feed.
 decoders() {
-    grep -hoE '\b(codec|keymsg|value_[a-z]+|envelope|channel|join_[a-z]+|knock|knock_reply|notice|token|stream|arp|config|desired|shim_[a-z]+)_(decode|open[a-z_]*|parse[a-z_]*|feed)\(' \
+    grep -hoE '\b(codec|keymsg|value_[a-z]+|envelope|channel|join_[a-z]+|knock|knock_reply|notice|token|stream|seal|seal_public|arp|config|desired|shim_[a-z]+)_(decode|open[a-z_]*|parse[a-z_]*|feed)\(' \
         proto/*/*.h agent/desired/desired.h agent/config/config.h agent/io/arp_frame.h \
         agent/shim/shim.h |
         tr -d '(' | sort -u

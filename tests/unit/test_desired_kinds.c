@@ -173,6 +173,72 @@ static void secrets_are_named_by_key(void **state)
         NULL);
 }
 
+#define SECRET_TO(name, nodes, data)                                                               \
+    DOC("SealedSecret", name)                                                                      \
+    "  recipients: [" nodes "]\n  encryptedData: {" data "}\n"
+#define PI1 "{node: pi1, key: QUJD}"
+#define PI2 "{node: pi2, key: QUJD}"
+
+static struct desired *with_secret(const char *spec, const char *secret)
+{
+    static char text[512];
+
+    snprintf(text, sizeof text, "%s%s", WORKLOAD_HEAD("w") "  command: [w]\n", spec);
+    return accepted(FILES(FILE_OF("apps/web/a.yaml", text), FILE_OF("apps/web/b.yaml", secret)));
+}
+
+/* What of a secret makes a difference to whom. */
+static void a_secrets_change_reaches_its_users(void **state)
+{
+    static const char env[] = "  env: [{name: A, value: '${secret:db/pw}'}]\n";
+    static const char file[] =
+        "  files: [{path: a, content: '${secret:db/pw}', onChange: Signal}]\n";
+    static const char *const secrets[] = {
+        SECRET_TO("db", PI1, "pw: QUJD, other: QUJD"),
+        SECRET_TO("db", PI1 ", " PI2, "pw: QUJD, other: QUJD"), /* another node */
+        SECRET_TO("db", PI1, "pw: QUJD, other: QUJE"),          /* a value of no concern */
+        SECRET_TO("db", PI1, "pw: QUJE, other: QUJD"),
+    };
+    (void)state;
+
+    for (int signal = 0; signal <= 1; signal++) {
+        struct desired *before = with_secret(signal ? file : env, secrets[0]);
+        for (int i = 1; i < 4; i++) {
+            struct desired *after = with_secret(signal ? file : env, secrets[i]);
+            const struct desired_workload *a = before->workloads, *b = after->workloads;
+            assert_int_equal(a->generation != b->generation, i == 3 && !signal);
+            assert_int_equal(a->digest != b->digest, i == 3);
+            desired_free(after);
+        }
+        desired_free(before);
+    }
+}
+
+static void a_workload_runs_where_its_secrets_open(void **state)
+{
+    static const char both[] = "  env: [{name: A, value: '${secret:db/pw} ${secret:two/x}'}]\n";
+    struct desired *d = with_secret(
+        both, SECRET_TO("db", PI1 ", " PI2, "pw: QUJD") "---\n" SECRET_TO("two", PI2, "x: QUJD"));
+    (void)state;
+
+    assert_string_equal(d->workloads[0].sealed_for[0], "pi2");
+    assert_null(d->workloads[0].sealed_for[1]);
+    desired_free(d);
+    d = with_secret("", SECRET_TO("db", PI1, "pw: QUJD"));
+    assert_null(d->workloads[0].sealed_for);
+    desired_free(d);
+    refused(
+        FILES(FILE_OF("apps/web/a.yaml",
+                      WORKLOAD_HEAD("w") "  command: [w]\n"
+                                         "  env: [{name: A, value: '${secret:db/pw}'}, "
+                                         "{name: B, value: '${secret:two/x}'}]\n"),
+              FILE_OF("apps/web/b.yaml",
+                      SECRET_TO("db", PI1, "pw: QUJD") "---\n" SECRET_TO("two", PI2, "x: QUJD"))),
+        "apps/web/a.yaml:6: spec.env[1].value: no node can open the secret two and the others of "
+        "this workload: seal them to the same nodes",
+        NULL);
+}
+
 static void k3s_is_there_once(void **state)
 {
     static const char k3s[] = DOC("K3s", "k") "  servers: [pi1]\n  disable: [traefik]\n";
@@ -274,6 +340,8 @@ int main(void)
         cmocka_unit_test(files_hold_variables_and_references),
         cmocka_unit_test(files_and_variables_are_checked),
         cmocka_unit_test(secrets_are_named_by_key),
+        cmocka_unit_test(a_secrets_change_reaches_its_users),
+        cmocka_unit_test(a_workload_runs_where_its_secrets_open),
         cmocka_unit_test(k3s_is_there_once),
         cmocka_unit_test(dependencies_cross_kinds),
         cmocka_unit_test(cycles_across_kinds_are_refused),

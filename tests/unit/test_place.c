@@ -54,6 +54,22 @@ static void replicas_spread_evenly(void **state)
     }
 }
 
+static void secrets_keep_a_workload_on_nodes_that_open_them(void **state)
+{
+    static const char *const sealed_for[] = {"pi4", "pi2", NULL};
+    struct desired_workload w = {.name = "w", .replicas = 2, .sealed_for = sealed_for};
+    int owner[REPLICAS];
+    (void)state;
+
+    make_nodes(NODES);
+    place(&w, NODES, owner);
+    assert_int_equal(owner[0] + owner[1], 1 + 3);
+    nodes[1].usable = nodes[3].usable = false;
+    place(&w, NODES, owner);
+    assert_int_equal(owner[0], -1);
+    assert_int_equal(owner[1], -1);
+}
+
 static void a_death_moves_only_the_dead_nodes_replicas(void **state)
 {
     char name[32];
@@ -204,6 +220,7 @@ static void a_zone_that_is_gone_counts_no_more(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(secrets_keep_a_workload_on_nodes_that_open_them),
         cmocka_unit_test(replicas_spread_over_zones),
         cmocka_unit_test(a_zone_that_is_gone_counts_no_more),
         cmocka_unit_test(replicas_spread_evenly),

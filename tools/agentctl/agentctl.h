@@ -53,6 +53,7 @@ int cmd_get(const struct context *context, int argc, char **argv);
 int cmd_history(const struct context *context, int argc, char **argv);
 int cmd_explain(const struct context *context, int argc, char **argv);
 int cmd_hook(const struct context *context, int argc, char **argv);
+int cmd_secret(const struct context *context, int argc, char **argv);
 int cmd_upgrade(const struct context *context, int argc, char **argv);
 int cmd_version(const struct context *context, int argc, char **argv);
 

@@ -108,6 +108,26 @@ static const struct command commands[] = {
      "is\nsigned here with the key of an allowed signer.\n\n"
      "  agentctl rollback main~1\n  agentctl rollback 1a2b3c4d5e --key ~/.ssh/id_ed25519\n",
      cmd_rollback},
+    {"secret", "seal NAME [KEY] [OPTIONS] | rotate FILE [OPTIONS] | keys",
+     "seal values for Git, so that only the flock's nodes can open them",
+     "seal prints a SealedSecret for apps/<app>/. KEY's value comes on standard input (asked for\n"
+     "without echo on a terminal; one newline at its end is dropped), others from files:\n"
+     "  --from-file [KEY=]FILE   a value, byte for byte\n"
+     "  --from-env-file FILE     lines KEY=VALUE\n"
+     "  --node NODE              only these nodes can open it, and run what names it (repeatable)\n"
+     "  --keys FILE              without an agent: what agentctl secret keys printed\n"
+     "rotate writes FILE anew, with a new data key, for those of its nodes that are members "
+     "still:\n"
+     "  --node NODE, --all       for these nodes; for all\n"
+     "  --keep-values            only the nodes change: nothing is restarted\n"
+     "It asks an agent that can open the secret, and shows no value. After a node was revoked,\n"
+     "change the values themselves too: seal them again.\n\n"
+     "  agentctl secret seal rabbitmq password > apps/rabbitmq/secret.yaml\n"
+     "  pwgen 24 1 | agentctl secret seal db password --node pi1 --node pi2 > apps/db/secret.yaml\n"
+     "  agentctl secret seal tls --from-file tls.key --from-file tls.crt > apps/web/tls.yaml\n"
+     "  agentctl secret keys > flock.keys && agentctl secret seal db password --keys flock.keys\n"
+     "  agentctl secret rotate apps/db/secret.yaml --all\n",
+     cmd_secret},
     {"trust", "[on FILE | off]", "take only commits that allowed signers have signed",
      "FILE: lines of a name and a public key, as ssh-keygen(1) has ALLOWED SIGNERS. It is copied "
      "to "
