@@ -161,6 +161,7 @@ struct node_event_instance {
     uint64_t generation; /* FOUND */
     int32_t pid;
     mono_t started_at;
+    bool stopping; /* FOUND: it was told to end before this agent began */
     uint8_t port_count;
     struct value_port ports[VALUE_PORTS_MAX];
     struct supervise_exit exit; /* EXITED */

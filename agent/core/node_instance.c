@@ -190,6 +190,7 @@ static void machine_effect(struct node *node, struct instance *instance,
             instance->machine.run_generation = instance->rendering.generation;
         instance->delivered = instance->rendering.contents;
         instance->port_count = 0;
+        instance->unprobed = false;
         effect = node_effect(node, EFFECT_START);
         effect->start =
             (struct effect_start){.instance = instance->name,
@@ -328,6 +329,8 @@ void node_work_probe(struct node *node, const struct node_event_probe *event)
 
     if (instance == NULL)
         return;
+    if (event->which != HEALTH_LIVENESS)
+        instance->unprobed = false;
     if (!event->success && event->reason != NULL)
         snprintf(instance->reason, sizeof instance->reason, "probe: %.140s", event->reason);
     health_result(&instance->health, node->now, event->which, event->ticket, event->success, &out);

@@ -67,6 +67,8 @@ struct instance {
     uint64_t rendered;  /* number of the desired state that it is of; 0: none yet */
     mono_t check_at;    /* its files are looked at again; MONO_NEVER: it has none */
     uint64_t delivered; /* contents that the process has, as far as is known; 0: not known */
+    bool unprobed;      /* found alive: whether it is ready is not known yet */
+    bool outdated;      /* ready, and waits for its turn to be replaced */
     mono_t elsewhere;   /* then the process is replaced, for it leads elsewhere; or MONO_NEVER */
     uint64_t wished;    /* generation of the last wish; 0: none */
     uint64_t document;  /* generation of the document of the last wish; 0: not known */
@@ -145,6 +147,7 @@ struct node {
 
     struct instance **instances;
     size_t instance_count;
+    struct turns *turns; /* NULL: there has been none yet */
     struct held_vip *vips;
     size_t vip_count;
 
@@ -229,6 +232,10 @@ void node_rollout_free(struct node *node);
 
 /* workloads: node_place.c, node_work.c, node_cron.c, node_instance.c, node_env.c */
 void node_place_all(struct node *node);
+/* Where each replica of @w is placed: owner[r] is an index into *nodes, or -1. Both are the
+ * caller's, and NULL after ERR_NOMEM. */
+int node_place_owners(struct node *node, const struct desired_workload *w,
+                      struct place_node **nodes, int **owner);
 uint64_t node_singleton_lease(const char *workload);
 void node_cron_update(struct node *node, struct instance *instance);
 struct instance *node_add_instance(struct node *node, const char *name);
@@ -265,6 +272,12 @@ void node_env_deliver(struct node *node, struct instance *instance);
 void node_env_check(struct node *node, struct instance *instance); /* at instance->check_at */
 void node_env_drift(struct node *node, const char *instance);
 void node_rendering_free(struct rendering *rendering);
+
+/* whose turn it is to replace replicas: node_turn.c */
+bool node_turn_needed(const struct desired_workload *w); /* else they are replaced at once */
+bool node_turn_come(const struct node *node, const struct instance *instance);
+void node_turns_update(struct node *node); /* after every look at the instances */
+void node_turns_free(struct node *node);
 
 bool node_workload_ready(const struct node *node, const char *workload);
 /* "Kind/name" of a dependsOn; false: *@reason says what is missing. */

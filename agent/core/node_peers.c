@@ -184,7 +184,9 @@ static void take_record(struct node *node, const struct record_view *record)
         node_owner_seen(node, peer, record);
     } else if (strcmp(record->key, "voters") == 0 || strcmp(record->key, "adopted") == 0) {
         node_voters_seen(node);
-    } else if (strncmp(record->key, "instance/", strlen("instance/")) == 0) {
+    } else if (strncmp(record->key, "instance/", strlen("instance/")) == 0 ||
+               strncmp(record->key, "turn/", strlen("turn/")) == 0 ||
+               strncmp(record->key, "cron/", strlen("cron/")) == 0) {
         node->work_dirty = true;
     }
 }

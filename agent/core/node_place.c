@@ -101,6 +101,26 @@ static size_t place_nodes(struct node *node, struct place_node *nodes)
     return count;
 }
 
+int node_place_owners(struct node *node, const struct desired_workload *w,
+                      struct place_node **nodes, int **owner)
+{
+    uint32_t *scratch = calloc(node->peer_count + 1, sizeof *scratch);
+
+    *nodes = calloc(node->peer_count + 1, sizeof **nodes);
+    *owner = calloc(DESIRED_REPLICAS_MAX, sizeof **owner);
+    if (scratch == NULL || *nodes == NULL || *owner == NULL) {
+        free(scratch);
+        free(*nodes);
+        free(*owner);
+        *nodes = NULL;
+        *owner = NULL;
+        return ERR_NOMEM;
+    }
+    place_workload(w, *nodes, place_nodes(node, *nodes), scratch, *owner);
+    free(scratch);
+    return ERR_NONE;
+}
+
 /* A singleton stands ready on every node that may run it; the lease decides. */
 static void place_singleton(struct node *node, const struct desired_workload *w,
                             const struct place_node *nodes, size_t count)

@@ -44,7 +44,7 @@ static bool is_ready(const struct instance *instance)
 
     if (m->policy.needs_lease && !m->leased) /* another node has it, or will */
         return true;
-    return m->run_generation == instance->wished &&
+    return m->run_generation == instance->wished && !instance->outdated &&
            (m->state == SUPERVISE_READY || m->state == SUPERVISE_COMPLETED);
 }
 
@@ -59,7 +59,7 @@ static void view_instances(const struct node *node, struct rollout_view *view)
             is_ready(instance))
             continue;
         view->ready = false;
-        if (instance->machine.permitted)
+        if (instance->machine.permitted && !instance->outdated)
             view->blocked = false;
     }
     view->blocked = view->blocked && !view->ready;

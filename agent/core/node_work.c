@@ -86,6 +86,7 @@ void node_work_free(struct node *node)
     for (size_t i = 0; i < node->instance_count; i++)
         node_instance_free(node->instances[i]);
     free(node->instances);
+    node_turns_free(node);
 }
 
 /* ---- wishes ---- */
@@ -185,6 +186,19 @@ static uint64_t settle_references(struct node *node, struct instance *instance, 
     return running;
 }
 
+/* What others count on stays until it is this node's turn. */
+static uint64_t await_turn(struct node *node, struct instance *instance, uint64_t generation)
+{
+    bool counted = instance->machine.state == SUPERVISE_READY ||
+                   (instance->machine.state == SUPERVISE_RUNNING && instance->unprobed);
+
+    if (generation == instance->machine.run_generation || !counted ||
+        !node_turn_needed(instance->workload) || node_turn_come(node, instance))
+        return generation;
+    instance->outdated = true;
+    return instance->machine.run_generation;
+}
+
 static void update_service(struct node *node, struct instance *instance)
 {
     bool alive = supervise_alive(&instance->machine);
@@ -203,6 +217,7 @@ static void update_service(struct node *node, struct instance *instance)
         generation = alive ? instance->machine.run_generation : instance->workload->generation;
     } else {
         generation = settle_references(node, instance, generation);
+        generation = await_turn(node, instance, generation);
         node_env_deliver(node, instance);
     }
     /* The wish comes before the permission: what may start now starts as it is wished. */
@@ -216,6 +231,7 @@ static void update_service(struct node *node, struct instance *instance)
 
 static void update_instance(struct node *node, struct instance *instance)
 {
+    instance->outdated = false;
     if (instance->workload == NULL)
         stop_for_good(node, instance);
     else if (instance->placed && instance->workload->cron)
@@ -241,6 +257,7 @@ void node_work_update(struct node *node)
         node->work_dirty = false;
         for (size_t i = 0; i < node->instance_count; i++)
             update_instance(node, node->instances[i]);
+        node_turns_update(node);
     }
     for (size_t i = node->instance_count; i-- > 0;)
         if (node->instances[i]->doomed && !supervise_alive(&node->instances[i]->machine))
@@ -277,7 +294,8 @@ void node_work_found(struct node *node, const struct node_event_instance *event)
     struct supervise_event found = {.type = SUPERVISE_FOUND,
                                     .generation = event->generation,
                                     .pid = event->pid,
-                                    .started_at = event->started_at};
+                                    .started_at = event->started_at,
+                                    .stopping = event->stopping};
 
     if (instance == NULL)
         instance = node_add_instance(node, event->instance);
@@ -286,6 +304,7 @@ void node_work_found(struct node *node, const struct node_event_instance *event)
     instance->port_count = event->port_count;
     memcpy(instance->ports, event->ports, sizeof instance->ports);
     instance->wished = event->generation;
+    instance->unprobed = true;
     node_instance_step(node, instance, &found);
     if (instance->lease == 0)
         find_lease(node, instance);

@@ -275,6 +275,8 @@ static enum supervise_state found(struct supervise *m, const struct step *s)
     m->unhealthy = false;
     if (m->starts == 0)
         m->starts = 1;
+    if (s->event->stopping)
+        return stop(m, s);
     /* Before the first wish nothing is known: it runs on, and no probe judges it. */
     if (!m->wanted && m->state == SUPERVISE_STOPPED)
         return SUPERVISE_RUNNING;
@@ -378,7 +380,7 @@ static const struct cell {
                 [SUPERVISE_FORBID] = {forbid, STOPPED},
                 [SUPERVISE_LEASE_GAINED] = {lease_gained, STOPPED},
                 [SUPERVISE_LEASE_LOST] = {lease_lost, STOPPED},
-                [SUPERVISE_FOUND] = {found, RUNNING},
+                [SUPERVISE_FOUND] = {found, RUNNING | STOPPING},
                 [SUPERVISE_TICK] = {stay, STOPPED},
             },
         [SUPERVISE_WAITING] =

@@ -101,6 +101,7 @@ struct supervise_event {
     struct supervise_policy policy; /* WANT_RUN */
     int32_t pid;                    /* STARTED, FOUND */
     mono_t started_at;              /* FOUND */
+    bool stopping;                  /* FOUND: it was told to end in an earlier life of the agent */
     struct supervise_exit exit;     /* EXITED; START_FAILED: value is the errno */
 };
 

@@ -113,6 +113,7 @@ static void post_instance(struct run *run, enum node_event_type type,
         event.instance.generation = record->generation;
         event.instance.pid = record->pid;
         event.instance.started_at = (mono_t){record->started_ms};
+        event.instance.stopping = record->state == SHIM_STOPPING;
     }
     run->owner->post.event(run->owner->post.context, &event);
 }

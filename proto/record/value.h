@@ -10,6 +10,9 @@
  *   "adopted"         the number of the voter set that the node has adopted (struct value_adopted)
  *   "keys"            the newest key epoch that the node has (struct value_keys)
  *   "paths"           which nodes it hears, and how well (struct value_paths)
+ *   "turn/WORKLOAD"   which replicas it replaces or wants to, and whom it lets (struct value_turn)
+ *   "cron/WORKLOAD"   ticks that it has claimed, and whose claim it has accepted (struct
+ * value_cron)
  *
  * An agent keeps and passes on keys that it does not know. Codec: value_codec.h. */
 #ifndef COVEY_RECORD_VALUE_H
@@ -171,6 +174,59 @@ struct value_path {
 struct value_paths {
     uint8_t count;
     struct value_path paths[VALUE_PATHS_MAX]; /* ascending by node */
+};
+
+#define VALUE_TURN_REPLICAS_MAX 8
+#define VALUE_TURN_SEEN_MAX 16
+
+struct value_seen {
+    node_id node;
+    uint64_t number;
+};
+
+/* The author wants to take these replicas of a workload away for a while (core/node_turn.c). */
+struct value_turn {
+    uint64_t number; /* of this wish, never used twice; 0: none */
+    bool inside;     /* its turn has come */
+    uint8_t count;
+    uint16_t replicas[VALUE_TURN_REPLICAS_MAX]; /* ascending */
+    uint8_t seen_count;
+    struct value_seen seen[VALUE_TURN_SEEN_MAX]; /* wishes of others it knows; ascending by node */
+};
+
+#define VALUE_RUNS_MAX 20
+
+enum value_run_state {
+    VALUE_RUN_CLAIMED = 1,   /* waits for others to accept the claim */
+    VALUE_RUN_RUNNING = 2,   /* was accepted, and started */
+    VALUE_RUN_ENDED = 3,     /* exit_code says how */
+    VALUE_RUN_WITHDRAWN = 4, /* was not started, and never will be */
+    VALUE_RUN_UNKNOWN = 5,   /* may have been started; how it ended nobody knows */
+};
+
+/* A tick of a CronWorkload that the author has claimed. */
+struct value_run {
+    int64_t tick;           /* Unix seconds */
+    uint64_t number;        /* of the claim, never used twice */
+    uint8_t state;          /* enum value_run_state */
+    uint8_t attempt;        /* from 1; higher ones are made of ticks whose end nobody knows */
+    int16_t exit_code;      /* 0..255, or 128 + signal; -1 for none yet */
+    int64_t started, ended; /* Unix seconds; 0: not yet */
+};
+
+/* The promise: nobody else's claim of that tick, nor of an earlier one, is accepted by the author.
+ * Made durable before it is published. */
+struct value_claim {
+    int64_t tick; /* 0: none so far */
+    node_id node;
+    uint64_t number;
+    uint8_t attempt;
+};
+
+struct value_cron {
+    struct value_claim accepted;
+    uint8_t count;
+    struct value_run runs[VALUE_RUNS_MAX]; /* newest first */
 };
 
 #endif

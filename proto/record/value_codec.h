@@ -9,6 +9,9 @@
  *   voters    [number, [voter...]]
  *   adopted   [number]
  *   paths     [[from, hears, rtt_ms, loss_pct]...]
+ *   turn      [number, inside, [replica...], [[node, number]...]]
+ *   cron      [tick, node, number, attempt,
+ *              [[tick, number, state, attempt, exit_code, started, ended]...]]
  *
  * Strict: a value with a field more or fewer is not taken. Extension is by new keys, which older
  * agents keep and pass on without reading them.
@@ -55,6 +58,13 @@ int value_keys_decode(const uint8_t *data, size_t len, struct value_keys *v);
 
 int value_paths_encode(const struct value_paths *v, uint8_t *out, size_t cap, size_t *len);
 int value_paths_decode(const uint8_t *data, size_t len, struct value_paths *v);
+
+/* value_work.c */
+int value_turn_encode(const struct value_turn *v, uint8_t *out, size_t cap, size_t *len);
+int value_turn_decode(const uint8_t *data, size_t len, struct value_turn *v);
+
+int value_cron_encode(const struct value_cron *v, uint8_t *out, size_t cap, size_t *len);
+int value_cron_decode(const uint8_t *data, size_t len, struct value_cron *v);
 
 /* The admission that a head carries, and a head with that admission put in. */
 void value_head_admission(const struct value_head *head, struct keys_admission *admission);

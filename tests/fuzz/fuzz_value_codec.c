@@ -18,6 +18,8 @@ static union {
     struct value_keys keys;
     struct value_paths paths;
     struct value_clients clients;
+    struct value_turn turn;
+    struct value_cron cron;
 } value;
 
 /* What was taken has one form. */
@@ -73,6 +75,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         break;
     case 9:
         TRY(clients)
+        break;
+    case 10:
+        TRY(turn)
+        break;
+    case 11:
+        TRY(cron)
         break;
     default:
         break;

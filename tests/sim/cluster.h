@@ -42,6 +42,7 @@ struct cluster_chances {
 struct cluster_spec {
     unsigned revision;   /* part of rest-api's environment: a new one replaces its processes */
     unsigned replicas;   /* of rest-api */
+    unsigned away;       /* its maxUnavailable; 0: the default */
     unsigned web;        /* replicas of web, which refers to rest-api */
     bool web_depends;    /* and waits for it */
     bool metrics;        /* there is a workload without probes, on nodes of zone a */
@@ -115,6 +116,9 @@ uint64_t cluster_jobs(const struct cluster *c);   /* cron jobs that ended well *
 /* cluster_check.c. What the world looks like, by its kernels and processes. */
 int cluster_vip_owner(const struct cluster *c, size_t vip); /* -1 nobody; address pool first + n */
 unsigned cluster_ready(const struct cluster *c, const char *workload); /* ready processes */
+/* No agent ends a process of rest-api that is well while fewer than @least others are; 0: it may.
+ */
+void cluster_require(struct cluster *c, unsigned least);
 bool cluster_applied(const struct cluster *c); /* the newest commit, by every running node */
 bool cluster_diverged(const struct cluster *c, size_t node); /* shown by that node's own record */
 /* Everything is as the newest commit wants it, and all running nodes agree on it. Else @why. */

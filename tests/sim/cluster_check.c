@@ -224,6 +224,8 @@ static bool check_record(const struct machine *m, const struct process *p, const
                   supervise_state_name(instance->machine.state));
     if (instance->published.state != VALUE_READY || instance->published.pid != (uint32_t)p->pid)
         return no(why, "pi%zu publishes %s wrongly", m->index + 1, p->name);
+    if (instance->outdated)
+        return no(why, "pi%zu: %s waits for its turn", m->index + 1, p->name);
     if (instance->machine.run_generation != p->generation)
         return no(why, "pi%zu: %s runs another generation", m->index + 1, p->name);
     return true;

@@ -38,9 +38,10 @@ static size_t write_rest_api(const struct cluster_spec *spec, char *text, size_t
                             "metadata: {name: rest-api}\nspec:\n  replicas: %u\n"
                             "  command: [rest-api]\n  ports: [{name: http, port: 5000}]\n"
                             "  env: [{name: REVISION, value: \"%s%u\"}]\n"
-                            "  terminationGracePeriodSeconds: 10\n%s",
+                            "  terminationGracePeriodSeconds: 10\n"
+                            "  updateStrategy: {maxUnavailable: %u}\n%s",
                             spec->replicas, spec->fails ? PROCESS_SICK : "", spec->revision,
-                            spec->probed ? probes : "");
+                            spec->away > 0 ? spec->away : 1, spec->probed ? probes : "");
 }
 
 static size_t write_others(const struct cluster_spec *spec, char *text, size_t size)

@@ -181,6 +181,7 @@ struct cluster {
     size_t task_room, task_free;
     uint64_t serials;
     uint64_t starts, jobs;
+    unsigned least_ready; /* cluster_require */
     struct cluster_stats stats;
     int client_at[VIPS_MAX]; /* whom the client believes to have the address; -1: nobody */
     char broken[CLUSTER_TEXT_MAX];

@@ -139,6 +139,7 @@ static void post_process(struct machine *m, const struct process *p, enum node_e
     event.instance.generation = p->generation;
     event.instance.pid = p->pid;
     event.instance.started_at = p->started_at;
+    event.instance.stopping = p->stopping;
     event.instance.port_count = p->port_count;
     memcpy(event.instance.ports, p->ports, sizeof p->ports);
     if (type == NODE_EXITED)
@@ -300,6 +301,30 @@ static void forked(struct machine *m, struct process *p)
     post_process(m, p, orphan ? NODE_FOUND : NODE_STARTED);
 }
 
+void cluster_require(struct cluster *c, unsigned least)
+{
+    c->least_ready = least;
+}
+
+static void check_least(struct machine *m, const struct process *stopped)
+{
+    struct cluster *c = m->cluster;
+    unsigned others = 0;
+
+    if (c->least_ready == 0 || stopped->stopping || !process_healthy(m, stopped) ||
+        strncmp(stopped->name, "rest-api.", strlen("rest-api.")) != 0)
+        return;
+    for (size_t i = 0; i < c->options.nodes; i++)
+        for (size_t k = 0; k < PROCESSES_MAX; k++) {
+            const struct process *p = &c->machines[i].processes[k];
+            others += p != stopped && !p->stopping && process_healthy(&c->machines[i], p) &&
+                      strncmp(p->name, "rest-api.", strlen("rest-api.")) == 0;
+        }
+    if (others < c->least_ready)
+        cluster_break(c, "pi%zu ends %s, and %u others are ready instead of %u", m->index + 1,
+                      stopped->name, others, c->least_ready);
+}
+
 void machine_stop(struct machine *m, const struct effect_stop *stop)
 {
     struct cluster *c = m->cluster;
@@ -309,6 +334,7 @@ void machine_stop(struct machine *m, const struct effect_stop *stop)
     if (p == NULL || p->state == PROCESS_ENDED)
         return;
     world_trace(c, "pi%zu     %s is told to end (%d)", m->index + 1, p->name, stop->signal);
+    check_least(m, p);
     p->stopping = true;
     if (p->state == PROCESS_STARTING)
         p->stop_wanted = true;

@@ -201,6 +201,42 @@ static void play_restart_storm(struct scenario_run *run)
     stays(c, 20000);
 }
 
+/* ---- updates ---- */
+
+/* New revisions again and again: whatever happens to agents and network, nobody takes away what the
+ * others need. */
+static void play_updates(struct scenario_run *run)
+{
+    struct cluster *c = run->cluster;
+    struct rng *rng = cluster_rng(c);
+    struct cluster_spec spec = spec_default(c);
+    int64_t end;
+
+    spec.replicas = (unsigned)rng_range(rng, 2, 6);
+    spec.away = (unsigned)rng_range(rng, 1, spec.replicas - 1);
+    spec.web = 0;
+    cluster_run(c, 3000);
+    cluster_push(c, 0, &spec);
+    if (!cluster_settle(c, BEGIN_MS))
+        return;
+    cluster_require(c, spec.replicas - spec.away);
+    end = cluster_now(c) + (int64_t)(run->hours * HOUR_MS);
+    while (cluster_now(c) < end && cluster_broken(c)[0] == '\0') {
+        spec.revision++;
+        if (spec.revision < 100)
+            cluster_push(c, rng_index(rng, cluster_count(c)), &spec);
+        faults_play(c, rng_range(rng, 500, 30000), FAULT_NETWORK | FAULT_AGENTS | FAULT_PAUSES);
+        if (rng_below(rng, 3) > 0)
+            continue;
+        faults_end(c);
+        if (!cluster_settle(c, SETTLE_MS))
+            return;
+    }
+    faults_end(c);
+    if (cluster_settle(c, SETTLE_MS))
+        stays(c, 20000);
+}
+
 /* ---- cron ---- */
 
 static void play_cron(struct scenario_run *run)
@@ -397,6 +433,8 @@ const struct scenario scenarios[] = {
     {"idle", "two nodes that have nothing to do, measured", 2, 0, false, play_idle},
     {"restart-storm", "agents are killed and started, workloads notice nothing", 2, 0.05, false,
      play_restart_storm},
+    {"updates", "replicas are replaced in turns, never too many at a time", 3, 0.1, false,
+     play_updates},
     {"cron", "a job every ten minutes, half of the time with deaths", 2, 24, false, play_cron},
     {"drain", "nodes are drained, leave and come back", 3, 0.1, false, play_drain},
     {"join", "a flock grows one by one", 5, 0, true, play_join},

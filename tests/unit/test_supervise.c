@@ -491,6 +491,24 @@ static void an_exit_that_nobody_watched_meets_its_policy(void **state)
     check(&w, "starting start(2)");
 }
 
+static void what_was_told_to_end_is_not_taken_for_running(void **state)
+{
+    struct world w;
+    (void)state;
+
+    begin(&w);
+    feed(&w, (struct supervise_event){.type = SUPERVISE_FOUND,
+                                      .generation = 1,
+                                      .pid = 4242,
+                                      .started_at = mono_add(w.now, -1000),
+                                      .stopping = true});
+    check(&w, "stopping stop(15,30000)");
+    want(&w, 1, supervise_policy_default());
+    check(&w, "stopping");
+    exits(&w, SUPERVISE_EXIT_SIGNAL, 15);
+    check(&w, "starting start(1)");
+}
+
 static void an_illegal_event_changes_nothing_and_is_counted(void **state)
 {
     static const enum supervise_event_type illegal[] = {
@@ -627,6 +645,7 @@ int main(void)
         cmocka_unit_test(the_start_limit_reports_once_and_recovers),
         cmocka_unit_test(a_restarted_agent_adopts),
         cmocka_unit_test(an_exit_that_nobody_watched_meets_its_policy),
+        cmocka_unit_test(what_was_told_to_end_is_not_taken_for_running),
         cmocka_unit_test(an_illegal_event_changes_nothing_and_is_counted),
         cmocka_unit_test(no_walk_starts_twice_or_gets_stuck),
     };

@@ -228,6 +228,57 @@ static void test_clients(void **state)
     assert_int_equal(value_clients_encode(&clients, bytes, sizeof bytes, &len), ERR_INVALID);
 }
 
+static void test_turn(void **state)
+{
+    struct value_turn turn = {0}, back;
+    uint8_t bytes[RECORD_VALUE_MAX];
+    size_t len;
+
+    (void)state;
+    turn.number = UINT64_MAX;
+    turn.inside = true;
+    turn.count = VALUE_TURN_REPLICAS_MAX;
+    turn.seen_count = VALUE_TURN_SEEN_MAX;
+    for (uint8_t i = 0; i < VALUE_TURN_REPLICAS_MAX; i++)
+        turn.replicas[i] = (uint16_t)(UINT16_MAX - VALUE_TURN_REPLICAS_MAX + i);
+    for (uint8_t i = 0; i < VALUE_TURN_SEEN_MAX; i++)
+        turn.seen[i] = (struct value_seen){{UINT64_MAX - VALUE_TURN_SEEN_MAX + i}, UINT64_MAX};
+    ROUND_TRIP(turn, turn, back); /* the longest fits a record */
+    assert_int_equal(back.replicas[7], turn.replicas[7]);
+    assert_int_equal(back.seen[15].node.v, turn.seen[15].node.v);
+    turn.seen[3] = turn.seen[2];
+    assert_int_equal(value_turn_encode(&turn, bytes, sizeof bytes, &len), ERR_INVALID);
+    turn = (struct value_turn){.inside = true}; /* whose? */
+    assert_int_equal(value_turn_encode(&turn, bytes, sizeof bytes, &len), ERR_INVALID);
+}
+
+static void test_cron(void **state)
+{
+    struct value_cron cron = {0}, back;
+    uint8_t bytes[RECORD_VALUE_MAX];
+    size_t len;
+
+    (void)state;
+    ROUND_TRIP(cron, cron, back); /* nothing claimed, nothing accepted */
+    cron.accepted = (struct value_claim){UINT32_MAX, {UINT64_MAX}, UINT64_MAX, UINT8_MAX};
+    cron.count = VALUE_RUNS_MAX;
+    for (int i = 0; i < VALUE_RUNS_MAX; i++)
+        cron.runs[i] = (struct value_run){.tick = (int64_t)UINT32_MAX - i,
+                                          .number = UINT64_MAX - (uint64_t)i,
+                                          .state = VALUE_RUN_ENDED,
+                                          .attempt = UINT8_MAX,
+                                          .exit_code = 255,
+                                          .started = UINT32_MAX,
+                                          .ended = UINT32_MAX};
+    ROUND_TRIP(cron, cron, back); /* the longest fits a record */
+    assert_memory_equal(&back.runs[19], &cron.runs[19], sizeof cron.runs[19]);
+    cron.runs[4].state = 0;
+    assert_int_equal(value_cron_encode(&cron, bytes, sizeof bytes, &len), ERR_INVALID);
+    cron.count = 0;
+    cron.accepted.node = NODE_NONE; /* of nobody */
+    assert_int_equal(value_cron_encode(&cron, bytes, sizeof bytes, &len), ERR_INVALID);
+}
+
 static void test_admission(void **state)
 {
     struct keys_identity cluster;
@@ -251,7 +302,8 @@ int main(void)
         cmocka_unit_test(test_head),       cmocka_unit_test(test_node),
         cmocka_unit_test(test_commit),     cmocka_unit_test(test_instance),
         cmocka_unit_test(test_small_ones), cmocka_unit_test(test_clients),
-        cmocka_unit_test(test_admission),
+        cmocka_unit_test(test_admission),  cmocka_unit_test(test_turn),
+        cmocka_unit_test(test_cron),
     };
 
     if (keys_start(NULL) != ERR_NONE)
