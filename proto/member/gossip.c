@@ -71,6 +71,27 @@ static bool replaces(const struct msg_update *new, const struct msg_update *old)
     return true;
 }
 
+static bool has_sends(const struct rumour *r)
+{
+    return r->update.kind != 0 && r->sends_left > 0;
+}
+
+/* All changes of a rumour come by here: how many are to be sent, and when, is asked with each
+ * packet. */
+static void rumour_set(struct membership *m, struct rumour *r, const struct rumour *to)
+{
+    m->rumours_left -= has_sends(r);
+    *r = *to;
+    m->rumours_left += has_sends(r);
+    if (r->own)
+        m->announce_next = mono_min(m->announce_next, r->next);
+}
+
+static void rumour_drop(struct membership *m, struct rumour *r)
+{
+    rumour_set(m, r, &(struct rumour){0});
+}
+
 /* The slot for @u: a free one, else that of the rumour which is nearest to its end. What @u makes
  * stale is dropped. */
 static struct rumour *rumour_slot(struct membership *m, const struct msg_update *u)
@@ -80,7 +101,7 @@ static struct rumour *rumour_slot(struct membership *m, const struct msg_update 
     for (size_t i = 0; i < RUMOURS_MAX; i++) {
         struct rumour *r = &m->rumours[i];
         if (r->update.kind != 0 && replaces(u, &r->update))
-            *r = (struct rumour){0};
+            rumour_drop(m, r);
         if (!r->own && (slot->own || r->sends_left < slot->sends_left))
             slot = r;
     }
@@ -89,18 +110,18 @@ static struct rumour *rumour_slot(struct membership *m, const struct msg_update 
 
 static void pass_on(struct membership *m, const struct msg_update *u)
 {
-    struct rumour *r = rumour_slot(m, u);
+    struct rumour rumour = {.update = *u, .sends_left = sends_limit(m, u)};
 
-    *r = (struct rumour){.update = *u, .sends_left = sends_limit(m, u)};
+    rumour_set(m, rumour_slot(m, u), &rumour);
     if (!table_eager(m) && mono_is_never(m->gossip_next))
         m->gossip_next = m->now;
 }
 
 void gossip_announce(struct membership *m, const struct msg_update *u)
 {
-    struct rumour *r = rumour_slot(m, u);
+    struct rumour rumour = {.update = *u, .own = true, .next = m->now};
 
-    *r = (struct rumour){.update = *u, .own = true, .next = m->now};
+    rumour_set(m, rumour_slot(m, u), &rumour);
 }
 
 /* Own words against @subject are not repeated any more. */
@@ -110,8 +131,14 @@ void gossip_withdraw(struct membership *m, node_id subject)
         struct rumour *r = &m->rumours[i];
         if (node_id_equal(r->update.subject, subject) && r->update.kind != MSG_ALIVE &&
             node_id_equal(r->update.author, m->config.self))
-            *r = (struct rumour){0};
+            rumour_drop(m, r);
     }
+}
+
+void gossip_clear(struct membership *m)
+{
+    for (size_t i = 0; i < RUMOURS_MAX; i++)
+        rumour_drop(m, &m->rumours[i]);
 }
 
 /* Nothing about @id, nor from it, is passed on. */
@@ -120,7 +147,7 @@ void gossip_forget(struct membership *m, node_id id)
     for (size_t i = 0; i < RUMOURS_MAX; i++) {
         struct rumour *r = &m->rumours[i];
         if (node_id_equal(r->update.subject, id) || node_id_equal(r->update.author, id))
-            *r = (struct rumour){0};
+            rumour_drop(m, r);
     }
     for (size_t i = 0; i < m->doubt_count; i++)
         if (node_id_equal(m->doubts[i].accusation.author, id))
@@ -146,13 +173,26 @@ static void remind_of_gone(struct membership *m, struct membership_send *s)
         (s->msg.type != MSG_PING && s->msg.type != MSG_ACK))
         return;
     m->remind_next = mono_add(m->now, REMIND_MS);
-    for (size_t i = 0; i < m->count; i++) {
-        const struct member *p = &m->slots[m->order[++m->remind_at % m->count]];
-        if (!is_gone(p) || p->incarnation == 0)
+    for (size_t i = 0; i < m->gone; i++) {
+        const struct member *p = &m->slots[m->gone_slots[++m->remind_at % m->gone]];
+        if (p->incarnation == 0)
             continue;
         gossip_make(m, MSG_DEAD, p->id, p->incarnation, &u);
         add_update(s, &u);
         return;
+    }
+}
+
+static void attach_rumours(struct membership *m, struct membership_send *s, const struct member *to)
+{
+    for (size_t i = 0; i < RUMOURS_MAX && s->msg.probe.update_count < MSG_UPDATES_MAX; i++) {
+        struct rumour *r = &m->rumours[i];
+        if (!has_sends(r) || node_id_equal(r->update.author, to->id) ||
+            node_id_equal(r->update.subject, to->id))
+            continue;
+        r->sends_left--;
+        m->rumours_left -= r->sends_left == 0;
+        add_update(s, &r->update);
     }
 }
 
@@ -175,14 +215,8 @@ void gossip_attach(struct membership *m, struct membership_send *s, struct membe
         gossip_make(m, MSG_SUSPECT, to->id, to->incarnation, &u);
         add_update(s, &u);
     }
-    for (size_t i = 0; i < RUMOURS_MAX && s->msg.probe.update_count < MSG_UPDATES_MAX; i++) {
-        struct rumour *r = &m->rumours[i];
-        if (r->update.kind == 0 || r->sends_left == 0 || node_id_equal(r->update.author, to->id) ||
-            node_id_equal(r->update.subject, to->id))
-            continue;
-        r->sends_left--;
-        add_update(s, &r->update);
-    }
+    if (m->rumours_left > 0)
+        attach_rumours(m, s, to);
     if (to->state == MEMBER_ALIVE && s->msg.probe.update_count < MSG_UPDATES_MAX)
         remind_of_gone(m, s);
 }
@@ -193,11 +227,11 @@ void gossip_tell_gone(struct membership *m, const struct member *to)
 {
     struct membership_send *s = NULL;
     struct msg_update u;
-    size_t start = m->count == 0 ? 0 : rng_index(&m->rng, m->count);
+    size_t start = m->gone == 0 ? 0 : rng_index(&m->rng, m->gone);
 
-    for (size_t i = 0; i < m->count && m->gone > 0; i++) {
-        const struct member *p = &m->slots[m->order[(start + i) % m->count]];
-        if (!is_gone(p) || p->incarnation == 0)
+    for (size_t i = 0; i < m->gone; i++) {
+        const struct member *p = &m->slots[m->gone_slots[(start + i) % m->gone]];
+        if (p->incarnation == 0)
             continue;
         if (s == NULL)
             s = send_begin(m, MSG_GOSSIP, to->id, &to->addr);
@@ -256,6 +290,8 @@ static void receive_alive(struct membership *m, struct member *p, const struct m
     if (u->incarnation <= p->incarnation &&
         (u->incarnation < p->incarnation || p->state != MEMBER_UNKNOWN))
         return;
+    if (u->incarnation >> 32 != p->incarnation >> 32)
+        p->flags |= FLAG_WARM; /* another process: sessions have ended */
     p->incarnation = u->incarnation;
     p->flags &= (uint8_t)~FLAG_TELL;
     table_set_addr(m, p, &u->addr);
@@ -365,13 +401,15 @@ static void next_round(struct membership *m, struct rumour *r)
     const uint16_t *rounds = rounds_of(&r->update);
     uint16_t at = rounds[r->round];
 
-    r->round++;
-    if (r->round < OWN_ROUNDS && rounds[r->round] != UINT16_MAX) {
-        r->next = mono_add(m->now, rounds[r->round] - at);
-        return;
-    }
-    r->own = false;
-    r->sends_left = sends_limit(m, &r->update);
+    struct rumour next = *r;
+
+    next.round++;
+    next.own = next.round < OWN_ROUNDS && rounds[next.round] != UINT16_MAX;
+    if (next.own)
+        next.next = mono_add(m->now, rounds[next.round] - at);
+    if (!next.own || !table_eager(m))
+        next.sends_left = sends_limit(m, &r->update);
+    rumour_set(m, r, &next);
 }
 
 /* To every member, gone ones too when it concerns them: one message with all that is due. */
@@ -385,7 +423,8 @@ static void broadcast(struct membership *m, struct rumour **due, size_t due_coun
             if (is_gone(p) && u->kind != MSG_ALIVE)
                 continue;
             if (s == NULL)
-                s = send_begin(m, MSG_GOSSIP, p->id, &p->addr);
+                s = probe_path_cut(p) ? send_begin_stream(m, MSG_GOSSIP, p)
+                                      : send_begin(m, MSG_GOSSIP, p->id, &p->addr);
             if (s != NULL)
                 add_update(s, u);
         }
@@ -397,31 +436,21 @@ static void announce_tick(struct membership *m)
     struct rumour *due[MSG_UPDATES_MAX];
     size_t due_count = 0;
 
-    if (table_eager(m) && !out_has_room(m, m->count))
+    if (!mono_reached(m->now, m->announce_next) || (table_eager(m) && !out_has_room(m, m->count)))
         return;
     for (size_t i = 0; i < RUMOURS_MAX && due_count < MSG_UPDATES_MAX; i++)
         if (m->rumours[i].own && mono_reached(m->now, m->rumours[i].next))
             due[due_count++] = &m->rumours[i];
-    if (due_count == 0)
-        return;
-    if (table_eager(m))
+    if (due_count > 0 && table_eager(m))
         broadcast(m, due, due_count);
-    for (size_t k = 0; k < due_count; k++) {
+    for (size_t k = 0; k < due_count; k++)
         next_round(m, due[k]);
-        if (!table_eager(m)) {
-            due[k]->sends_left = sends_limit(m, &due[k]->update);
-            if (mono_is_never(m->gossip_next))
-                m->gossip_next = m->now;
-        }
-    }
-}
-
-static bool gossip_left(const struct membership *m)
-{
+    if (due_count > 0 && !table_eager(m) && mono_is_never(m->gossip_next))
+        m->gossip_next = m->now;
+    m->announce_next = MONO_NEVER;
     for (size_t i = 0; i < RUMOURS_MAX; i++)
-        if (m->rumours[i].update.kind != 0 && m->rumours[i].sends_left > 0)
-            return true;
-    return false;
+        if (m->rumours[i].own)
+            m->announce_next = mono_min(m->announce_next, m->rumours[i].next);
 }
 
 /* Rumour mongering in a flock that is too large to tell everybody. */
@@ -431,7 +460,7 @@ static void mongering_tick(struct membership *m)
     size_t n;
 
     m->gossip_next = MONO_NEVER;
-    if (!gossip_left(m))
+    if (m->rumours_left == 0)
         return;
     m->gossip_next = mono_add(m->now, GOSSIP_MS);
     n = table_pick(m, NULL, GOSSIP_FANOUT, to);
@@ -454,10 +483,5 @@ void gossip_tick(struct membership *m)
 
 mono_t gossip_deadline(const struct membership *m)
 {
-    mono_t t = table_eager(m) ? MONO_NEVER : m->gossip_next;
-
-    for (size_t i = 0; i < RUMOURS_MAX; i++)
-        if (m->rumours[i].own)
-            t = mono_min(t, m->rumours[i].next);
-    return t;
+    return table_eager(m) ? m->announce_next : mono_min(m->announce_next, m->gossip_next);
 }

@@ -24,6 +24,7 @@
 
 enum member_flag {
     FLAG_TELL = 1, /* we suspected it, it lives: it shall refute, for those who still suspect it */
+    FLAG_WARM = 2, /* a neighbour whose TCP session is to be opened before it is needed */
 };
 
 /* Round-trip time by RFC 6298, in quarters of a millisecond. */
@@ -54,8 +55,9 @@ struct member {
     uint8_t state;
     uint8_t flags;
     uint8_t told;
-    uint8_t samples; /* of loss, up to UINT8_MAX */
-    uint8_t relayed; /* proofs of life by others since its last packet to us */
+    uint8_t samples;  /* of loss, up to UINT8_MAX */
+    uint8_t relayed;  /* proofs of life by others since its last packet to us */
+    uint8_t streamed; /* proofs of life over TCP, for want of datagrams, since its last one */
 };
 
 /* Evidence against one member: probes in a row that got no answer. */
@@ -116,13 +118,18 @@ struct membership {
     size_t slots_used; /* high-water mark */
     size_t present;    /* alive or suspect */
     size_t unknown;
-    size_t gone; /* dead or left */
+    size_t gone;          /* dead or left */
+    uint16_t *gone_slots; /* which they are, in no order */
 
     struct doubt *doubts;
     size_t doubt_max;
     size_t doubt_count;
     struct relay relays[RELAYS_MAX];
+    size_t relay_count;
     struct rumour rumours[RUMOURS_MAX];
+    size_t rumours_left;  /* with sends_left; a look at all of them for each packet was a third of
+                           * the work of a large flock */
+    mono_t announce_next; /* the earliest of our own */
 
     bool ring_dirty;
     uint16_t neighbours[NEIGHBOURS_MAX];
@@ -139,6 +146,7 @@ struct membership {
     mono_t gone_next;
     mono_t gossip_next;
     mono_t remind_next;
+    mono_t warm_next;
     size_t remind_at;
 };
 
@@ -159,13 +167,33 @@ size_t table_pick(struct membership *m, const struct member *except, size_t max,
 /* Whether this node is one of those that probe @p when it is suspected. */
 bool table_verifies(const struct membership *m, const struct member *p);
 
+/* How it is known that a member lives. */
+enum proof {
+    BY_DATAGRAM,
+    BY_STREAM, /* over TCP */
+    BY_RELAY,  /* another has heard it */
+};
+
+/* path.c: what is measured of the path to a member */
+uint32_t path_rto(const struct membership *m, const struct member *p); /* ms */
+uint8_t path_loss_pct(const struct member *p);
+/* Unanswered probes in a row that its loss alone does not explain. */
+uint8_t path_needed(const struct member *p);
+uint32_t path_silence(const struct membership *m, const struct member *p); /* ms; 0: none */
+/* An answer to the probe @sequence has come. */
+void path_measure(struct membership *m, struct member *p, uint32_t sequence);
+/* @d has ended well. */
+void path_answered(struct membership *m, struct member *p, const struct doubt *d, enum proof by);
+
 /* probe.c: sending, and evidence for and against life */
 bool out_has_room(const struct membership *m, size_t sends);
 struct membership_send *send_begin(struct membership *m, uint8_t type, node_id to,
                                    const struct addr *addr);
-uint8_t probe_loss_pct(const struct member *p);
-uint32_t probe_rto(const struct membership *m, const struct member *p);
-void probe_measure(struct membership *m, struct member *p, uint32_t sequence);
+/* A message over TCP; the link knows where to. NULL: no room. */
+struct membership_send *send_begin_stream(struct membership *m, uint8_t type,
+                                          const struct member *p);
+void probe_by_stream(struct membership *m, struct member *p);
+bool probe_path_cut(const struct member *p); /* TCP alone goes through */
 struct doubt *doubt_of(struct membership *m, const struct member *p);
 struct doubt *doubt_begin(struct membership *m, struct member *p, bool probing);
 void doubt_close(struct membership *m, struct member *p);
@@ -173,8 +201,8 @@ void doubt_add_accuser(struct doubt *d, node_id accuser);
 unsigned probes_goal(const struct membership *m, const struct doubt *d);
 void doubts_tick(struct membership *m);
 void doubts_after_pause(struct membership *m, int64_t late);
-/* A proof of life: directly by a packet (addr set), or by a relay (addr NULL). */
-void probe_heard(struct membership *m, struct member *p, const struct addr *addr);
+/* A proof of life. @addr: where the datagram came from; else it is not looked at. */
+void probe_heard(struct membership *m, struct member *p, enum proof by, const struct addr *addr);
 
 /* watch.c: whom to probe when; probes for others */
 void watch_tick(struct membership *m);
@@ -184,6 +212,7 @@ void watch_probed(struct membership *m, struct member *p, bool by_peer);
 void relay_request(struct membership *m, struct member *from, const struct addr *addr,
                    const struct msg_probe *probe);
 void relays_heard(struct membership *m, const struct member *p);
+void relay_end(struct membership *m, struct relay *r);
 
 /* gossip.c: updates */
 void gossip_make(struct membership *m, uint8_t kind, node_id subject, uint64_t incarnation,
@@ -191,6 +220,7 @@ void gossip_make(struct membership *m, uint8_t kind, node_id subject, uint64_t i
 void gossip_announce(struct membership *m, const struct msg_update *u);
 void gossip_withdraw(struct membership *m, node_id subject);
 void gossip_forget(struct membership *m, node_id id);
+void gossip_clear(struct membership *m); /* nothing is passed on any more */
 /* Tells @to, which was away, who else is gone. */
 void gossip_tell_gone(struct membership *m, const struct member *to);
 void gossip_attach(struct membership *m, struct membership_send *s, struct member *to);

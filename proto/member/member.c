@@ -48,8 +48,10 @@ int membership_create(const struct membership_config *config, mono_t now,
     m->slots = calloc(m->config.member_max, sizeof *m->slots);
     m->order = calloc(m->config.member_max, sizeof *m->order);
     m->shuffle = calloc(m->config.member_max, sizeof *m->shuffle);
+    m->gone_slots = calloc(m->config.member_max, sizeof *m->gone_slots);
     m->doubts = calloc(m->doubt_max, sizeof *m->doubts);
-    if (m->slots == NULL || m->order == NULL || m->shuffle == NULL || m->doubts == NULL) {
+    if (m->slots == NULL || m->order == NULL || m->shuffle == NULL || m->gone_slots == NULL ||
+        m->doubts == NULL) {
         membership_destroy(m);
         return ERR_NOMEM;
     }
@@ -61,6 +63,7 @@ int membership_create(const struct membership_config *config, mono_t now,
     m->unknown_next = now;
     m->gone_next = MONO_NEVER;
     m->gossip_next = MONO_NEVER;
+    m->announce_next = MONO_NEVER;
     gossip_renew_self(m, config->incarnation, false);
     *result = m;
     return ERR_NONE;
@@ -73,24 +76,36 @@ void membership_destroy(struct membership *m)
     free(m->slots);
     free(m->order);
     free(m->shuffle);
+    free(m->gone_slots);
     free(m->doubts);
     free(m);
 }
 
-static void answer_ping(struct membership *m, struct member *from, const struct addr *addr,
-                        const struct msg_probe *probe)
+/* Where the question came from. */
+static struct membership_send *answer_begin(struct membership *m, uint8_t type,
+                                            const struct member *from,
+                                            const struct membership_event *event)
 {
-    struct membership_send *s = send_begin(m, MSG_ACK, from->id, addr);
+    return event->stream ? send_begin_stream(m, type, from)
+                         : send_begin(m, type, from->id, &event->addr);
+}
+
+static void answer_ping(struct membership *m, struct member *from,
+                        const struct membership_event *event)
+{
+    struct membership_send *s = answer_begin(m, MSG_ACK, from, event);
 
     watch_probed(m, from, true);
     if (s == NULL)
         return;
-    s->msg.probe.sequence = probe->sequence;
+    s->msg.probe.sequence = event->msg->probe.sequence;
     gossip_attach(m, s, from);
 }
 
-static void take_ack(struct membership *m, struct member *from, const struct msg_probe *probe)
+static void take_ack(struct membership *m, struct member *from,
+                     const struct membership_event *event)
 {
+    const struct msg_probe *probe = &event->msg->probe;
     struct member *target = from;
 
     if (!node_id_none(probe->target) && !node_id_equal(probe->target, from->id))
@@ -98,10 +113,11 @@ static void take_ack(struct membership *m, struct member *from, const struct msg
     if (target == NULL)
         return;
     if (target != from) {
-        probe_heard(m, target, NULL);
+        probe_heard(m, target, BY_RELAY, NULL);
         return;
     }
-    probe_measure(m, from, probe->sequence);
+    if (!event->stream) /* its round trips are no measure of the datagrams' */
+        path_measure(m, from, probe->sequence);
     watch_probed(m, from, false);
 }
 
@@ -123,18 +139,19 @@ static int take_message(struct membership *m, struct member *from,
     if (event->msg->type < MSG_PING || event->msg->type > MSG_GOSSIP ||
         probe->update_count > MSG_UPDATES_MAX)
         return ERR_INVALID;
-    probe_heard(m, from, &event->addr);
+    probe_heard(m, from, event->stream ? BY_STREAM : BY_DATAGRAM, &event->addr);
     for (size_t i = 0; i < probe->update_count; i++)
         answer = gossip_receive(m, from, &probe->updates[i]) || answer;
     switch (event->msg->type) {
     case MSG_PING:
-        answer_ping(m, from, &event->addr, probe);
+        answer_ping(m, from, event);
         return ERR_NONE;
     case MSG_ACK:
-        take_ack(m, from, probe);
+        take_ack(m, from, event);
         break;
     case MSG_PING_REQ:
-        relay_request(m, from, &event->addr, probe);
+        if (!event->stream)
+            relay_request(m, from, &event->addr, probe);
         break;
     case MSG_NACK:
         take_nack(m, probe);
@@ -143,7 +160,7 @@ static int take_message(struct membership *m, struct member *from,
         break;
     }
     if (answer) {
-        struct membership_send *s = send_begin(m, MSG_GOSSIP, from->id, &event->addr);
+        struct membership_send *s = answer_begin(m, MSG_GOSSIP, from, event);
         if (s != NULL)
             gossip_attach(m, s, from);
     }
@@ -177,7 +194,7 @@ static void revoke(struct membership *m, struct member *p)
     for (size_t i = 0; i < RELAYS_MAX; i++)
         if (node_id_equal(m->relays[i].requester, p->id) ||
             node_id_equal(m->relays[i].target, p->id))
-            m->relays[i].requester = NODE_NONE;
+            relay_end(m, &m->relays[i]);
     gossip_forget(m, p->id);
     doubt_close(m, p);
     table_remove(m, p);
@@ -190,7 +207,7 @@ static void leave(struct membership *m)
     if (m->leaving)
         return;
     m->leaving = true;
-    memset(m->rumours, 0, sizeof m->rumours);
+    gossip_clear(m);
     while (m->doubt_count > 0)
         doubt_close(m, &m->slots[m->doubts[0].member]);
     gossip_make(m, MSG_LEFT, m->config.self, m->incarnation, &u);
@@ -211,7 +228,7 @@ static int take_event(struct membership *m, const struct membership_event *event
     case MEMBERSHIP_HEARD:
         if (p == NULL)
             return ERR_NOTFOUND;
-        probe_heard(m, p, &event->addr);
+        probe_heard(m, p, event->stream ? BY_STREAM : BY_DATAGRAM, &event->addr);
         return ERR_NONE;
     case MEMBERSHIP_ADMIT:
         return admit(m, event->from, &event->addr);
@@ -290,10 +307,11 @@ static void fill_view(const struct membership *m, const struct member *p, struct
         .heard = p->heard,
         .since = p->since,
         .rtt_ms = (p->rtt.smoothed + 3u) / 4u,
-        .rto_ms = probe_rto(m, p),
+        .rto_ms = path_rto(m, p),
         .watched = watch_is_neighbour(m, p),
         .hears = p->heard.ms != 0 && p->state != MEMBER_DEAD && p->relayed < RELAYED_MAX,
-        .loss_pct = probe_loss_pct(p),
+        .stream = p->heard.ms != 0 && p->state != MEMBER_DEAD && probe_path_cut(p),
+        .loss_pct = path_loss_pct(p),
     };
 }
 

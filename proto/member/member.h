@@ -4,8 +4,8 @@
  * 2018) and these differences: a verdict rests on a number of unanswered probes, not on time alone,
  * so that a pause of this process accuses nobody; that number grows with the loss measured on the
  * path, and the pace follows its round-trip time (RFC 6298); any authenticated packet is life, late
- * answers too; two neighbours share one probe per period, because a ping proves its sender alive as
- * an ack does; dead members are probed for ever.
+ * answers too, and over TCP; two neighbours share one probe per period, because a ping proves its
+ * sender alive as an ack does; dead members are probed for ever.
  *
  * Pure: time, packets and randomness come in by arguments, effects go out in membership_out. Every
  * packet that comes in was authenticated as its sender's, every update in it was verified against
@@ -46,6 +46,7 @@ struct membership_config {
     uint32_t period_ms;   /* 0 is MEMBERSHIP_PERIOD_MS; 100 to 60000 */
     uint32_t member_max;  /* 0 is MEMBERSHIP_MEMBERS_MAX; at most 32000 */
     uint32_t ring_max; /* 0 is MEMBERSHIP_RING_MAX; nodes, this one included, that are not gone */
+    bool streams;      /* members can be reached over TCP too: sends may ask for that */
 
     /* Called when an update of this node's own is made (author is self): fills u->signature. Must
      * not call back into the machine. NULL leaves the signature zero (simulation). */
@@ -71,6 +72,7 @@ struct membership_event {
     uint8_t type;          /* enum membership_event_type */
     node_id from;          /* whose packet it is, or who is admitted or revoked */
     struct addr addr;      /* source address of the packet, or as the type says */
+    bool stream;           /* MESSAGE, HEARD: it came over TCP; addr is not looked at */
     const struct msg *msg; /* borrowed for the call */
     uint64_t root;
 };
@@ -78,6 +80,8 @@ struct membership_event {
 struct membership_send {
     node_id to;
     struct addr addr; /* may differ from the member's address: answers go where the question was */
+    bool stream;      /* over the member's TCP session, which is opened if there is none; to be
+                       * dropped if that cannot be done */
     struct msg msg;   /* PING, ACK, PING_REQ, NACK or GOSSIP; owns all its data */
 };
 
@@ -114,6 +118,7 @@ struct member_view {
     uint8_t loss_pct; /* of probe round trips, smoothed */
     bool watched;     /* a neighbour in the ring: probed in every period */
     bool hears;       /* it was heard, and answers this node, not only others */
+    bool stream;      /* over TCP alone: of its datagrams nothing comes */
 };
 
 struct membership;

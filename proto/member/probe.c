@@ -1,30 +1,18 @@
-/* Evidence: round-trip times, loss, unanswered probes, verdicts.
- *
- * A probe's sequence number holds the time of sending in its lower 16 bits, so that every answer,
- * however late, measures its own round trip and no table of outstanding probes is needed (as TCP's
- * timestamps, RFC 7323). */
+/* Evidence: unanswered probes, verdicts, and what ends a doubt. */
 #include <assert.h>
 #include <string.h>
 
 #include "proto/member/machine.h"
 
-#define RTO_START_MS 1000 /* before the first measurement (RFC 6298, section 2.1) */
-#define RTO_MIN_MS 100
-#define RTO_MAX_MS 4000
-#define RTT_UNIT 4 /* of struct rtt */
-#define RTT_MAX_MS 16000
 #define RELAYS_PER_TRY 3 /* SWIM: k */
-#define NEEDED_MIN 10
-#define NEEDED_MAX 40
-#define WAIT_PERIODS 3 /* for the verdict of others, then this node probes itself */
-#define DEAD_PCT 75    /* of the evidence is enough when another has come to the verdict */
-#define RELAYS_AFTER 4 /* unanswered probes, and again after so many more */
-/* How long a silence is taken to be: of one member so that its verdict takes no more than 12 s, of
- * all together less, because one that is hardly reachable must not slow down all verdicts. */
-#define GAP_ALL_MAX_MS 1500
-#define GAP_MAX_MS 2500
-#define GAP_KEEP_S 1800  /* a gap counts in full for so long, */
-#define GAP_FADE_S 1800  /* then ever less over this time */
+#define WAIT_PERIODS 3   /* for the verdict of others, then this node probes itself */
+#define DEAD_PCT 75      /* of the evidence is enough when another has come to the verdict */
+#define RELAYS_AFTER 4   /* unanswered probes, and again after so many more */
+/* Over TCP after so many unanswered probes, before anybody is told of the doubt, and with every
+ * fourth: what is lost TCP repeats by itself. */
+#define STREAM_AFTER 3
+#define STREAM_EVERY 4
+#define STREAMED_MAX 3   /* so often alive over TCP alone: datagrams do not come through */
 #define GAP_TIMES 2      /* verdicts outlast such silences in a row, */
 #define GAP_MORE_MS 2000 /* and longer ones: a probe sees only a part of a silence */
 
@@ -45,6 +33,7 @@ struct membership_send *send_begin(struct membership *m, uint8_t type, node_id t
     s = &m->out->sends[m->out->send_count++];
     s->to = to;
     s->addr = *addr;
+    s->stream = false;
     s->msg.type = type;
     s->msg.probe.sequence = 0;
     s->msg.probe.target = NODE_NONE;
@@ -54,113 +43,27 @@ struct membership_send *send_begin(struct membership *m, uint8_t type, node_id t
     return s;
 }
 
+struct membership_send *send_begin_stream(struct membership *m, uint8_t type,
+                                          const struct member *p)
+{
+    struct addr any = {.family = 4}; /* the link may know an address that this table does not */
+    struct membership_send *s = send_begin(m, type, p->id, p->addr.family != 0 ? &p->addr : &any);
+
+    if (s == NULL)
+        return NULL;
+    s->addr = p->addr;
+    s->stream = true;
+    return s;
+}
+
 static uint32_t next_sequence(struct membership *m)
 {
     return (uint32_t)m->sequence++ << 16 | (uint16_t)m->now.ms;
 }
 
-static uint32_t rto_of(const struct rtt *r)
-{
-    uint32_t rto = ((uint32_t)r->smoothed + 4u * r->variation) / RTT_UNIT;
-
-    if (rto < RTO_MIN_MS)
-        return RTO_MIN_MS;
-    return rto > RTO_MAX_MS ? RTO_MAX_MS : rto;
-}
-
-/* One that was not measured is taken to be twice as far as the others. */
-uint32_t probe_rto(const struct membership *m, const struct member *p)
-{
-    if (p->rtt.smoothed > 0)
-        return rto_of(&p->rtt);
-    return m->rtt.smoothed > 0 ? 2 * rto_of(&m->rtt) : RTO_START_MS;
-}
-
-/* RFC 6298, section 2. */
-static void rtt_add(struct rtt *r, int rtt)
-{
-    int smoothed = r->smoothed;
-    int variation = r->variation;
-
-    if (smoothed == 0) {
-        smoothed = rtt;
-        variation = rtt / 2;
-    } else {
-        int off = smoothed > rtt ? smoothed - rtt : rtt - smoothed;
-        variation += (off - variation) / 4;
-        smoothed += (rtt - smoothed) / 8;
-    }
-    r->smoothed = (uint16_t)(smoothed > 0 ? smoothed : 1);
-    r->variation = (uint16_t)variation;
-}
-
-/* Karn's rule is not needed: an answer names the probe that it answers. */
-void probe_measure(struct membership *m, struct member *p, uint32_t sequence)
-{
-    int rtt = (uint16_t)((uint16_t)m->now.ms - (uint16_t)sequence);
-
-    if (rtt > RTT_MAX_MS)
-        return;
-    if ((uint32_t)rtt <= probe_rto(m, p) && m->health > 0)
-        m->health--;
-    rtt_add(&p->rtt, rtt * RTT_UNIT);
-    rtt_add(&m->rtt, rtt * RTT_UNIT);
-}
-
-static uint16_t smooth(uint16_t loss, bool lost)
-{
-    unsigned share = loss;
-
-    share += lost ? (LOSS_ONE - share) >> LOSS_SHIFT : 0;
-    return (uint16_t)(lost ? share : share - (share >> LOSS_SHIFT));
-}
-
-static void sample_loss(struct member *p, unsigned lost)
-{
-    unsigned samples = p->samples + lost + 1;
-
-    p->samples = (uint8_t)(samples < UINT8_MAX ? samples : UINT8_MAX);
-    p->first_loss = smooth(p->first_loss, lost > 0);
-    for (unsigned i = 0; i < lost; i++)
-        p->loss = smooth(p->loss, true);
-    p->loss = smooth(p->loss, false);
-}
-
 static uint16_t clamp(uint32_t v, uint32_t low, uint32_t high)
 {
     return (uint16_t)(v < low ? low : v > high ? high : v);
-}
-
-/* What was measured, without the guess that it began with; 0 before the first measurement. */
-uint8_t probe_loss_pct(const struct member *p)
-{
-    uint32_t guess = LOSS_ONE; /* its weight by now */
-    uint32_t measured;
-
-    for (unsigned i = 0; i < p->samples; i++)
-        guess -= guess >> LOSS_SHIFT;
-    measured = LOSS_PRIOR * guess / LOSS_ONE;
-    measured = p->loss > measured ? p->loss - measured : 0;
-    return guess == LOSS_ONE ? 0 : (uint8_t)clamp(measured * 100 / (LOSS_ONE - guess), 0, 100);
-}
-
-/* Unanswered probes in a row that happen by loss alone with a chance below 3e-7, so that one probe
- * per second errs about once in a thousand hours: ln 3e-7 / ln p, for a share p of lost round
- * trips. */
-static uint8_t probes_needed(uint16_t loss)
-{
-    static const struct {
-        uint8_t percent;
-        uint8_t probes;
-    } steps[] = {{22, NEEDED_MIN}, {25, 11}, {29, 12}, {32, 13}, {34, 14},
-                 {37, 15},         {39, 16}, {42, 17}, {45, 19}, {48, 21},
-                 {51, 23},         {55, 26}, {59, 29}, {63, 33}, {67, 38}};
-    unsigned percent = loss * 100u / LOSS_ONE;
-
-    for (size_t i = 0; i < sizeof steps / sizeof *steps; i++)
-        if (percent <= steps[i].percent)
-            return steps[i].probes;
-    return NEEDED_MAX;
 }
 
 struct doubt *doubt_of(struct membership *m, const struct member *p)
@@ -184,9 +87,9 @@ struct doubt *doubt_begin(struct membership *m, struct member *p, bool probing)
     memset(d, 0, sizeof *d);
     d->member = table_slot(m, p);
     d->probing = probing;
-    d->needed = probes_needed(p->loss);
+    d->needed = path_needed(p);
     d->began = m->now;
-    d->interval = clamp(clamp(probe_rto(m, p) / 3, period * 12 / 100, period / 2) * stretch, 1,
+    d->interval = clamp(clamp(path_rto(m, p) / 3, period * 12 / 100, period / 2) * stretch, 1,
                         10 * period > 60000 ? 60000 : 10 * period);
     d->next = probing ? m->now : mono_add(m->now, WAIT_PERIODS * (int64_t)period);
     return d;
@@ -231,62 +134,10 @@ static size_t confirmers(const struct membership *m)
     return able;
 }
 
-static uint32_t seconds(mono_t t)
-{
-    return (uint32_t)(t.ms / 1000);
-}
-
-/* The longest silence lately that ended well, which fades. Radios fall silent for a while, which
- * the share of lost packets does not show. */
-static uint32_t gap_now(const struct membership *m, const struct gap *g)
-{
-    uint32_t age = seconds(m->now) - g->at_s;
-
-    if (age <= GAP_KEEP_S)
-        return g->ms;
-    age -= GAP_KEEP_S;
-    return age >= GAP_FADE_S ? 0 : g->ms * (GAP_FADE_S - age) / GAP_FADE_S;
-}
-
-static void gap_add(const struct membership *m, struct gap *g, int64_t ms, int64_t max)
-{
-    if (ms > max)
-        ms = max;
-    if (ms >= gap_now(m, g))
-        *g = (struct gap){.ms = (uint16_t)ms, .at_s = seconds(m->now)};
-}
-
-/* Lost probes in a row that plain loss explains no more: their chance is below 1e-5. First probes
- * alone tell how much plain loss there is; those that follow fall into the same silence. */
-static unsigned gap_least(const struct member *p)
-{
-    static const uint8_t limits[] = {1, 4, 10, 15, 20, 24}; /* per cent: 3, 4, 5 ... probes */
-    unsigned percent = p->first_loss * 100u / LOSS_ONE;
-    unsigned least = 3;
-
-    for (size_t i = 0; i < sizeof limits && percent > limits[i]; i++)
-        least++;
-    if (least < 3 + sizeof limits)
-        return least;
-    return probes_needed(p->first_loss) * 3u / 4u + 1u;
-}
-
-static void note_gap(struct membership *m, struct member *p, const struct doubt *d)
-{
-    int64_t ms = mono_diff(m->now, d->began);
-
-    if (d->probes < gap_least(p))
-        return;
-    gap_add(m, &p->gap, ms, GAP_MAX_MS);
-    gap_add(m, &m->gap, ms, GAP_ALL_MAX_MS);
-}
-
 /* Probes before the verdict, all others confirming. */
 static unsigned probes_minimum(const struct membership *m, const struct doubt *d)
 {
-    uint32_t own = gap_now(m, &m->slots[d->member].gap);
-    uint32_t all = gap_now(m, &m->gap);
-    uint32_t gap = own > all ? own : all;
+    uint32_t gap = path_silence(m, &m->slots[d->member]);
     unsigned by_gap = gap == 0 ? 0 : (GAP_TIMES * gap + GAP_MORE_MS) / d->interval;
 
     return by_gap > d->needed ? by_gap : d->needed;
@@ -321,6 +172,21 @@ static void send_probe(struct membership *m, struct doubt *d)
         return;
     s->msg.probe.sequence = next_sequence(m);
     gossip_attach(m, s, p);
+}
+
+void probe_by_stream(struct membership *m, struct member *p)
+{
+    struct membership_send *s = m->config.streams ? send_begin_stream(m, MSG_PING, p) : NULL;
+
+    if (s == NULL)
+        return;
+    s->msg.probe.sequence = next_sequence(m);
+    gossip_attach(m, s, p);
+}
+
+bool probe_path_cut(const struct member *p)
+{
+    return p->streamed >= STREAMED_MAX;
 }
 
 static void ask_relays(struct membership *m, struct doubt *d)
@@ -405,18 +271,20 @@ static void doubt_tick(struct membership *m, struct doubt *d)
     }
     send_probe(m, d);
     d->probes++;
+    if (d->probes % STREAM_EVERY == (probe_path_cut(p) ? 1 : STREAM_AFTER))
+        probe_by_stream(m, p);
     if (d->probes % RELAYS_AFTER == 0)
         ask_relays(m, d);
     d->next = mono_add(m->now, d->interval);
-    if (d->probes >= goal && probe_rto(m, p) > d->interval)
-        d->next = mono_add(m->now, probe_rto(m, p));
+    if (d->probes >= goal && path_rto(m, p) > d->interval)
+        d->next = mono_add(m->now, path_rto(m, p));
 }
 
 void doubts_tick(struct membership *m)
 {
     /* Backwards: a verdict moves the last doubt into the place of the one that ends. */
     for (size_t i = m->doubt_count; i-- > 0;)
-        if (mono_reached(m->now, m->doubts[i].next) && out_has_room(m, 1 + RELAYS_PER_TRY))
+        if (mono_reached(m->now, m->doubts[i].next) && out_has_room(m, 2 + RELAYS_PER_TRY))
             doubt_tick(m, &m->doubts[i]);
 }
 
@@ -431,42 +299,46 @@ void doubts_after_pause(struct membership *m, int64_t late)
     }
 }
 
-/* Of the probes of @d, those that an answer should have come to by now. */
-static unsigned lost_probes(const struct member *p, const struct doubt *d, bool direct)
+/* Which ways to @p are open. Over TCP it counts only if datagrams were waited for in vain. */
+static void note_path(const struct membership *m, struct member *p, enum proof by)
 {
-    unsigned in_flight = (direct ? 1u : 0u) + p->rtt.smoothed / RTT_UNIT / d->interval;
+    const struct doubt *d = p->doubt == NO_DOUBT ? NULL : &m->doubts[p->doubt];
 
-    return d->probes > in_flight ? d->probes - in_flight : 0;
+    if (by != BY_RELAY) {
+        p->relayed = 0;
+        p->heard = m->now;
+    }
+    if (by == BY_DATAGRAM)
+        p->streamed = 0;
+    else if (by == BY_STREAM && d != NULL && d->probes > 0 && p->streamed < UINT8_MAX)
+        p->streamed++;
+    else if (by == BY_RELAY && d != NULL && p->relayed < UINT8_MAX)
+        p->relayed++;
 }
 
 /* Any authenticated packet ends a doubt, also late ones. What the flock was told of it is
  * withdrawn, and the member shall refute it for those who heard. */
-void probe_heard(struct membership *m, struct member *p, const struct addr *addr)
+void probe_heard(struct membership *m, struct member *p, enum proof by, const struct addr *addr)
 {
     struct doubt *d = doubt_of(m, p);
     bool mistrusted = p->state == MEMBER_SUSPECT || p->state == MEMBER_DEAD;
     bool returns = p->state == MEMBER_UNKNOWN || p->state == MEMBER_DEAD;
 
-    if (addr != NULL) {
-        p->relayed = 0;
-        p->heard = m->now;
+    note_path(m, p, by);
+    if (by == BY_DATAGRAM)
         table_set_addr(m, p, addr);
+    if (by != BY_RELAY)
         relays_heard(m, p);
-    } else if (d != NULL) {
+    else if (d != NULL)
         d->relays_answered = true;
-        if (p->relayed < UINT8_MAX)
-            p->relayed++;
-    }
-    if (d != NULL && addr != NULL)
-        note_gap(m, p, d);
-    if (d != NULL && d->probes > 0)
-        sample_loss(p, lost_probes(p, d, addr != NULL));
+    if (d != NULL)
+        path_answered(m, p, d, by);
     doubt_close(m, p);
     if (p->state == MEMBER_LEFT)
         return; /* its last packets may overtake its good-bye */
     if (mistrusted)
         p->flags |= FLAG_TELL;
     table_set_state(m, p, MEMBER_ALIVE);
-    if (returns && addr != NULL)
+    if (returns && by == BY_DATAGRAM)
         gossip_tell_gone(m, p);
 }

@@ -109,6 +109,27 @@ static struct membership_change *report(struct membership *m, const struct membe
     return c;
 }
 
+static bool is_gone(uint8_t state)
+{
+    return state == MEMBER_DEAD || state == MEMBER_LEFT;
+}
+
+/* Keeps the list of those that are gone; before m->gone changes. */
+static void list_gone(struct membership *m, const struct member *p, uint8_t state)
+{
+    size_t i = 0;
+
+    if (is_gone(p->state) == is_gone(state))
+        return;
+    if (is_gone(state)) {
+        m->gone_slots[m->gone] = table_slot(m, p);
+        return;
+    }
+    while (m->gone_slots[i] != table_slot(m, p))
+        i++;
+    m->gone_slots[i] = m->gone_slots[m->gone - 1];
+}
+
 void table_set_state(struct membership *m, struct member *p, uint8_t state)
 {
     struct membership_change *c;
@@ -118,13 +139,14 @@ void table_set_state(struct membership *m, struct member *p, uint8_t state)
     c = report(m, p);
     if (member_present(p) != (state == MEMBER_ALIVE || state == MEMBER_SUSPECT))
         m->ring_dirty = true;
+    list_gone(m, p, state);
     if (p->state != 0)
         --*state_counter(m, p->state);
     if (state != 0)
         ++*state_counter(m, state);
     p->state = state;
     p->since = m->now;
-    if (state == MEMBER_DEAD || state == MEMBER_LEFT) {
+    if (is_gone(state)) {
         p->due = mono_add(m->now, GONE_MS);
         m->gone_next = mono_min(m->gone_next, p->due);
     }
@@ -194,8 +216,10 @@ void table_refresh_ring(struct membership *m)
         bool was = false;
         for (size_t k = 0; k < m->neighbour_count; k++)
             was = was || m->neighbours[k] == found[i];
-        if (!was)
-            p->due = mono_add(m->now, rng_range(&m->rng, 0, m->config.period_ms));
+        if (was)
+            continue;
+        p->flags |= FLAG_WARM;
+        p->due = mono_add(m->now, rng_range(&m->rng, 0, m->config.period_ms));
     }
     memcpy(m->neighbours, found, found_count * sizeof *found);
     m->neighbour_count = found_count;

@@ -15,6 +15,7 @@
 #define GONE_LONG_MS 15000 /* probe of a member that has been gone for GONE_LONG_AFTER_MS */
 #define GONE_LONG_AFTER_MS 600000
 #define GONE_SPACING_MS 200 /* between probes of two that are gone */
+#define WARM_MS 600000      /* neighbours' TCP sessions are used at least so often */
 #define RELAY_NACK_MAX_MS 400
 #define RELAY_KEEP_MS 3000 /* a late answer is still passed on */
 
@@ -35,8 +36,29 @@ void watch_probed(struct membership *m, struct member *p, bool by_peer)
         p->due = mono_add(m->now, by_peer ? period : period + period * RESERVE_PCT / 100);
 }
 
+/* A TCP session to each neighbour is opened before it is needed, by the one with the lower id, and
+ * kept: a handshake amid loss takes seconds, for its first packets are repeated after one. */
+static void warm_tick(struct membership *m)
+{
+    bool all = mono_reached(m->now, m->warm_next);
+
+    if (all)
+        m->warm_next = mono_add(m->now, WARM_MS);
+    for (size_t i = 0; i < m->neighbour_count; i++) {
+        struct member *p = &m->slots[m->neighbours[i]];
+        if ((!all && (p->flags & FLAG_WARM) == 0) || p->state != MEMBER_ALIVE ||
+            !out_has_room(m, 1))
+            continue;
+        p->flags &= (uint8_t)~FLAG_WARM;
+        if (m->config.self.v < p->id.v)
+            probe_by_stream(m, p);
+    }
+}
+
 static void neighbours_tick(struct membership *m)
 {
+    if (m->config.streams)
+        warm_tick(m);
     for (size_t i = 0; i < m->neighbour_count; i++) {
         struct member *p = &m->slots[m->neighbours[i]];
         if (!mono_reached(m->now, p->due))
@@ -117,10 +139,8 @@ static void gone_tick(struct membership *m)
     struct membership_send *s;
     mono_t second = MONO_NEVER;
 
-    for (size_t i = 0; i < m->count; i++) {
-        struct member *p = &m->slots[m->order[i]];
-        if (p->state != MEMBER_DEAD && p->state != MEMBER_LEFT)
-            continue;
+    for (size_t i = 0; i < m->gone; i++) {
+        struct member *p = &m->slots[m->gone_slots[i]];
         if (first == NULL || mono_before(p->due, first->due)) {
             second = first == NULL ? MONO_NEVER : first->due;
             first = p;
@@ -139,21 +159,29 @@ static void gone_tick(struct membership *m)
             s->msg.probe.sequence = (uint16_t)m->now.ms;
             gossip_attach(m, s, first);
         }
+        if (table_eager(m))
+            probe_by_stream(m, first);
         first->due = mono_add(m->now, for_long ? GONE_LONG_MS : GONE_MS);
     }
     m->gone_next = mono_max(mono_min(first->due, second), mono_add(m->now, GONE_SPACING_MS));
 }
 
+void relay_end(struct membership *m, struct relay *r)
+{
+    m->relay_count -= !node_id_none(r->requester);
+    r->requester = NODE_NONE;
+}
+
 static void relays_tick(struct membership *m)
 {
-    for (size_t i = 0; i < RELAYS_MAX; i++) {
+    for (size_t i = 0; i < RELAYS_MAX && m->relay_count > 0; i++) {
         struct relay *r = &m->relays[i];
         struct membership_send *s;
         struct member *requester;
         if (node_id_none(r->requester))
             continue;
         if (mono_reached(m->now, r->until)) {
-            r->requester = NODE_NONE;
+            relay_end(m, r);
             continue;
         }
         if (r->nacked || !mono_reached(m->now, r->nack_at) || !out_has_room(m, 1))
@@ -192,7 +220,8 @@ void relay_request(struct membership *m, struct member *from, const struct addr 
         return;
     s->msg.probe.sequence = (uint16_t)m->now.ms;
     gossip_attach(m, s, target);
-    wait = probe_rto(m, target);
+    m->relay_count++;
+    wait = path_rto(m, target);
     if (wait > RELAY_NACK_MAX_MS)
         wait = RELAY_NACK_MAX_MS;
     *r = (struct relay){.requester = from->id,
@@ -206,7 +235,7 @@ void relay_request(struct membership *m, struct member *from, const struct addr 
 /* @p lives: those who asked for it are told. */
 void relays_heard(struct membership *m, const struct member *p)
 {
-    for (size_t i = 0; i < RELAYS_MAX; i++) {
+    for (size_t i = 0; i < RELAYS_MAX && m->relay_count > 0; i++) {
         struct relay *r = &m->relays[i];
         struct membership_send *s;
         struct member *requester;
@@ -219,7 +248,7 @@ void relays_heard(struct membership *m, const struct member *p)
             s->msg.probe.target = r->target;
             gossip_attach(m, s, requester);
         }
-        r->requester = NODE_NONE;
+        relay_end(m, r);
     }
 }
 
@@ -239,7 +268,7 @@ void watch_tick(struct membership *m)
     if (m->unknown > 0 && mono_reached(m->now, m->unknown_next))
         unknown_tick(m);
     doubts_tick(m);
-    if (m->gone > 0 && mono_reached(m->now, m->gone_next) && out_has_room(m, 1))
+    if (m->gone > 0 && mono_reached(m->now, m->gone_next) && out_has_room(m, 2))
         gone_tick(m);
     if (m->ring_dirty)
         table_refresh_ring(m);
@@ -249,7 +278,7 @@ mono_t watch_deadline(const struct membership *m)
 {
     mono_t t = MONO_NEVER;
 
-    for (size_t i = 0; i < RELAYS_MAX; i++)
+    for (size_t i = 0; i < RELAYS_MAX && m->relay_count > 0; i++)
         if (!node_id_none(m->relays[i].requester))
             t = mono_min(t, m->relays[i].nacked ? m->relays[i].until : m->relays[i].nack_at);
     if (m->leaving)

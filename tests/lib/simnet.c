@@ -13,6 +13,11 @@ struct item {
     void *owned;
 };
 
+#define REPEAT_MS 200 /* TCP's first repetition; the next ones take twice as long each */
+#define REPEATS_MAX 6
+
+enum cut { CUT_ALL = 1, CUT_DATAGRAMS = 2 };
+
 struct node {
     bool up;
     mono_t paused_until;
@@ -30,7 +35,7 @@ struct simnet {
     mono_t now;
     size_t count;
     struct node *nodes;
-    bool *cuts; /* from * count + to; NULL: none */
+    uint8_t *cuts; /* enum cut of from * count + to; NULL: none */
     enum simnet_delay delay;
     double loss;
     double duplicate;
@@ -138,11 +143,30 @@ static bool in_burst(struct simnet *net, struct node *n)
     return mono_reached(net->now, n->burst_from);
 }
 
-void simnet_cut(struct simnet *net, size_t from, size_t to, bool cut)
+static void set_cut(struct simnet *net, size_t from, size_t to, enum cut kind, bool cut)
 {
+    uint8_t *cuts;
+
     if (net->cuts == NULL)
         net->cuts = must(calloc(net->count * net->count, sizeof *net->cuts));
-    net->cuts[from * net->count + to] = cut;
+    cuts = &net->cuts[from * net->count + to];
+    *cuts = (uint8_t)(cut ? *cuts | kind : *cuts & ~(unsigned)kind);
+}
+
+void simnet_cut(struct simnet *net, size_t from, size_t to, bool cut)
+{
+    set_cut(net, from, to, CUT_ALL, cut);
+}
+
+void simnet_cut_datagrams(struct simnet *net, size_t from, size_t to, bool cut)
+{
+    set_cut(net, from, to, CUT_DATAGRAMS, cut);
+}
+
+static bool is_cut(const struct simnet *net, size_t from, size_t to, unsigned kinds)
+{
+    return net->nodes[from].side != net->nodes[to].side ||
+           (net->cuts != NULL && (net->cuts[from * net->count + to] & kinds) != 0);
 }
 
 void simnet_set_side(struct simnet *net, size_t node, unsigned side)
@@ -252,6 +276,24 @@ static int64_t one_way(struct simnet *net)
         }
 }
 
+static bool is_lost(struct simnet *net, const struct node *a, const struct node *b)
+{
+    return rng_unit(&net->rng) < net->loss || rng_unit(&net->rng) < a->loss ||
+           rng_unit(&net->rng) < b->loss;
+}
+
+static void deliver(struct simnet *net, struct simnet_event event, uint64_t order, const void *data,
+                    size_t len)
+{
+    struct item item = {.event = event, .order = order, .owned = must(malloc(len > 0 ? len : 1))};
+
+    memcpy(item.owned, data, len);
+    item.event.kind = SIMNET_DELIVER;
+    item.event.data = item.owned;
+    item.event.len = len;
+    push(net, item);
+}
+
 void simnet_send(struct simnet *net, size_t from, size_t to, const void *data, size_t len,
                  size_t wire_bytes)
 {
@@ -261,24 +303,39 @@ void simnet_send(struct simnet *net, size_t from, size_t to, const void *data, s
 
     a->sent.packets++;
     a->sent.bytes += wire_bytes;
-    if (a->side != b->side || (net->cuts != NULL && net->cuts[from * net->count + to]) ||
-        in_burst(net, a) || in_burst(net, b))
+    if (is_cut(net, from, to, CUT_ALL | CUT_DATAGRAMS) || in_burst(net, a) || in_burst(net, b))
         return;
     for (int i = 0; i < copies; i++) {
-        struct item item = {.order = net->order++};
-        if (rng_unit(&net->rng) < net->loss || rng_unit(&net->rng) < a->loss ||
-            rng_unit(&net->rng) < b->loss)
+        struct simnet_event event = {.node = to, .from = from};
+        uint64_t order = net->order++;
+        if (is_lost(net, a, b))
             continue;
-        item.owned = must(malloc(len > 0 ? len : 1));
-        memcpy(item.owned, data, len);
-        item.event = (struct simnet_event){.at = mono_add(net->now, one_way(net)),
-                                           .kind = SIMNET_DELIVER,
-                                           .node = to,
-                                           .from = from,
-                                           .data = item.owned,
-                                           .len = len};
-        push(net, item);
+        event.at = mono_add(net->now, one_way(net));
+        deliver(net, event, order, data, len);
     }
+}
+
+void simnet_send_stream(struct simnet *net, size_t from, size_t to, const void *data, size_t len,
+                        size_t wire_bytes)
+{
+    struct node *a = &net->nodes[from];
+    struct node *b = &net->nodes[to];
+    struct simnet_event event = {.node = to, .from = from, .stream = true};
+    int64_t late = 0;
+    int tries = 1;
+
+    if (in_burst(net, a))
+        late = mono_diff(a->burst_until, net->now);
+    if (in_burst(net, b) && mono_diff(b->burst_until, net->now) > late)
+        late = mono_diff(b->burst_until, net->now);
+    for (; tries < REPEATS_MAX && is_lost(net, a, b); tries++)
+        late += REPEAT_MS << (tries - 1);
+    a->sent.packets += (uint64_t)tries;
+    a->sent.bytes += wire_bytes * (uint64_t)tries;
+    if (tries == REPEATS_MAX || is_cut(net, from, to, CUT_ALL) || is_cut(net, to, from, CUT_ALL))
+        return;
+    event.at = mono_add(net->now, late + one_way(net));
+    deliver(net, event, net->order++, data, len);
 }
 
 void simnet_wake(struct simnet *net, size_t node, mono_t at)

@@ -34,6 +34,7 @@ struct simnet_event {
     uint8_t kind; /* enum simnet_kind */
     size_t node;
     size_t from;
+    bool stream; /* DELIVER: it came by simnet_send_stream */
     const void
         *data; /* owned by the net, until the next call of simnet_next; aligned for anything */
     size_t len;
@@ -63,6 +64,8 @@ void simnet_set_duplicate(struct simnet *net, double probability);
 /* Total loss of a node's radio for 200 to 1000 ms, with this mean gap; 0 is never. */
 void simnet_set_bursts(struct simnet *net, int64_t mean_gap_ms);
 void simnet_cut(struct simnet *net, size_t from, size_t to, bool cut); /* one direction */
+/* The same for datagrams alone: TCP goes through. */
+void simnet_cut_datagrams(struct simnet *net, size_t from, size_t to, bool cut);
 void simnet_set_side(struct simnet *net, size_t node,
                      unsigned side);  /* sides do not hear each other */
 void simnet_heal(struct simnet *net); /* no loss, duplicates, bursts, cuts, sides */
@@ -79,6 +82,11 @@ bool simnet_paused(const struct simnet *net, size_t node);
 /* Sends a copy of @len bytes. @wire_bytes is what the datagram counts for. */
 void simnet_send(struct simnet *net, size_t from, size_t to, const void *data, size_t len,
                  size_t wire_bytes);
+
+/* The same over a TCP session that is open: what is lost is repeated, after 200 ms and then ever
+ * later. A cut of either direction takes it: no acknowledgement comes. */
+void simnet_send_stream(struct simnet *net, size_t from, size_t to, const void *data, size_t len,
+                        size_t wire_bytes);
 
 /* The node's only wake-up; replaces the one before. MONO_NEVER for none. */
 void simnet_wake(struct simnet *net, size_t node, mono_t at);

@@ -65,7 +65,7 @@ static void times_print(const struct figure_request *r, const char *name, struct
     free(t);
 }
 
-enum weather { LOSS, POWERSAVE, BURSTS, ONE_WAY, LAGGARDS };
+enum weather { LOSS, POWERSAVE, BURSTS, ONE_WAY, LAGGARDS, DATAGRAMS };
 
 #define BURST_GAP_MS 30000
 #define LAGGARD_LOSS 0.8
@@ -77,6 +77,7 @@ static struct world begin(const struct figure_request *r, uint64_t seed, enum we
                                     .seed = seed,
                                     .peer = r->peer,
                                     .bare = r->nodes >= BARE_FROM,
+                                    .streams = weather == DATAGRAMS,
                                     .ring_max = r->ring_max};
     struct world w = world_create(&options);
 
@@ -194,6 +195,29 @@ static bool run_cuts(struct world *w, int64_t ms)
     return true;
 }
 
+/* One pair at a time hears each other over TCP alone, or one of them the other. */
+static bool run_datagram_cuts(struct world *w, int64_t ms)
+{
+    for (int64_t past = 0; past < ms; past += CUT_MS) {
+        size_t a = rng_index(simnet_rng(w->net), w->count);
+        size_t b = (a + 1 + rng_index(simnet_rng(w->net), w->count - 1)) % w->count;
+        simnet_cut_datagrams(w->net, a, b, true);
+        simnet_cut_datagrams(w->net, b, a, rng_below(simnet_rng(w->net), 2) == 0);
+        if (!world_run(w, CUT_MS))
+            return false;
+        simnet_cut_datagrams(w->net, a, b, false);
+        simnet_cut_datagrams(w->net, b, a, false);
+    }
+    return true;
+}
+
+static bool run_weather(struct world *w, enum weather kind, int64_t ms)
+{
+    if (kind == ONE_WAY)
+        return run_cuts(w, ms);
+    return kind == DATAGRAMS ? run_datagram_cuts(w, ms) : world_run(w, ms);
+}
+
 /* Each seed takes its share of the hours; then, but for plain loss, crashes. */
 static bool weather(const struct figure_request *r, const char *name, enum weather kind)
 {
@@ -207,7 +231,7 @@ static bool weather(const struct figure_request *r, const char *name, enum weath
         struct world w = begin(r, seed, kind);
         struct world_counts before = world_counts(&w);
         struct world_counts after;
-        held = (kind == ONE_WAY ? run_cuts(&w, ms) : world_run(&w, ms)) && held;
+        held = run_weather(&w, kind, ms) && held;
         after = world_counts(&w);
         subtract(&after, &before);
         sum.deaths += after.deaths;
@@ -220,6 +244,8 @@ static bool weather(const struct figure_request *r, const char *name, enum weath
         world_destroy(&w);
     }
     calm_print(r, name, r->hours, &sum);
+    if (kind == DATAGRAMS && sum.suspicions > 0)
+        held = false;
     if (kind == LOSS)
         free(t);
     else
@@ -245,6 +271,11 @@ static bool play_bursts(const struct figure_request *r)
 static bool play_one_way(const struct figure_request *r)
 {
     return weather(r, "one-way", ONE_WAY);
+}
+
+static bool play_datagrams(const struct figure_request *r)
+{
+    return weather(r, "datagrams", DATAGRAMS); /* held: nobody was even suspected */
 }
 
 static bool play_laggards(const struct figure_request *r)
@@ -394,6 +425,8 @@ const struct figure figures[] = {
      play_bursts},
     {"one-way", "likewise while one pair hears each other in one direction only", 5, 300,
      play_one_way},
+    {"datagrams", "likewise while of one pair nothing but TCP comes through", 5, 300,
+     play_datagrams},
     {"laggards", "likewise while one node in a hundred loses 80 %", 100, 300, play_laggards},
     {"update", "change of a record until every node holds it; 100 per seed", 100, 0, play_update},
     {"move", "new address until every node has it; 100 per seed", 100, 0, play_move},

@@ -83,6 +83,18 @@ static bool verify(void *ctx, node_id author, const struct msg_record *record)
     return subject != SIZE_MAX && !revoked_at(c->flock, c->node, subject);
 }
 
+static void send_stream(struct flock *f, size_t node, node_id to, const struct msg *msg)
+{
+    uint8_t body[CODEC_BODY_MAX];
+    size_t len;
+    int rc = codec_encode(msg, body, &len);
+
+    check(f, rc == ERR_NONE, "a message that came out can be encoded");
+    check(f, f->options.streams, "nothing goes over TCP where there is none");
+    if (rc == ERR_NONE)
+        simnet_send_stream(f->net, node, index_of(f, to), body, len, len + FLOCK_STREAM_OVERHEAD);
+}
+
 static void send_message(struct flock *f, size_t node, const struct addr *addr,
                          const struct msg *msg)
 {
@@ -155,7 +167,10 @@ static void run_members(struct flock *f, size_t node, const struct membership_ev
     for (size_t i = 0; i < out->send_count; i++) {
         size_t to = index_of(f, out->sends[i].to);
         check(f, !revoked_at(f, node, to), "nothing is sent to a revoked member");
-        send_message(f, node, &out->sends[i].addr, &out->sends[i].msg);
+        if (out->sends[i].stream)
+            send_stream(f, node, out->sends[i].to, &out->sends[i].msg);
+        else
+            send_message(f, node, &out->sends[i].addr, &out->sends[i].msg);
     }
     for (size_t i = 0; i < out->change_count; i++)
         member_changed(f, node, &out->changes[i]);
@@ -211,8 +226,11 @@ static void run_records(struct flock *f, size_t node, const struct records_event
     records_step(n->records, simnet_now(f->net), event, out);
     for (size_t i = 0; i < out->send_count; i++) {
         struct member_view view;
-        if (membership_find(n->members, out->sends[i].to, &view) == ERR_NONE &&
-            view.addr.family != 0)
+        if (membership_find(n->members, out->sends[i].to, &view) != ERR_NONE)
+            continue;
+        if (view.stream)
+            send_stream(f, node, out->sends[i].to, &out->sends[i].msg);
+        else if (view.addr.family != 0)
             send_message(f, node, &view.addr, &out->sends[i].msg);
     }
     for (size_t i = 0; i < out->change_count; i++)
@@ -278,7 +296,7 @@ static void deliver(struct flock *f, const struct simnet_event *e)
 {
     struct flock_node *from = &f->nodes[e->from];
     struct membership_event member = {
-        .type = MEMBERSHIP_HEARD, .from = from->id, .addr = from->addr};
+        .type = MEMBERSHIP_HEARD, .from = from->id, .addr = from->addr, .stream = e->stream};
     struct records_event record = {.type = RECORDS_ROOT, .from = from->id};
     struct msg msg;
 
@@ -334,11 +352,17 @@ static void acquaint(struct flock *f, size_t node)
 {
     struct msg msg = {.type = MSG_GOSSIP};
     struct membership_event event = {.type = MEMBERSHIP_MESSAGE, .msg = &msg};
+    size_t own = 0;
 
+    /* In the order of their ids, which is quick; first both neighbours, so that the ring is found
+     * by one look. */
+    while (f->places[own].node != node)
+        own++;
     for (size_t i = 0; i < f->count; i++) {
-        const struct flock_node *o = &f->nodes[i];
+        size_t place = (own + f->count - 1 + i) % f->count;
+        const struct flock_node *o = &f->nodes[f->places[place].node];
         struct msg_probe *probe = &msg.probe;
-        if (i == node)
+        if (place == own)
             continue;
         event.from = o->id;
         event.addr = o->addr;
@@ -383,6 +407,7 @@ static void start_node(struct flock *f, size_t node)
                                         .incarnation = (uint64_t)n->boot << 32,
                                         .ring_max = f->options.ring_max,
                                         .member_max = (uint32_t)f->count,
+                                        .streams = f->options.streams,
                                         .seed = rng_next(simnet_rng(f->net))};
 
     memset(n->opinions, 0, f->count * sizeof *n->opinions);

@@ -13,6 +13,8 @@
 
 #define FLOCK_KEYS 24                      /* keys that a node's model writes, besides the head */
 #define FLOCK_WIRE_OVERHEAD (24 + 16 + 28) /* envelope, IPv4 and UDP headers of a datagram */
+/* A frame of a TCP session, its headers, and the segment that acknowledges it. */
+#define FLOCK_STREAM_OVERHEAD (20 + 52 + 52)
 
 struct flock_options {
     size_t nodes;
@@ -20,6 +22,7 @@ struct flock_options {
     uint32_t ring_max; /* 0: as membership has it */
     bool strangers;    /* nodes know only node 0 at first, and it nobody */
     bool acquainted;   /* nodes have heard of each other before: they start alive */
+    bool streams;      /* there is TCP between them */
     bool bare;         /* no records, and no model of them: for thousands of nodes */
 };
 
@@ -106,6 +109,8 @@ bool flock_records_equal(const struct flock *f);
 bool flock_sees(const struct flock *f, size_t observer, size_t subject, uint8_t state);
 /* When the observer came to its present opinion. */
 mono_t flock_since(const struct flock *f, size_t observer, size_t subject);
+/* Whether the observer hears the subject over TCP alone. */
+bool flock_streams(const struct flock *f, size_t observer, size_t subject);
 /* Whether every running node holds what the author said last. */
 bool flock_heard(const struct flock *f, size_t author);
 /* Whether every running node has the node at its present address. */

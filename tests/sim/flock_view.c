@@ -21,6 +21,14 @@ bool flock_sees(const struct flock *f, size_t observer, size_t subject, uint8_t 
     return opinion_of(f, observer, subject)->state == state;
 }
 
+bool flock_streams(const struct flock *f, size_t observer, size_t subject)
+{
+    struct member_view view;
+
+    return membership_find(f->nodes[observer].members, f->nodes[subject].id, &view) == ERR_NONE &&
+           view.stream;
+}
+
 mono_t flock_since(const struct flock *f, size_t observer, size_t subject)
 {
     return mono_add(SIMNET_START, opinion_of(f, observer, subject)->since);

@@ -39,7 +39,7 @@ static void network_fault(struct flock *f, struct rng *rng)
     size_t a = rng_index(rng, f->count);
     size_t b = rng_index(rng, f->count);
 
-    switch (rng_below(rng, 7)) {
+    switch (rng_below(rng, 8)) {
     case 0:
         simnet_set_loss(f->net, 0.05 * (double)rng_below(rng, 9));
         break;
@@ -58,6 +58,9 @@ static void network_fault(struct flock *f, struct rng *rng)
     case 5:
         for (size_t i = 0; i < f->count; i++)
             simnet_set_side(f->net, i, (unsigned)rng_below(rng, 2));
+        break;
+    case 6:
+        simnet_cut_datagrams(f->net, a, b, true);
         break;
     default:
         simnet_heal(f->net);
@@ -133,7 +136,7 @@ static void heal(struct flock *f, struct rng *rng)
 
 static bool run_seed(uint64_t seed, bool verbose)
 {
-    struct flock_options options = {.seed = seed};
+    struct flock_options options = {.seed = seed, .streams = seed % 2 == 0};
     struct flock *f;
     struct rng rng;
     mono_t end = mono_add(SIMNET_START, FAULTS_MS + SETTLE_MS);

@@ -11,6 +11,7 @@ struct world world_create(const struct world_options *options)
                                   .seed = options->seed,
                                   .ring_max = options->ring_max,
                                   .bare = options->bare,
+                                  .streams = options->streams,
                                   .strangers = options->strangers,
                                   .acquainted = !options->strangers};
     struct world w = {.count = options->nodes};

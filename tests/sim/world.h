@@ -17,6 +17,7 @@ struct world_options {
     size_t nodes;
     uint64_t seed;
     bool peer;      /* memberlist's model */
+    bool streams;   /* covey: there is TCP between the nodes */
     bool bare;      /* of ours: membership without records */
     bool strangers; /* of ours, as in flock_options; else all know each other */
     uint32_t ring_max;

@@ -25,6 +25,8 @@ struct fixture {
     uint8_t state; /* of PEER, by the changes reported */
     size_t changes;
     size_t signatures;
+    struct membership_send stream; /* the last over TCP */
+    size_t streamed;               /* how many, since the last count_reset */
 };
 
 static struct addr addr_of(uint64_t id)
@@ -44,6 +46,7 @@ static void sign(void *ctx, struct msg_update *u)
 static void count_reset(struct fixture *f)
 {
     memset(f->sent, 0, sizeof f->sent);
+    f->streamed = 0;
     f->changes = 0;
 }
 
@@ -55,6 +58,11 @@ static int step(struct fixture *f, const struct membership_event *event)
         const struct membership_send *s = &f->out.sends[i];
         assert_in_range(s->msg.type, MSG_PING, MSG_GOSSIP);
         assert_true(s->msg.probe.update_count <= MSG_UPDATES_MAX);
+        if (s->stream) {
+            f->stream = *s;
+            f->streamed++;
+            continue;
+        }
         f->sent[s->msg.type]++;
         f->last[s->msg.type] = *s;
     }
@@ -155,7 +163,7 @@ static void warm_up(struct fixture *f, uint64_t peer, int seconds)
     count_reset(f);
 }
 
-static int setup(void **state)
+static int setup_with(void **state, bool streams)
 {
     struct fixture *f = calloc(1, sizeof *f);
     struct membership_config c = {.self = {SELF},
@@ -163,6 +171,7 @@ static int setup(void **state)
                                   .incarnation = BOOT,
                                   .seed = 42,
                                   .member_max = 4,
+                                  .streams = streams,
                                   .sign = sign,
                                   .sign_ctx = f};
 
@@ -171,6 +180,16 @@ static int setup(void **state)
     assert_int_equal(membership_create(&c, f->now, &f->m), ERR_NONE);
     *state = f;
     return 0;
+}
+
+static int setup(void **state)
+{
+    return setup_with(state, false);
+}
+
+static int setup_streams(void **state)
+{
+    return setup_with(state, true);
 }
 
 static int teardown(void **state)
@@ -514,6 +533,94 @@ static void a_cut_path_is_told_from_a_death(void **state)
     assert_true(hears_peer(f));
 }
 
+/* What comes over TCP from @from, and what it asks for. */
+static void receive_stream(struct fixture *f, uint64_t from, uint8_t type)
+{
+    struct msg msg = {.type = type};
+    struct membership_event e = {
+        .type = MEMBERSHIP_MESSAGE, .from = {from}, .stream = true, .msg = &msg};
+
+    if (type == MSG_ACK)
+        msg.probe.sequence = f->stream.msg.probe.sequence;
+    assert_int_equal(step(f, &e), ERR_NONE);
+}
+
+static bool over_stream(struct fixture *f)
+{
+    struct member_view view;
+
+    assert_int_equal(membership_find(f->m, (node_id){PEER}, &view), ERR_NONE);
+    assert_true(view.addr.family == 4); /* of TCP it learns no address */
+    return view.stream;
+}
+
+/* Its datagrams do not come: it answers over TCP before anybody is told of a doubt. */
+static void who_answers_over_tcp_is_not_suspected(void **state)
+{
+    struct fixture *f = *state;
+    uint32_t rtt;
+    struct member_view view;
+
+    admit(f, PEER);
+    ping(f, PEER);
+    warm_up(f, PEER, 20);
+    assert_int_equal(membership_find(f->m, (node_id){PEER}, &view), ERR_NONE);
+    rtt = view.rtt_ms;
+    assert_false(over_stream(f));
+    for (int i = 0; i < 3000; i++) {
+        count_reset(f);
+        pass(f, 20);
+        assert_int_equal(f->state, MEMBER_ALIVE);
+        assert_int_equal(f->sent[MSG_GOSSIP], 0);
+        if (f->streamed > 0) {
+            assert_int_equal(f->stream.msg.type, MSG_PING);
+            assert_int_equal(f->stream.to.v, PEER);
+            pass(f, 5);
+            receive_stream(f, PEER, MSG_ACK);
+        }
+    }
+    assert_true(over_stream(f));
+    assert_int_equal(membership_find(f->m, (node_id){PEER}, &view), ERR_NONE);
+    assert_int_equal(view.rtt_ms, rtt);
+    ping(f, PEER);
+    assert_false(over_stream(f));
+}
+
+/* A question over TCP is answered there, and is life. */
+static void what_came_over_tcp_is_answered_there(void **state)
+{
+    struct fixture *f = *state;
+
+    admit(f, PEER);
+    pass(f, 10);
+    count_reset(f);
+    receive_stream(f, PEER, MSG_PING);
+    assert_true(f->out.send_count > 0 && f->out.sends[0].stream);
+    assert_int_equal(f->out.sends[0].msg.type, MSG_ACK);
+    assert_int_equal(f->sent[MSG_ACK], 0);
+    assert_int_equal(f->state, MEMBER_ALIVE);
+}
+
+static void who_is_silent_on_both_ways_is_dead(void **state)
+{
+    struct fixture *f = *state;
+    mono_t silent;
+
+    admit(f, PEER);
+    ping(f, PEER);
+    warm_up(f, PEER, 20);
+    silent = f->now;
+    while (f->state != MEMBER_DEAD && mono_diff(f->now, silent) < 10000)
+        pass(f, 10);
+    assert_true(f->streamed > 0);
+    assert_true(mono_diff(f->now, silent) < 4000);
+    count_reset(f);
+    pass(f, 10000); /* and is looked for on both */
+    assert_true(f->sent[MSG_PING] > 0 && f->streamed > 0);
+    receive_stream(f, PEER, MSG_ACK);
+    assert_int_equal(f->state, MEMBER_ALIVE);
+}
+
 /* How long PEER is silent until it is dead. */
 static int64_t silence_to_death(struct fixture *f)
 {
@@ -711,6 +818,7 @@ static void a_quiet_pair_shares_one_probe_per_second(void **state)
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define STREAMS(name) cmocka_unit_test_setup_teardown(name, setup_streams, teardown)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_wrong_configuration_is_refused),
         TEST(strangers_are_ignored_and_a_full_table_says_so),
@@ -725,6 +833,9 @@ int main(void)
         TEST(a_relay_probes_and_reports),
         TEST(the_word_of_a_relay_is_life),
         TEST(a_cut_path_is_told_from_a_death),
+        STREAMS(who_answers_over_tcp_is_not_suspected),
+        STREAMS(what_came_over_tcp_is_answered_there),
+        STREAMS(who_is_silent_on_both_ways_is_dead),
         TEST(a_silence_that_ended_well_is_remembered),
         TEST(who_left_returns_by_a_higher_incarnation_only),
         TEST(a_good_bye_is_repeated_then_silence),
@@ -733,6 +844,7 @@ int main(void)
         TEST(own_new_address_is_announced),
         TEST(a_quiet_pair_shares_one_probe_per_second),
     };
+#undef STREAMS
 #undef TEST
 
     return cmocka_run_group_tests(tests, NULL, NULL);
