@@ -21,7 +21,7 @@
 enum effect_severity { EFFECT_INFO, EFFECT_WARNING, EFFECT_ERROR };
 
 enum effect_type {
-    EFFECT_SEND,          /* send: a datagram to a peer */
+    EFFECT_SEND,          /* send: a message to a peer, by datagram or over TCP */
     EFFECT_LEASE_PERSIST, /* write node_export to the runtime folder, before any other effect of the
                            * step. If that fails it stays due, with every later step: until it
                            * succeeds, what rests on leases is left out (node_rests_on_leases) */
@@ -50,6 +50,7 @@ enum effect_type {
 struct effect_send {
     node_id to;
     struct addr addr; /* family 0: where the peer was last heard */
+    bool stream;      /* over TCP, by a session that is kept; dropped if none can be had */
     struct msg msg;
 };
 

@@ -63,6 +63,7 @@ struct node_config {
     uint64_t seed;
     mono_t now;                          /* CLOCK_BOOTTIME */
     int64_t wall;                        /* Unix seconds */
+    bool streams;                        /* peers can be reached over TCP too */
     uint32_t lease_min_ms, lease_max_ms; /* as leases_config has them; 0: its defaults */
     bool first_since_boot;               /* no agent ran before since the machine booted */
     const struct node_saved *saved;      /* of an earlier life in the same boot; NULL: none */
@@ -103,6 +104,7 @@ enum node_event_type {
 struct node_event_message {
     node_id from;
     struct addr addr;
+    bool stream;    /* it came over TCP */
     bool restarted; /* the sender's agent has started again since it was last heard */
     const struct msg *msg;
 };

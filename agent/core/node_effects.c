@@ -88,24 +88,22 @@ static int keep_delta(struct node *node, struct msg_delta *delta)
     return ERR_NONE;
 }
 
-void node_send(struct node *node, node_id to, const struct addr *addr, const struct msg *msg)
+void node_send(struct node *node, const struct effect_send *send)
 {
-    struct effect_send *send = malloc(sizeof *send);
+    struct effect_send *copy = malloc(sizeof *copy);
 
-    if (send == NULL)
+    if (copy == NULL)
         goto err_memory;
-    send->to = to;
-    send->addr = addr != NULL ? *addr : (struct addr){0};
-    send->msg = *msg;
-    if (msg->type == MSG_DELTA && keep_delta(node, &send->msg.delta) != ERR_NONE)
-        goto err_after_send;
-    node_keep(node, send);
+    *copy = *send;
+    if (copy->msg.type == MSG_DELTA && keep_delta(node, &copy->msg.delta) != ERR_NONE)
+        goto err_after_copy;
+    node_keep(node, copy);
     if (!node->no_memory)
-        node_effect(node, EFFECT_SEND)->send = send;
+        node_effect(node, EFFECT_SEND)->send = copy;
     return;
 
-err_after_send:
-    free(send);
+err_after_copy:
+    free(copy);
 err_memory:
     node->no_memory = true;
 }

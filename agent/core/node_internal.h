@@ -172,7 +172,8 @@ struct node {
 /* effects: node_effects.c. All set node->no_memory when they fail. */
 void node_effects_reset(struct node *node);
 struct effect *node_effect(struct node *node, enum effect_type type);
-void node_send(struct node *node, node_id to, const struct addr *addr, const struct msg *msg);
+/* @send is copied. */
+void node_send(struct node *node, const struct effect_send *send);
 void node_event(struct node *node, enum effect_severity severity, const char *subject,
                 const char *format, ...) __attribute__((format(printf, 4, 5)));
 /* Keeps @memory until the next step, then frees it. */
@@ -184,7 +185,13 @@ void node_paths_tick(struct node *node);
 mono_t node_paths_deadline(const struct node *node);
 bool node_paths_of(const struct node *node, const struct peer *observer, struct value_paths *paths);
 
-/* members and records: node_peers.c */
+/* members: node_members.c */
+void node_members_step(struct node *node, const struct membership_event *event);
+bool node_streams(const struct node *node, node_id peer); /* it is reached over TCP alone */
+
+/* peers and their records: node_peers.c */
+void node_records_step(struct node *node, const struct records_event *event);
+struct peer *node_add_peer(struct node *node, node_id id); /* NULL: no memory */
 int node_peers_create(struct node *node, struct err *err);
 void node_peers_free(struct node *node);
 void node_peers_message(struct node *node, const struct node_event_message *event);

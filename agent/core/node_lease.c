@@ -100,7 +100,7 @@ void node_lease_announce(struct node *node)
 static void send_leases(struct node *node, const struct lease_send *send)
 {
     for (uint8_t i = 0; i < send->to_count; i++)
-        node_send(node, send->to[i], NULL, &send->msg);
+        node_send(node, &(struct effect_send){.to = send->to[i], .msg = send->msg});
 }
 
 static void run_out(struct node *node)

@@ -10,6 +10,13 @@
 #define RTT_OFF_MS 20 /* figures that are off by less than this and by less than half are right */
 #define LOSS_OFF_PCT 10
 
+static uint8_t loss_of(const struct member_view *view)
+{
+    if (view->stream)
+        return VALUE_PATH_STREAM;
+    return view->loss_pct < VALUE_PATH_STREAM ? view->loss_pct : VALUE_PATH_STREAM - 1;
+}
+
 /* In a flock too large for one record: the neighbours, and whom it does not hear. */
 static void measure(const struct node *node, struct value_paths *paths)
 {
@@ -26,7 +33,7 @@ static void measure(const struct node *node, struct value_paths *paths)
             .from = view.id,
             .hears = view.hears,
             .rtt_ms = (uint16_t)(view.rtt_ms < UINT16_MAX ? view.rtt_ms : UINT16_MAX),
-            .loss_pct = view.loss_pct};
+            .loss_pct = loss_of(&view)};
     }
 }
 
@@ -42,7 +49,8 @@ static enum difference compare(const struct value_paths *a, const struct value_p
         const struct value_path *x = &a->paths[i];
         const struct value_path *y = &b->paths[i];
         int rtt_off = abs((int)x->rtt_ms - (int)y->rtt_ms);
-        if (!node_id_equal(x->from, y->from) || x->hears != y->hears)
+        if (!node_id_equal(x->from, y->from) || x->hears != y->hears ||
+            value_path_streams(x) != value_path_streams(y))
             return CUT;
         if ((rtt_off >= RTT_OFF_MS && rtt_off > x->rtt_ms / 2) ||
             abs((int)x->loss_pct - (int)y->loss_pct) >= LOSS_OFF_PCT)

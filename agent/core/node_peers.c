@@ -1,4 +1,4 @@
-/* Members and records: who is here, and what everybody says about itself. */
+/* The list of peers, and what everybody says about itself. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,9 +7,6 @@
 #include "proto/record/value_codec.h"
 
 #define HOLD_DOWN_S 5 /* before the first desired state says otherwise */
-
-static void run_members(struct node *node, const struct membership_event *event);
-static void run_records(struct node *node, const struct records_event *event);
 
 /* ---- the list of peers ---- */
 
@@ -42,7 +39,7 @@ const char *node_name(const struct node *node, node_id id)
     return peer != NULL && peer->head.name[0] != '\0' ? peer->head.name : "an unknown node";
 }
 
-static struct peer *add_peer(struct node *node, node_id id)
+struct peer *node_add_peer(struct node *node, node_id id)
 {
     size_t at = peer_position(node, id);
     struct peer *peers;
@@ -150,13 +147,13 @@ static void take_head(struct node *node, struct peer *peer, const struct value_h
     node_peers_labels(node);
     node->place_dirty = true;
     node->work_dirty = true;
-    run_members(node, &admit);
+    node_members_step(node, &admit);
     keep_peer(node, admit.from, head);
 }
 
 static void take_record(struct node *node, const struct record_view *record)
 {
-    struct peer *peer = add_peer(node, record->author);
+    struct peer *peer = node_add_peer(node, record->author);
     struct value_head head;
     struct value_node machine;
     struct value_commit commit;
@@ -257,7 +254,7 @@ static void apply_change(struct node *node, const struct change *change)
             take_record(node, &view);
         break;
     case RECORDS_ADMITTED:
-        add_peer(node, change->author);
+        node_add_peer(node, change->author);
         break;
     case RECORDS_RESET:
         reread(node, change->author);
@@ -288,7 +285,7 @@ static void apply_change(struct node *node, const struct change *change)
     }
 }
 
-static void run_records(struct node *node, const struct records_event *event)
+void node_records_step(struct node *node, const struct records_event *event)
 {
     struct records_out *out = &node->records_out;
     struct change changes[RECORDS_CHANGES_MAX];
@@ -296,7 +293,9 @@ static void run_records(struct node *node, const struct records_event *event)
 
     records_step(node->records, node->now, event, out);
     for (size_t i = 0; i < out->send_count; i++)
-        node_send(node, out->sends[i].to, NULL, &out->sends[i].msg);
+        node_send(node, &(struct effect_send){.to = out->sends[i].to,
+                                              .stream = node_streams(node, out->sends[i].to),
+                                              .msg = out->sends[i].msg});
     count = out->change_count;
     for (size_t i = 0; i < count; i++) {
         const struct records_change *from = &out->changes[i];
@@ -353,131 +352,6 @@ static void publish_head(struct node *node)
 
 /* ---- membership ---- */
 
-static void report_state(struct node *node, const struct peer *peer, uint8_t old_state)
-{
-    char subject[NODE_NAME_MAX + 8];
-
-    snprintf(subject, sizeof subject, "node/%s", node_name(node, peer->id));
-    if (peer->state == MEMBER_DEAD)
-        node_event(node, EFFECT_WARNING, subject, "%s is dead: it answers nobody",
-                   node_name(node, peer->id));
-    else if (peer->state == MEMBER_LEFT)
-        node_event(node, EFFECT_INFO, subject, "%s has left", node_name(node, peer->id));
-    else if (peer->state == MEMBER_ALIVE && old_state != MEMBER_SUSPECT)
-        node_event(node, EFFECT_INFO, subject, "%s is alive", node_name(node, peer->id));
-}
-
-static void apply_member(struct node *node, const struct membership_change *change)
-{
-    struct records_event event = {.from = change->id};
-    struct peer *peer;
-    bool was;
-    bool is;
-
-    if (change->new_state == 0)
-        return;
-    peer = add_peer(node, change->id);
-    if (peer == NULL)
-        return;
-    was = node_peer_present(peer);
-    if (peer->state != change->new_state) {
-        uint8_t old_state = peer->state;
-        peer->state = change->new_state;
-        is = node_peer_present(peer);
-        if (was != is || peer->state == MEMBER_LEFT)
-            peer->since = node->now;
-        report_state(node, peer, old_state);
-        if (peer->state == MEMBER_ALIVE && old_state != 0)
-            node_lease_announce(node);
-        node->place_dirty = true;
-        node->work_dirty = true;
-    }
-    is = node_peer_present(peer);
-    if (is == was && change->old_state != 0)
-        return;
-    event.type = is ? RECORDS_PEER_UP : RECORDS_PEER_DOWN;
-    run_records(node, &event);
-}
-
-static void run_members(struct node *node, const struct membership_event *event)
-{
-    struct membership_out *out = &node->members_out;
-    struct membership_change changes[MEMBERSHIP_CHANGES_MAX];
-    size_t count;
-
-    membership_step(node->members, node->now, event, out);
-    for (size_t i = 0; i < out->send_count; i++)
-        node_send(node, out->sends[i].to, &out->sends[i].addr, &out->sends[i].msg);
-    if (out->conflict != 0)
-        node_effect(node, EFFECT_RAISE_BOOT)->boot = (uint32_t)(out->conflict >> 32) + 1;
-    count = out->change_count;
-    memcpy(changes, out->changes, count * sizeof changes[0]);
-    for (size_t i = 0; i < count; i++)
-        apply_member(node, &changes[i]);
-}
-
-/* What is relayed counts only if its author signed it. */
-static void keep_verified(struct node *node, struct msg_probe *probe)
-{
-    const struct node_crypto *crypto = &node->config.crypto;
-    uint8_t kept = 0;
-
-    for (uint8_t i = 0; i < probe->update_count; i++)
-        if (crypto->verify_update == NULL ||
-            crypto->verify_update(crypto->context, &probe->updates[i]))
-            probe->updates[kept++] = probe->updates[i];
-    probe->update_count = kept;
-}
-
-static void probe_message(struct node *node, const struct node_event_message *event)
-{
-    struct membership_event step = {
-        .type = MEMBERSHIP_MESSAGE, .from = event->from, .addr = event->addr};
-    struct records_event root = {
-        .type = RECORDS_ROOT, .from = event->from, .root = event->msg->probe.root};
-    struct msg checked = *event->msg;
-
-    keep_verified(node, &checked.probe);
-    step.msg = &checked;
-    run_members(node, &step);
-    if (checked.type == MSG_PING || checked.type == MSG_ACK)
-        run_records(node, &root);
-}
-
-void node_peers_message(struct node *node, const struct node_event_message *event)
-{
-    struct membership_event heard = {
-        .type = MEMBERSHIP_HEARD, .from = event->from, .addr = event->addr};
-    struct records_event records = {
-        .type = RECORDS_MESSAGE, .from = event->from, .msg = event->msg};
-
-    switch (event->msg->type) {
-    case MSG_PING:
-    case MSG_ACK:
-    case MSG_PING_REQ:
-    case MSG_NACK:
-    case MSG_GOSSIP:
-        probe_message(node, event);
-        break;
-    case MSG_DIGEST:
-    case MSG_DELTA:
-        run_members(node, &heard);
-        run_records(node, &records);
-        break;
-    default:
-        run_members(node, &heard);
-        break;
-    }
-}
-
-void node_peers_heard(struct node *node, const struct node_event_message *event)
-{
-    struct membership_event heard = {
-        .type = MEMBERSHIP_HEARD, .from = event->from, .addr = event->addr};
-
-    run_members(node, &heard);
-}
-
 void node_peers_admit(struct node *node, const struct node_event_peer *event)
 {
     struct records_event admit = {.type = RECORDS_ADMIT, .from = event->id};
@@ -491,8 +365,8 @@ void node_peers_admit(struct node *node, const struct node_event_peer *event)
                    event->head.name, NODE_PEERS_MAX);
         return;
     }
-    run_records(node, &admit);
-    peer = add_peer(node, event->id);
+    node_records_step(node, &admit);
+    peer = node_add_peer(node, event->id);
     if (peer != NULL && event->head.serial >= peer->head.serial)
         take_head(node, peer, &event->head);
     node_voters_seen(node);
@@ -503,8 +377,8 @@ void node_peers_revoke(struct node *node, node_id id)
     struct records_event records = {.type = RECORDS_REVOKE, .from = id};
     struct membership_event members = {.type = MEMBERSHIP_REVOKE, .from = id};
 
-    run_members(node, &members);
-    run_records(node, &records);
+    node_members_step(node, &members);
+    node_records_step(node, &records);
     forget_peer(node, id);
     node_voters_seen(node);
 }
@@ -514,44 +388,9 @@ void node_peers_address(struct node *node, const struct addr *addr)
     struct membership_event event = {.type = MEMBERSHIP_ADDRESS, .addr = *addr};
 
     node->config.head.addr = *addr;
-    run_members(node, &event);
+    node_members_step(node, &event);
     publish_head(node);
     node->work_dirty = true;
-}
-
-void node_peers_leave(struct node *node)
-{
-    struct membership_event event = {.type = MEMBERSHIP_LEAVE};
-
-    run_members(node, &event);
-}
-
-void node_peers_tick(struct node *node)
-{
-    struct membership_event members = {.type = MEMBERSHIP_TIMER};
-    struct records_event records = {.type = RECORDS_TIMER};
-
-    if (mono_reached(node->now, membership_deadline(node->members)))
-        run_members(node, &members);
-    if (mono_reached(node->now, records_deadline(node->records)))
-        run_records(node, &records);
-    node_paths_tick(node);
-    if (mono_reached(node->now, node->place_at)) {
-        node->place_at = MONO_NEVER;
-        node->place_dirty = true;
-        node->work_dirty = true;
-    }
-}
-
-/* After a step: the probes carry the hash of what the records have become. */
-void node_peers_settle(struct node *node)
-{
-    struct membership_event event = {.type = MEMBERSHIP_ROOT, .root = records_root(node->records)};
-
-    if (event.root == node->root)
-        return;
-    node->root = event.root;
-    run_members(node, &event);
 }
 
 int node_peers_create(struct node *node, struct err *err)
@@ -562,6 +401,7 @@ int node_peers_create(struct node *node, struct err *err)
                                         .incarnation = (uint64_t)config->boot << 32,
                                         .seed = rng_next(&node->rng),
                                         .member_max = NODE_PEERS_MAX,
+                                        .streams = config->streams,
                                         .sign = config->crypto.sign_update,
                                         .sign_ctx = config->crypto.context};
     struct records_config records = {.self = config->self,
@@ -576,7 +416,7 @@ int node_peers_create(struct node *node, struct err *err)
 
     if (rc == ERR_NONE)
         rc = records_create(&records, config->now, &node->records);
-    self = rc == ERR_NONE ? add_peer(node, config->self) : NULL;
+    self = rc == ERR_NONE ? node_add_peer(node, config->self) : NULL;
     if (self == NULL)
         return err_set(err, rc != ERR_NONE ? rc : ERR_NOMEM, "start membership: %s",
                        err_text(rc != ERR_NONE ? rc : ERR_NOMEM));

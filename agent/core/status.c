@@ -109,7 +109,8 @@ static void fill_paths(const struct node *node, struct status *status, size_t ro
                                              .from = status->nodes[k].name,
                                              .hears = paths.paths[j].hears,
                                              .rtt_ms = paths.paths[j].rtt_ms,
-                                             .loss_pct = paths.paths[j].loss_pct};
+                                             .loss_pct = paths.paths[j].loss_pct,
+                                             .stream = value_path_streams(&paths.paths[j])};
     }
 }
 

@@ -90,6 +90,7 @@ struct status_path {
     bool hears;
     uint16_t rtt_ms; /* 0: not measured */
     uint8_t loss_pct;
+    bool stream; /* over TCP: no datagram comes through */
 };
 
 struct status {

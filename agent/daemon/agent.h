@@ -48,6 +48,7 @@
 #define AGENT_MARKS_META "rollout/marks" /* in the store: struct rollout_marks */
 #define AGENT_EVENTS_MAX 200             /* kept in memory for the page and the command line */
 #define AGENT_UDP_OVERHEAD 28            /* IPv4 and UDP headers: counted as sent */
+#define AGENT_TCP_OVERHEAD (20 + 52)     /* of a message in a session: frame, IPv4 and TCP */
 #define AGENT_REVOKED_TEXT                                                                         \
     "this node was revoked by its flock. To make it a member again, stop agentd, remove its "      \
     "state "                                                                                       \
@@ -251,6 +252,8 @@ void agent_net_arm(struct agent *agent); /* the timer, after every change */
 
 /* agent_peer.c */
 int agent_peer_open(struct agent *agent, struct err *err);
+/* Over the session with @to; dropped if there is none and none can be opened. */
+void agent_peer_send(struct agent *agent, node_id to, const uint8_t *body, size_t len);
 void agent_peer_fetch(struct agent *agent, node_id from, const char *have, const char *want);
 /* The page (agent/logs/page.h) of @node (a peer): @done once; @data (malloc) is its. */
 void agent_peer_logs(struct agent *agent, node_id node, const struct log_query *query,

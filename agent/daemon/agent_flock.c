@@ -95,6 +95,7 @@ static void fill_node_config(struct agent *agent, const struct keys_admission *a
     memset(config, 0, sizeof *config);
     snprintf(agent->files_dir, sizeof agent->files_dir, "%s/files", agent->config->run_dir);
     config->self = agent->identity.id;
+    config->streams = true;
     value_head_admit(&config->head, admission);
     config->head.addr = agent->address;
     snprintf(config->head.version, sizeof config->head.version, "%s", COVEY_VERSION);

@@ -158,6 +158,8 @@ static void forget_revoked(struct agent *agent, const struct keys_revocation *re
     msg.revoked.list[0] = *revocation;
     send_message(agent, id, &msg);
     channel_remove_peer(agent->channel, id);
+    if (agent->link != NULL)
+        uv_link_drop(agent->link, id);
     event.peer.id = id;
     agent_feed(agent, &event);
     agent_report(agent, EFFECT_WARNING, "node", "%s was revoked: it is no member any more",

@@ -43,11 +43,15 @@ void agent_net_send(struct agent *agent, const struct effect_send *send)
         to = peer.addr;
     if (to.family == 0 && head != NULL)
         to = head->addr;
-    if (to.family == 0)
+    if (to.family == 0 && !send->stream)
         return; /* nobody has said yet where it lives */
     if (codec_encode(&send->msg, body, &len) != ERR_NONE) {
         agent_report(agent, EFFECT_ERROR, "wire", "a message of type %u could not be encoded",
                      (unsigned)send->msg.type);
+        return;
+    }
+    if (send->stream) {
+        agent_peer_send(agent, send->to, body, len);
         return;
     }
     out.count = 0;

@@ -8,6 +8,7 @@
 #include "agent/daemon/agent.h"
 #include "agent/io/os_clock.h"
 #include "agent/logs/os_pages.h"
+#include "proto/wire/codec.h"
 
 struct peer_job {          /* a request that is being served on the git worker */
     struct worker_job job; /* first */
@@ -134,12 +135,42 @@ static bool find_keys(void *context, node_id peer, uint32_t epoch, uint8_t publi
     return false;
 }
 
+/* What goes over TCP when datagrams do not come through: probes and records. Leases do not: who
+ * hears their datagrams no more shall give them up. */
+static bool is_carried(uint8_t type)
+{
+    return (type >= MSG_PING && type <= MSG_GOSSIP) || type == MSG_DIGEST || type == MSG_DELTA;
+}
+
+static void take_message(void *context, node_id from, const uint8_t *body, size_t len)
+{
+    struct agent *agent = context;
+    struct node_event event = {.type = NODE_MESSAGE, .message = {.from = from, .stream = true}};
+    struct channel_peer known;
+    struct msg msg;
+    enum wire_reason reason;
+
+    if (agent->node == NULL || agent->revoked || node_peer(agent->node, from) == NULL ||
+        (channel_find_peer(agent->channel, from, &known) == ERR_NONE && known.cloned))
+        return;
+    reason = codec_decode(body, len, &msg);
+    if (reason == WIRE_OK && !is_carried(msg.type))
+        reason = WIRE_BODY_TYPE;
+    if (reason != WIRE_OK) {
+        channel_count(agent->channel, reason);
+        return;
+    }
+    event.message.msg = &msg;
+    agent_feed(agent, &event);
+}
+
 int agent_peer_open(struct agent *agent, struct err *err)
 {
     struct uv_link_config config = {.identity = &agent->identity,
                                     .epoch = channel_epoch(agent->channel),
                                     .keys = find_keys,
                                     .serve = serve,
+                                    .message = take_message,
                                     .context = agent};
     int rc = os_tcp_listen(&agent->config->listen, &config.fd, err);
 
@@ -158,6 +189,16 @@ static bool link_address(struct agent *agent, node_id peer, struct addr *at)
     if (at->family == 0 && channel_find_peer(agent->channel, peer, &known) == ERR_NONE)
         *at = known.addr;
     return at->family != 0;
+}
+
+void agent_peer_send(struct agent *agent, node_id to, const uint8_t *body, size_t len)
+{
+    struct addr at = {0};
+
+    if (!link_address(agent, to, &at))
+        return;
+    agent->sent_bytes += len + AGENT_TCP_OVERHEAD;
+    uv_link_send(agent->link, to, &at, body, len);
 }
 
 static void bundle_came(void *context, int code, uint8_t *data, size_t size, const char *reason)

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -89,6 +90,14 @@ int os_tcp_listen(const struct addr *listen_on, int *fd, struct err *err)
     }
     *fd = s;
     return ERR_NONE;
+}
+
+void os_tcp_session(int fd, unsigned unanswered_ms)
+{
+    int on = 1;
+
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &unanswered_ms, sizeof unanswered_ms);
 }
 
 int os_unix_listen(const char *path, unsigned mode, int *fd, struct err *err)

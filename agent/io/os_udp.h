@@ -33,4 +33,8 @@ int os_udp_send(int fd, const struct addr *to, const uint8_t *data, size_t len);
 int os_tcp_listen(const struct addr *listen, int *fd, struct err *err);
 int os_unix_listen(const char *path, unsigned mode, int *fd, struct err *err);
 
+/* For a connection that carries short messages: each leaves at once, and what the peer does not
+ * acknowledge within @unanswered_ms ends it. */
+void os_tcp_session(int fd, unsigned unanswered_ms);
+
 #endif

@@ -1,68 +1,12 @@
-#include "agent/io/uv_link.h"
+#include "agent/io/uv_link_inside.h"
 
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include <uv.h>
-
-#include "proto/wire/stream.h"
 
 #define READ_SIZE 65536
-#define CHUNK 65000 /* bytes of an answer in one frame */
-
-/* The first frame of an answer: code, size of what follows (both big endian), then the reason. */
-#define ANSWER_HEAD 12
-#define REASON_MAX 512
-
-struct connection {
-    struct uv_link *link;
-    uv_tcp_t tcp;
-    uv_timer_t timer;
-    uv_connect_t connect;
-    struct stream *stream;
-    bool initiator;
-    bool keyed;
-    bool closing;
-    int handles;
-    node_id peer; /* initiator: whom we ask */
-    struct connection *next;
-
-    /* what is asked (initiator), or the answer that is being sent: owned */
-    uint8_t *out;
-    size_t out_size;
-    size_t out_sent;
-    char *read_buffer;
-
-    /* the answer that is being received (initiator) */
-    bool head_came;
-    int code;
-    char reason[REASON_MAX];
-    uint8_t *in;
-    size_t in_size;
-    size_t in_used;
-
-    void (*done)(void *context, int code, uint8_t *data, size_t size, const char *reason);
-    void *context;
-    struct link_request *ticket; /* a request that is being served */
-};
-
-struct link_request {
-    struct connection *connection; /* NULL: the peer has gone */
-};
-
-struct uv_link {
-    uv_loop_t *loop;
-    struct uv_link_config config;
-    uv_tcp_t listener;
-    struct connection *connections;
-    size_t count;
-    bool closing;
-    bool listener_closed;
-    void (*closed)(void *context);
-    void *closed_context;
-};
 
 struct write { /* one uv_write with its bytes behind it */
     uv_write_t request;
@@ -70,8 +14,6 @@ struct write { /* one uv_write with its bytes behind it */
     bool last; /* close when it has been sent */
     uint8_t bytes[];
 };
-
-static void send_answer(struct connection *c);
 
 /* ---- the end of a connection ---- */
 
@@ -101,13 +43,14 @@ static void connection_closed(uv_handle_t *handle)
     stream_destroy(c->stream);
     free(c->out);
     free(c->in);
+    free(c->first);
     free(c->read_buffer);
     free(c);
     finish_link(link);
 }
 
 /* Ends @c; an initiator that was not answered yet is told @code and @reason. */
-static void end(struct connection *c, int code, const char *reason)
+void link_end(struct connection *c, int code, const char *reason)
 {
     if (c->closing)
         return;
@@ -120,13 +63,15 @@ static void end(struct connection *c, int code, const char *reason)
         c->done(c->context, code, data, size, reason);
         c->done = NULL;
     }
+    if (c->session && !c->open)
+        link_session_failed(c, code);
     uv_close((uv_handle_t *)&c->timer, connection_closed);
     uv_close((uv_handle_t *)&c->tcp, connection_closed);
 }
 
 static void on_timeout(uv_timer_t *timer)
 {
-    end(timer->data, ERR_TIMEOUT, "the peer did not go on in time");
+    link_end(timer->data, ERR_TIMEOUT, "the peer did not go on in time");
 }
 
 static bool is_stranger(const struct connection *c)
@@ -134,12 +79,14 @@ static bool is_stranger(const struct connection *c)
     return !c->initiator && (c->stream == NULL || !stream_authenticated(c->stream));
 }
 
-static void progress(struct connection *c)
+void link_progress(struct connection *c)
 {
     uint64_t ms = c->link->config.timeout_ms > 0 ? c->link->config.timeout_ms : LINK_TIMEOUT_MS;
 
     if (is_stranger(c) && ms > LINK_STRANGER_MS)
         ms = LINK_STRANGER_MS;
+    if (c->open)
+        ms = LINK_SESSION_IDLE_MS;
     if (!c->closing)
         uv_timer_start(&c->timer, on_timeout, ms, 0);
 }
@@ -154,14 +101,14 @@ static void on_written(uv_write_t *request, int status)
 
     free(write);
     if (status != 0) {
-        end(c, ERR_UNREACHABLE, "the connection broke");
+        link_end(c, ERR_UNREACHABLE, "the connection broke");
         return;
     }
-    progress(c);
+    link_progress(c);
     if (last)
-        end(c, ERR_NONE, "");
+        link_end(c, ERR_NONE, "");
     else if (!c->initiator && c->out != NULL)
-        send_answer(c);
+        link_send_answer(c);
 }
 
 static int write_bytes(struct connection *c, struct write *write, size_t size, bool last)
@@ -187,7 +134,7 @@ static int write_hello(struct connection *c)
     return write_bytes(c, write, STREAM_HELLO, false);
 }
 
-static int write_frame(struct connection *c, const uint8_t *data, size_t len, bool last)
+int link_write(struct connection *c, const uint8_t *data, size_t len, bool last)
 {
     struct write *write = malloc(sizeof *write + len + STREAM_OVERHEAD);
 
@@ -200,134 +147,7 @@ static int write_frame(struct connection *c, const uint8_t *data, size_t len, bo
     return write_bytes(c, write, len + STREAM_OVERHEAD, last);
 }
 
-/* The next part of the answer; the last one closes the connection. */
-static void send_answer(struct connection *c)
-{
-    size_t n = c->out_size - c->out_sent;
-
-    if (n > CHUNK)
-        n = CHUNK;
-    if (n == 0)
-        return;
-    c->out_sent += n;
-    if (write_frame(c, c->out + c->out_sent - n, n, c->out_sent == c->out_size) != ERR_NONE)
-        end(c, ERR_IO, "the answer could not be sent");
-}
-
-static void put32(uint8_t *out, uint32_t v)
-{
-    for (int i = 0; i < 4; i++)
-        out[i] = (uint8_t)(v >> (24 - 8 * i));
-}
-
-static uint32_t get32(const uint8_t *in)
-{
-    return (uint32_t)in[0] << 24 | (uint32_t)in[1] << 16 | (uint32_t)in[2] << 8 | in[3];
-}
-
-void uv_link_answer(struct link_request *ticket, int code, uint8_t *data, size_t size,
-                    const char *reason)
-{
-    struct connection *c = ticket->connection;
-    uint8_t head[ANSWER_HEAD + REASON_MAX];
-    size_t reason_len = 0;
-
-    free(ticket);
-    if (c != NULL)
-        c->ticket = NULL;
-    if (c == NULL || c->closing) {
-        free(data);
-        return;
-    }
-    if (code == ERR_NONE && size > LINK_ANSWER_MAX)
-        code = ERR_LIMIT;
-    if (code != ERR_NONE) {
-        free(data);
-        data = NULL;
-        size = 0;
-        reason_len = reason != NULL ? strnlen(reason, REASON_MAX - 1) : 0;
-    }
-    put32(head, (uint32_t)code);
-    put32(head + 4, (uint32_t)size);
-    put32(head + 8, (uint32_t)reason_len);
-    if (reason_len > 0)
-        memcpy(head + ANSWER_HEAD, reason, reason_len);
-    c->out = data;
-    c->out_size = size;
-    if (size == 0) {
-        free(c->out);
-        c->out = NULL;
-    }
-    /* Its completion sends the rest. */
-    if (write_frame(c, head, ANSWER_HEAD + reason_len, size == 0) != ERR_NONE)
-        end(c, ERR_IO, "the answer could not be sent");
-}
-
 /* ---- reading ---- */
-
-static void take_request(struct connection *c, const uint8_t *frame, size_t len)
-{
-    struct link_request *ticket;
-
-    if (c->head_came || len > LINK_REQUEST_MAX) {
-        end(c, ERR_INVALID, "one request a connection");
-        return;
-    }
-    ticket = malloc(sizeof *ticket);
-    if (ticket == NULL) {
-        end(c, ERR_NOMEM, err_text(ERR_NOMEM));
-        return;
-    }
-    c->head_came = true;
-    ticket->connection = c;
-    c->ticket = ticket;
-    c->link->config.serve(c->link->config.context, c->peer, frame, len, ticket);
-}
-
-static void take_head(struct connection *c, const uint8_t *frame, size_t len)
-{
-    size_t reason_len;
-
-    if (len < ANSWER_HEAD || (reason_len = get32(frame + 8)) != len - ANSWER_HEAD ||
-        reason_len >= REASON_MAX) {
-        end(c, ERR_INVALID, "the peer's answer is malformed");
-        return;
-    }
-    c->head_came = true;
-    c->code = (int)get32(frame);
-    c->in_size = get32(frame + 4);
-    memcpy(c->reason, frame + ANSWER_HEAD, reason_len);
-    c->reason[reason_len] = '\0';
-    if (c->code != ERR_NONE) {
-        end(c, c->code > 0 && c->code < ERR_CODES ? c->code : ERR_INTERNAL, c->reason);
-        return;
-    }
-    if (c->in_size > LINK_ANSWER_MAX) {
-        end(c, ERR_LIMIT, "the peer's answer is too large");
-        return;
-    }
-    c->in = malloc(c->in_size + 1);
-    if (c->in == NULL)
-        end(c, ERR_NOMEM, err_text(ERR_NOMEM));
-    else if (c->in_size == 0)
-        end(c, ERR_NONE, "");
-}
-
-static void take_answer(struct connection *c, const uint8_t *frame, size_t len)
-{
-    if (!c->head_came) {
-        take_head(c, frame, len);
-        return;
-    }
-    if (len > c->in_size - c->in_used) {
-        end(c, ERR_INVALID, "the peer sent more than it said");
-        return;
-    }
-    memcpy(c->in + c->in_used, frame, len);
-    c->in_used += len;
-    if (c->in_used == c->in_size)
-        end(c, ERR_NONE, "");
-}
 
 /* Both hellos are known: make the keys, and ask if it is ours to ask. */
 static void make_keys(struct connection *c)
@@ -342,13 +162,13 @@ static void make_keys(struct connection *c)
 
     keys_wipe(secret, sizeof secret);
     if (!known) {
-        end(c, ERR_AUTH, "who answers there is not the node that was meant");
+        link_end(c, ERR_AUTH, "who answers there is not the node that was meant");
         return;
     }
     c->peer = peer;
     c->keyed = true;
-    if (c->initiator && write_frame(c, c->out, c->out_size, false) != ERR_NONE)
-        end(c, ERR_IO, "the request could not be sent");
+    if (c->initiator && link_write(c, c->out, c->out_size, false) != ERR_NONE)
+        link_end(c, ERR_IO, "the request could not be sent");
 }
 
 static void take_bytes(struct connection *c, const uint8_t *data, size_t len)
@@ -363,14 +183,16 @@ static void take_bytes(struct connection *c, const uint8_t *data, size_t len)
             make_keys(c);
             break;
         case STREAM_FRAME:
-            progress(c);
-            if (c->initiator)
-                take_answer(c, frame, frame_len);
+            link_progress(c);
+            if (c->open)
+                link_session_message(c, frame, frame_len);
+            else if (c->initiator)
+                link_take_answer(c, frame, frame_len);
             else
-                take_request(c, frame, frame_len);
+                link_take_request(c, frame, frame_len);
             break;
         case STREAM_BROKEN:
-            end(c, ERR_AUTH, "the peer's bytes do not authenticate");
+            link_end(c, ERR_AUTH, "the peer's bytes do not authenticate");
             break;
         case STREAM_MORE:
             break;
@@ -396,7 +218,7 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buffer)
 
     (void)buffer;
     if (n < 0)
-        end(c, ERR_UNREACHABLE, "the peer closed the connection");
+        link_end(c, ERR_UNREACHABLE, "the peer closed the connection");
     else if (n > 0)
         take_bytes(c, (const uint8_t *)c->read_buffer, (size_t)n);
 }
@@ -445,7 +267,7 @@ static struct connection *new_connection(struct uv_link *link, bool initiator)
     c->next = link->connections;
     link->connections = c;
     link->count++;
-    progress(c);
+    link_progress(c);
     return c;
 }
 
@@ -466,7 +288,7 @@ static void on_connection(uv_stream_t *listener, int status)
         return;
     }
     if (uv_accept(listener, (uv_stream_t *)&c->tcp) != 0 || begin(c) != ERR_NONE)
-        end(c, ERR_IO, "the connection could not be taken");
+        link_end(c, ERR_IO, "the connection could not be taken");
 }
 
 static void on_connect(uv_connect_t *connect, int status)
@@ -476,44 +298,31 @@ static void on_connect(uv_connect_t *connect, int status)
     if (c->closing)
         return;
     if (status != 0)
-        end(c, ERR_UNREACHABLE, uv_strerror(status));
+        link_end(c, ERR_UNREACHABLE, uv_strerror(status));
     else if (begin(c) != ERR_NONE)
-        end(c, ERR_IO, "the connection could not be used");
+        link_end(c, ERR_IO, "the connection could not be used");
 }
 
 /* A start that failed is reported from the loop, not from within uv_link_ask. */
 static void on_failed(uv_timer_t *timer)
 {
-    end(timer->data, ERR_UNREACHABLE, "no connection could be made");
+    link_end(timer->data, ERR_UNREACHABLE, "no connection could be made");
 }
 
-void uv_link_ask(struct uv_link *link, node_id peer, const struct addr *at, const void *request,
-                 size_t len,
-                 void (*done)(void *context, int code, uint8_t *data, size_t size,
-                              const char *reason),
-                 void *context)
+int link_connect(struct uv_link *link, node_id peer, const struct addr *at, const void *request,
+                 size_t len, struct connection **out)
 {
     struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_port = htons(at->port)};
     struct sockaddr_in in4 = {.sin_family = AF_INET, .sin_port = htons(at->port)};
     const struct sockaddr *address =
         at->family == 6 ? (const struct sockaddr *)&in6 : (const struct sockaddr *)&in4;
-    struct connection *c;
+    struct connection *c = new_connection(link, true);
 
-    if (link->closing || len > LINK_REQUEST_MAX) {
-        done(context, link->closing ? ERR_UNREACHABLE : ERR_LIMIT, NULL, 0,
-             link->closing ? "the agent is ending" : "the request is too long");
-        return;
-    }
-    c = new_connection(link, true);
-    if (c == NULL) {
-        done(context, ERR_BUSY, NULL, 0, "too many connections to peers are open");
-        return;
-    }
+    if (c == NULL)
+        return ERR_BUSY;
     memcpy(&in4.sin_addr, at->ip, 4);
     memcpy(&in6.sin6_addr, at->ip, 16);
     c->peer = peer;
-    c->done = done;
-    c->context = context;
     c->out = malloc(len + 1);
     c->out_size = len;
     c->connect.data = c;
@@ -521,6 +330,8 @@ void uv_link_ask(struct uv_link *link, node_id peer, const struct addr *at, cons
         memcpy(c->out, request, len);
     if (c->out == NULL || uv_tcp_connect(&c->connect, &c->tcp, address, on_connect) != 0)
         uv_timer_start(&c->timer, on_failed, 0, 0);
+    *out = c;
+    return ERR_NONE;
 }
 
 /* ---- the link ---- */
@@ -550,6 +361,13 @@ int uv_link_create(uv_loop_t *loop, const struct uv_link_config *config, struct 
     return ERR_NONE;
 }
 
+void uv_link_drop(struct uv_link *link, node_id peer)
+{
+    for (struct connection *c = link->connections; c != NULL; c = c->next)
+        if (node_id_equal(c->peer, peer))
+            link_end(c, ERR_AUTH, "it is no member any more");
+}
+
 void uv_link_set_epoch(struct uv_link *link, uint32_t epoch)
 {
     link->config.epoch = epoch;
@@ -573,6 +391,6 @@ void uv_link_close(struct uv_link *link, void (*closed)(void *context), void *co
     link->closed = closed;
     link->closed_context = context;
     for (struct connection *c = link->connections; c != NULL; c = c->next)
-        end(c, ERR_UNREACHABLE, "the agent is ending");
+        link_end(c, ERR_UNREACHABLE, "the agent is ending");
     uv_close((uv_handle_t *)&link->listener, listener_closed);
 }

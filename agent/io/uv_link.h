@@ -1,7 +1,8 @@
-/* The agents' TCP link, for what is too large for datagrams: one request and one answer a
- * connection, both encrypted and authenticated (proto/wire/stream.h). Nothing of a connection is
- * believed, and no memory is spent on it beyond one frame, before its first frame has authenticated
- * the peer. */
+/* The agents' TCP link, encrypted and authenticated (proto/wire/stream.h). For what is too large
+ * for datagrams: one request and one answer a connection. For messages where datagrams do not come
+ * through: sessions, which are connections that are kept, each opened by the request "session".
+ * Nothing of a connection is believed, and no memory is spent on it beyond one frame, before its
+ * first frame has authenticated the peer. */
 #ifndef COVEY_IO_UV_LINK_H
 #define COVEY_IO_UV_LINK_H
 
@@ -23,6 +24,9 @@ struct link_request; /* one that came in and waits for its answer */
 #define LINK_TIMEOUT_MS 20000              /* without progress */
 #define LINK_STRANGERS_MAX 16              /* of those, that came and have not authenticated yet */
 #define LINK_STRANGER_MS 3000              /* and how long they may take for it */
+#define LINK_MESSAGE_MAX 4096              /* bytes of a message */
+#define LINK_SESSIONS_MAX 12               /* the one that was not used for longest makes room */
+#define LINK_SESSION_IDLE_MS 1800000       /* then an unused one ends */
 
 struct uv_link_config {
     int fd;                               /* listening socket, owned by the link from then on */
@@ -35,6 +39,8 @@ struct uv_link_config {
     /* A peer asks. Answer now or later, by uv_link_answer, exactly once. */
     void (*serve)(void *context, node_id peer, const uint8_t *request, size_t len,
                   struct link_request *ticket);
+    /* A message came over a session. Borrowed for the call. NULL: sessions are refused. */
+    void (*message)(void *context, node_id peer, const uint8_t *body, size_t len);
     void *context;
 };
 
@@ -58,6 +64,15 @@ void uv_link_ask(struct uv_link *link, node_id peer, const struct addr *at, cons
                  void (*done)(void *context, int code, uint8_t *data, size_t size,
                               const char *reason),
                  void *context);
+
+/* Sends a message over the session with @peer, which is opened to @at if there is none. Calls
+ * nobody back: the message is dropped when it is too long, when the session cannot be opened (which
+ * is tried every ten seconds at most), or when the peer does not take what was sent before. */
+void uv_link_send(struct uv_link *link, node_id peer, const struct addr *at, const void *body,
+                  size_t len);
+
+/* Ends all connections with @peer, which was revoked. */
+void uv_link_drop(struct uv_link *link, node_id peer);
 
 /* Ends all connections and calls @closed on the loop. NULL is allowed: @closed is called at once.
  */

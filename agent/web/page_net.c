@@ -19,6 +19,10 @@ static void put_figures(struct html *html, const struct status_path *p)
         html_badge(html, "bad", "bad", "not heard");
         return;
     }
+    if (p->stream) {
+        html_badge(html, "warn", "warn", "over TCP");
+        return;
+    }
     if (p->loss_pct >= BAD_LOSS_PCT)
         html_badge(html, "warn", "warn", "lossy");
     if (p->rtt_ms > 0)

@@ -120,10 +120,12 @@ json_t *status_json_paths(const struct status *status)
 
     for (size_t i = 0; items != NULL && i < status->path_count; i++) {
         const struct status_path *p = &status->paths[i];
-        json_array_append_new(items, json_pack("{s:o, s:o, s:b, s:o, s:i}", "to", text(p->to),
-                                               "from", text(p->from), "hears", (int)p->hears,
-                                               "rttMs", optional_int(p->rtt_ms, p->rtt_ms > 0),
-                                               "lossPercent", (int)p->loss_pct));
+        const char *over = !p->hears ? NULL : p->stream ? "tcp" : "udp";
+        json_array_append_new(items,
+                              json_pack("{s:o, s:o, s:b, s:s?, s:o, s:i}", "to", text(p->to),
+                                        "from", text(p->from), "hears", (int)p->hears, "over", over,
+                                        "rttMs", optional_int(p->rtt_ms, p->rtt_ms > 0),
+                                        "lossPercent", (int)p->loss_pct));
     }
     return items;
 }

@@ -163,13 +163,20 @@ struct value_keys {
 
 #define VALUE_PATHS_MAX 32
 
+#define VALUE_PATH_STREAM 100 /* per cent: no datagram comes through */
+
 /* What comes to the author from one node, or does not. */
 struct value_path {
     node_id from;
     bool hears; /* false: it answers others, or nobody, but not the author */
     uint16_t rtt_ms;
-    uint8_t loss_pct; /* of round trips */
+    uint8_t loss_pct; /* of round trips by datagram; 100, and it hears: over TCP alone */
 };
+
+static inline bool value_path_streams(const struct value_path *path)
+{
+    return path->hears && path->loss_pct == VALUE_PATH_STREAM;
+}
 
 struct value_paths {
     uint8_t count;

@@ -11,221 +11,14 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
-#include <uv.h>
 
 #include <cmocka.h>
 
 #include "agent/io/os_udp.h"
-#include "agent/io/uv_link.h"
 #include "proto/wire/stream.h"
+#include "tests/unit/link_world.h"
 
-#define BOUND_MS 20000 /* what has not happened by then never will */
 #define LARGE (10 * 1024 * 1024)
-#define EPOCH 3
-
-struct side {
-    struct keys_identity identity;
-    struct uv_link *link;
-    struct addr at;
-    uint8_t secret[KEYS_EPOCH_SECRET];
-    const struct side *knows; /* whom its keys admit */
-    /* what it serves */
-    unsigned served;
-    node_id asked_by;
-    size_t asked_len;
-    struct link_request *ticket; /* left unanswered */
-    int answer_code;
-    size_t answer_size;
-    bool hold; /* keep the ticket */
-};
-
-struct world {
-    uv_loop_t loop;
-    uv_timer_t bound;
-    bool late;
-    struct side a, b;
-    uint32_t timeout_ms;
-    /* the answer that came to the side that asked */
-    unsigned done;
-    int code;
-    uint8_t *data;
-    size_t size;
-    char reason[512];
-    unsigned closed;
-};
-
-static uint8_t pattern(size_t i)
-{
-    return (uint8_t)(i * 7 + i / 251);
-}
-
-static bool find_keys(void *context, node_id peer, uint32_t epoch, uint8_t public_key[KEYS_PUBLIC],
-                      uint8_t secret[KEYS_EPOCH_SECRET])
-{
-    const struct side *side = context;
-
-    if (side->knows == NULL || !node_id_equal(peer, side->knows->identity.id) || epoch != EPOCH)
-        return false;
-    memcpy(public_key, side->knows->identity.public_key, KEYS_PUBLIC);
-    memcpy(secret, side->secret, KEYS_EPOCH_SECRET);
-    return true;
-}
-
-static void serve(void *context, node_id peer, const uint8_t *request, size_t len,
-                  struct link_request *ticket)
-{
-    struct side *side = context;
-    uint8_t *data;
-
-    side->served++;
-    side->asked_by = peer;
-    side->asked_len = len;
-    for (size_t i = 0; i < len; i++)
-        assert_int_equal(request[i], pattern(i));
-    if (side->hold) {
-        side->ticket = ticket;
-        return;
-    }
-    data = malloc(side->answer_size + 1);
-    assert_non_null(data);
-    for (size_t i = 0; i < side->answer_size; i++)
-        data[i] = pattern(i);
-    uv_link_answer(ticket, side->answer_code, data, side->answer_size, "it is not here");
-}
-
-static void note_done(void *context, int code, uint8_t *data, size_t size, const char *reason)
-{
-    struct world *w = context;
-
-    w->done++;
-    w->code = code;
-    free(w->data);
-    w->data = data;
-    w->size = size;
-    strncpy(w->reason, reason, sizeof w->reason - 1);
-}
-
-static void note_closed(void *context)
-{
-    struct world *w = context;
-
-    w->closed++;
-}
-
-static void note_late(uv_timer_t *timer)
-{
-    struct world *w = timer->data;
-
-    w->late = true;
-}
-
-/* Runs the loop until *counter reaches @count. */
-static void run_until(struct world *w, const unsigned *counter, unsigned count)
-{
-    uv_timer_start(&w->bound, note_late, BOUND_MS, 0);
-    while (*counter < count && !w->late)
-        uv_run(&w->loop, UV_RUN_ONCE);
-    assert_false(w->late);
-    uv_timer_stop(&w->bound);
-}
-
-static void start(struct world *w, struct side *side)
-{
-    struct uv_link_config config = {.identity = &side->identity,
-                                    .epoch = EPOCH,
-                                    .keys = find_keys,
-                                    .timeout_ms = w->timeout_ms,
-                                    .serve = serve,
-                                    .context = side};
-    struct sockaddr_in bound;
-    socklen_t len = sizeof bound;
-    struct err err;
-
-    assert_int_equal(addr_parse("127.0.0.1", 0, &side->at, &err), ERR_NONE);
-    if (os_tcp_listen(&side->at, &config.fd, &err) != ERR_NONE)
-        fail_msg("%s", err.text);
-    assert_int_equal(getsockname(config.fd, (struct sockaddr *)&bound, &len), 0);
-    side->at.port = ntohs(bound.sin_port);
-    assert_int_equal(uv_link_create(&w->loop, &config, &side->link, &err), ERR_NONE);
-}
-
-static void stop(struct world *w, struct side *side)
-{
-    unsigned before = w->closed;
-
-    if (side->link == NULL)
-        return;
-    uv_link_close(side->link, note_closed, w);
-    side->link = NULL;
-    run_until(w, &w->closed, before + 1);
-}
-
-static int set_up(void **state)
-{
-    struct world *w = calloc(1, sizeof *w);
-
-    if (w == NULL || keys_start(NULL) != ERR_NONE)
-        return -1;
-    *state = w;
-    assert_int_equal(uv_loop_init(&w->loop), 0);
-    uv_timer_init(&w->loop, &w->bound);
-    w->bound.data = w;
-    keys_generate(&w->a.identity);
-    keys_generate(&w->b.identity);
-    w->a.knows = &w->b;
-    w->b.knows = &w->a;
-    memset(w->a.secret, 5, sizeof w->a.secret);
-    memset(w->b.secret, 5, sizeof w->b.secret);
-    w->timeout_ms = BOUND_MS;
-    start(w, &w->a);
-    start(w, &w->b);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    struct world *w = *state;
-
-    stop(w, &w->a);
-    stop(w, &w->b);
-    if (w->a.ticket != NULL)
-        uv_link_answer(w->a.ticket, ERR_NONE, NULL, 0, NULL);
-    if (w->b.ticket != NULL)
-        uv_link_answer(w->b.ticket, ERR_NONE, NULL, 0, NULL);
-    uv_close((uv_handle_t *)&w->bound, NULL);
-    uv_run(&w->loop, UV_RUN_DEFAULT);
-    assert_int_equal(uv_loop_close(&w->loop), 0);
-    free(w->data);
-    free(w);
-    return 0;
-}
-
-/* All links anew, with a time limit of their own. */
-static void restart(struct world *w, uint32_t timeout_ms)
-{
-    stop(w, &w->a);
-    stop(w, &w->b);
-    w->timeout_ms = timeout_ms;
-    start(w, &w->a);
-    start(w, &w->b);
-}
-
-static void ask(struct world *w, size_t len)
-{
-    uint8_t request[LINK_REQUEST_MAX + 1];
-
-    for (size_t i = 0; i < len; i++)
-        request[i] = pattern(i);
-    uv_link_ask(w->a.link, w->b.identity.id, &w->b.at, request, len, note_done, w);
-}
-
-static void ask_and_wait(struct world *w, size_t len)
-{
-    unsigned before = w->done;
-
-    ask(w, len);
-    run_until(w, &w->done, before + 1);
-}
 
 /* A stranger's socket, connected to @side. */
 static int stranger(const struct side *side)
@@ -263,7 +56,7 @@ static void await_closed(struct world *w, int fd)
 
     uv_timer_init(&w->loop, &timer);
     uv_timer_start(&timer, tick, 1, 1); /* the stranger's socket does not wake the loop */
-    uv_timer_start(&w->bound, note_late, BOUND_MS, 0);
+    uv_timer_start(&w->bound, link_note_late, BOUND_MS, 0);
     while (!is_closed(fd) && !w->late)
         uv_run(&w->loop, UV_RUN_ONCE);
     assert_false(w->late);
@@ -280,11 +73,11 @@ static void a_large_answer_comes_whole(void **state)
     struct world *w = *state;
 
     w->b.answer_size = LARGE;
-    ask_and_wait(w, LINK_REQUEST_MAX);
+    link_ask_and_wait(w, LINK_REQUEST_MAX);
     assert_int_equal(w->code, ERR_NONE);
     assert_int_equal(w->size, LARGE);
     for (size_t i = 0; i < LARGE; i++)
-        if (w->data[i] != pattern(i))
+        if (w->data[i] != link_pattern(i))
             fail_msg("byte %zu differs", i);
     assert_int_equal(w->b.served, 1);
     assert_true(node_id_equal(w->b.asked_by, w->a.identity.id));
@@ -298,7 +91,7 @@ static void answers_of_every_size_come_whole(void **state)
 
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
         w->b.answer_size = sizes[i];
-        ask_and_wait(w, i);
+        link_ask_and_wait(w, i);
         assert_int_equal(w->code, ERR_NONE);
         assert_int_equal(w->size, sizes[i]);
         assert_int_equal(w->b.asked_len, i);
@@ -311,8 +104,8 @@ static void many_at_a_time_do_not_mix(void **state)
 
     w->b.answer_size = 100000;
     for (int i = 0; i < 10; i++)
-        ask(w, 10);
-    run_until(w, &w->done, 10);
+        link_ask(w, 10);
+    link_run_until(w, &w->done, 10);
     assert_int_equal(w->b.served, 10);
     assert_int_equal(w->code, ERR_NONE);
 }
@@ -323,7 +116,7 @@ static void a_refusal_comes_with_its_reason(void **state)
 
     w->b.answer_code = ERR_NOTFOUND;
     w->b.answer_size = 100; /* not sent */
-    ask_and_wait(w, 10);
+    link_ask_and_wait(w, 10);
     assert_int_equal(w->code, ERR_NOTFOUND);
     assert_string_equal(w->reason, "it is not here");
     assert_null(w->data);
@@ -333,7 +126,7 @@ static void what_is_too_long_is_not_asked(void **state)
 {
     struct world *w = *state;
 
-    ask_and_wait(w, LINK_REQUEST_MAX + 1);
+    link_ask_and_wait(w, LINK_REQUEST_MAX + 1);
     assert_int_equal(w->code, ERR_LIMIT);
     assert_int_equal(w->b.served, 0);
 }
@@ -342,8 +135,8 @@ static void nobody_there_is_said_so(void **state)
 {
     struct world *w = *state;
 
-    stop(w, &w->b);
-    ask_and_wait(w, 10);
+    link_stop(w, &w->b);
+    link_ask_and_wait(w, 10);
     assert_int_equal(w->code, ERR_UNREACHABLE);
 }
 
@@ -356,8 +149,8 @@ static void another_node_in_its_place_is_refused(void **state)
 
     /* A expects another identity than the one that answers. */
     keys_generate(&other.identity);
-    uv_link_ask(w->a.link, other.identity.id, &w->b.at, "x", 1, note_done, w);
-    run_until(w, &w->done, 1);
+    uv_link_ask(w->a.link, other.identity.id, &w->b.at, "x", 1, link_note_done, w);
+    link_run_until(w, &w->done, 1);
     assert_int_equal(w->code, ERR_AUTH);
     assert_int_equal(w->b.served, 0);
 }
@@ -367,7 +160,7 @@ static void who_is_not_admitted_is_not_served(void **state)
     struct world *w = *state;
 
     w->b.knows = NULL;
-    ask_and_wait(w, 10);
+    link_ask_and_wait(w, 10);
     assert_int_equal(w->code, ERR_UNREACHABLE);
     assert_int_equal(w->b.served, 0);
 }
@@ -377,7 +170,7 @@ static void another_epoch_secret_is_refused(void **state)
     struct world *w = *state;
 
     memset(w->b.secret, 6, sizeof w->b.secret);
-    ask_and_wait(w, 10);
+    link_ask_and_wait(w, 10);
     assert_int_equal(w->code, ERR_UNREACHABLE);
     assert_int_equal(w->b.served, 0);
 }
@@ -392,7 +185,7 @@ static void garbage_ends_the_connection(void **state)
     assert_int_equal(send(fd, garbage, sizeof garbage, MSG_NOSIGNAL), sizeof garbage);
     await_closed(w, fd);
     assert_int_equal(w->b.served, 0);
-    ask_and_wait(w, 10);
+    link_ask_and_wait(w, 10);
     assert_int_equal(w->code, ERR_NONE);
 }
 
@@ -422,9 +215,9 @@ static void a_peer_that_stalls_is_given_up(void **state)
 {
     struct world *w = *state;
 
-    restart(w, 100);
+    link_restart(w, 100);
     w->b.hold = true;
-    ask_and_wait(w, 10);
+    link_ask_and_wait(w, 10);
     assert_true(w->code == ERR_TIMEOUT || w->code == ERR_UNREACHABLE); /* whoever is first */
     await_closed(w, stranger(&w->b));                                  /* it says nothing at all */
 }
@@ -438,14 +231,14 @@ static void a_host_that_takes_and_says_nothing_is_given_up(void **state)
     struct err err;
     int fd;
 
-    restart(w, 50);
+    link_restart(w, 50);
     at.port = 0;
     assert_int_equal(os_tcp_listen(&at, &fd, &err), ERR_NONE);
     assert_int_equal(listen(fd, 1), 0);
     assert_int_equal(getsockname(fd, (struct sockaddr *)&bound, &len), 0);
     at.port = ntohs(bound.sin_port);
-    uv_link_ask(w->a.link, w->b.identity.id, &at, "x", 1, note_done, w);
-    run_until(w, &w->done, 1);
+    uv_link_ask(w->a.link, w->b.identity.id, &at, "x", 1, link_note_done, w);
+    link_run_until(w, &w->done, 1);
     assert_int_equal(w->code, ERR_TIMEOUT);
     close(fd);
 }
@@ -462,15 +255,15 @@ static void strangers_do_not_take_every_place(void **state)
     /* B can still ask, and A, too, once a place is free. */
     w->a.answer_size = 5;
     before = w->done;
-    uv_link_ask(w->b.link, w->a.identity.id, &w->a.at, "", 0, note_done, w);
-    run_until(w, &w->done, before + 1);
+    uv_link_ask(w->b.link, w->a.identity.id, &w->a.at, "", 0, link_note_done, w);
+    link_run_until(w, &w->done, before + 1);
     assert_int_equal(w->code, ERR_NONE);
-    ask_and_wait(w, 10);
+    link_ask_and_wait(w, 10);
     assert_int_equal(w->code, ERR_UNREACHABLE);
     for (int i = 0; i < LINK_STRANGERS_MAX; i++)
         close(fds[i]);
     do {
-        ask_and_wait(w, 10);
+        link_ask_and_wait(w, 10);
     } while (w->code == ERR_UNREACHABLE && w->done < 1000);
     assert_int_equal(w->code, ERR_NONE);
 }
@@ -482,12 +275,12 @@ static void closing_answers_what_was_asked(void **state)
     struct world *w = *state;
 
     w->b.hold = true;
-    ask(w, 10);
-    run_until(w, &w->b.served, 1);
-    stop(w, &w->a);
+    link_ask(w, 10);
+    link_run_until(w, &w->b.served, 1);
+    link_stop(w, &w->a);
     assert_int_equal(w->done, 1);
     assert_int_equal(w->code, ERR_UNREACHABLE);
-    /* The server answers a peer that has gone, after its own end: tear_down. */
+    /* The server answers a peer that has gone, after its own end: link_tear_down. */
 }
 
 /* A worker's answer comes between the end of a connection and the loop's last word on it. */
@@ -497,14 +290,14 @@ static void an_answer_to_a_closing_connection_is_dropped(void **state)
     struct uv_link *link = w->b.link;
 
     w->b.hold = true;
-    ask(w, 10);
-    run_until(w, &w->b.served, 1);
-    uv_link_close(link, note_closed, w);
+    link_ask(w, 10);
+    link_run_until(w, &w->b.served, 1);
+    uv_link_close(link, link_note_closed, w);
     w->b.link = NULL;
     uv_link_answer(w->b.ticket, ERR_NONE, malloc(10), 10, NULL);
     w->b.ticket = NULL;
-    run_until(w, &w->closed, 1);
-    run_until(w, &w->done, 1);
+    link_run_until(w, &w->closed, 1);
+    link_run_until(w, &w->done, 1);
     assert_int_equal(w->code, ERR_UNREACHABLE);
 }
 
@@ -513,10 +306,10 @@ static void closing_in_the_middle_of_an_answer_is_clean(void **state)
     struct world *w = *state;
 
     w->b.answer_size = LARGE;
-    ask(w, 10);
-    run_until(w, &w->b.served, 1);
-    stop(w, &w->b);
-    run_until(w, &w->done, 1);
+    link_ask(w, 10);
+    link_run_until(w, &w->b.served, 1);
+    link_stop(w, &w->b);
+    link_run_until(w, &w->done, 1);
     assert_int_equal(w->code, ERR_UNREACHABLE);
     assert_null(w->data);
 }
@@ -525,7 +318,7 @@ static void ask_again(void *context, int code, uint8_t *data, size_t size, const
 {
     struct world *w = context;
 
-    note_done(context, code, data, size, reason);
+    link_note_done(context, code, data, size, reason);
     if (w->done == 1)
         uv_link_ask(w->a.link, w->b.identity.id, &w->b.at, "x", 1, ask_again, w);
 }
@@ -537,15 +330,15 @@ static void nothing_is_asked_of_a_link_that_ends(void **state)
 
     w->b.hold = true;
     uv_link_ask(link, w->b.identity.id, &w->b.at, "", 0, ask_again, w);
-    run_until(w, &w->b.served, 1);
-    uv_link_close(link, note_closed, w);
-    run_until(w, &w->closed, 1);
+    link_run_until(w, &w->b.served, 1);
+    uv_link_close(link, link_note_closed, w);
+    link_run_until(w, &w->closed, 1);
     w->a.link = NULL;
     assert_int_equal(w->done, 2);
     assert_int_equal(w->code, ERR_UNREACHABLE);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, link_set_up, link_tear_down)
 
 int main(void)
 {

@@ -53,7 +53,7 @@ static enum table_color loss_color(long long percent)
 
 static void print_net(const struct context *context, const json_t *document)
 {
-    static const char *const columns[] = {"NODE", "HEARS", "FROM", "RTT", "LOSS", NULL};
+    static const char *const columns[] = {"NODE", "HEARS", "FROM", "OVER", "RTT", "LOSS", NULL};
     struct table *table = table_new(context, columns);
     size_t i;
     const json_t *path;
@@ -62,11 +62,14 @@ static void print_net(const struct context *context, const json_t *document)
     {
         const json_t *rtt = json_object_get(path, "rttMs");
         bool hears = json_is_true(json_object_get(path, "hears"));
+        const char *over = json_string_value(json_object_get(path, "over"));
         long long loss = json_integer_value(json_object_get(path, "lossPercent"));
 
         table_cell(table, TABLE_PLAIN, "%s", member_string(path, "to"));
         table_cell(table, hears ? TABLE_GOOD : TABLE_BAD, hears ? "yes" : "no");
         table_cell(table, TABLE_PLAIN, "%s", member_string(path, "from"));
+        table_cell(table, over != NULL && strcmp(over, "tcp") == 0 ? TABLE_WARNING : TABLE_PLAIN,
+                   "%s", over != NULL ? over : "-");
         if (json_is_integer(rtt))
             table_cell(table, TABLE_PLAIN, "%lld ms", (long long)json_integer_value(rtt));
         else

@@ -18,7 +18,9 @@ static const struct command commands[] = {
     {"net", "", "who hears whom, with round-trip time and loss",
      "  agentctl net\n\nEach node measures the paths to it; HEARS is \"no\" where packets of FROM "
      "do "
-     "not arrive\nat NODE, although others hear it. A record brings the figures here: news of a "
+     "not arrive\nat NODE, although others hear it. OVER is \"tcp\" where datagrams do not come "
+     "through, and\nthe agents reach each other by the TCP session that they keep. A record brings "
+     "the figures here: news of a "
      "cut "
      "within\nseconds, drifting figures within five minutes.\n",
      cmd_net},
