@@ -7,6 +7,7 @@ import sys
 import time
 
 import flock as flocks
+import writes
 from flock import Failed, await_true, memory_kib, written_bytes
 from report import Report, median, quantile
 
@@ -196,16 +197,27 @@ def measure(report, build, quick, keep):
         report.add("push to one of ten, no origin: all have it", many_nodes(build, keep), "s", 5.0)
 
 
+def measure_writes(report, build, minutes, keep):
+    with flocks.Flock("bench-gitops-writes", build, keep) as flock:
+        flock.clone()
+        flock.write("cluster.yaml", CLUSTER)
+        writes.measure(flock, minutes, report, say)
+
+
 def main():
     parser = argparse.ArgumentParser(prog="tests/bench/gitops")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--json", metavar="FILE")
     parser.add_argument("--build", required=True)
     parser.add_argument("--keep", action="store_true")
+    parser.add_argument("--idle", metavar="MINUTES", type=int)
     options = parser.parse_args()
     report = Report("gitops", flocks.ROOT)
     try:
-        measure(report, options.build, options.quick, options.keep)
+        if options.idle:
+            measure_writes(report, options.build, options.idle, options.keep)
+        else:
+            measure(report, options.build, options.quick, options.keep)
     except (Failed, subprocess.CalledProcessError) as failure:
         print(f"tests/bench/gitops: {failure}", file=sys.stderr)
         return 2
