@@ -9,6 +9,7 @@
 
 #include "agent/core/health.h"
 #include "agent/core/rollout.h"
+#include "agent/core/suspend.h"
 #include "agent/desired/desired.h"
 #include "proto/base/id.h"
 #include "proto/base/mono.h"
@@ -42,9 +43,10 @@ enum effect_type {
     EFFECT_FETCH,         /* fetch: get a commit from a peer, then apply it */
     EFFECT_MARKS,         /* marks: make them durable, before EFFECT_APPLY */
     EFFECT_APPLY,         /* apply: an earlier commit that the repository has; then NODE_DESIRED */
-    EFFECT_KEEP_PEER,     /* peer: remember an admitted node in the store */
-    EFFECT_RAISE_BOOT,    /* boot: peers know a higher boot number of ours; store at least this */
-    EFFECT_EVENT,         /* event: for the journal and for people */
+    EFFECT_SUSPENDED, /* suspensions: make them durable; apps that are suspended stay as they are */
+    EFFECT_KEEP_PEER, /* peer: remember an admitted node in the store */
+    EFFECT_RAISE_BOOT, /* boot: peers know a higher boot number of ours; store at least this */
+    EFFECT_EVENT,      /* event: for the journal and for people */
 };
 
 struct effect_send {
@@ -144,6 +146,7 @@ struct effect {
         struct effect_probe probe;
         struct effect_fetch fetch;
         const struct effect_marks *marks;
+        const struct suspensions *suspensions;
         struct {
             char commit[COMMIT_TEXT];
         } apply;

@@ -26,10 +26,13 @@ int node_create(const struct node_config *config, struct node **out, struct err 
     rollout_init(&node->rollout, config->marks);
     node->config.marks = NULL; /* likewise */
     node->balance_at = MONO_NEVER;
+    node->suspend_at = MONO_NEVER;
     rng_seed(&node->rng, config->seed);
     rc = node_peers_create(node, err);
     if (rc != ERR_NONE)
         goto err_after_node;
+    node_suspend_create(node, config->suspended, config->suspended_count);
+    node->config.suspended = NULL;
     node->config.saved = config->saved;
     rc = node_lease_create(node, err);
     node->config.saved = NULL;
@@ -55,6 +58,7 @@ void node_free(struct node *node)
     desired_free(node->desired);
     desired_free(node->retired);
     free(node->effects);
+    suspend_free(&node->suspensions);
     free(node->payloads);
     free(node);
 }
@@ -162,6 +166,9 @@ static void dispatch(struct node *node, const struct node_event *event)
     case NODE_PROBE:
         node_work_probe(node, &event->probe);
         break;
+    case NODE_SUSPEND:
+        node_suspend_said(node, &event->suspend);
+        break;
     case NODE_DRAIN:
         node_vip_drain(node, event->drain);
         break;
@@ -194,6 +201,7 @@ int node_step(struct node *node, mono_t now, const struct node_event *event, str
         node_commit_tick(node);
         node_work_tick(node);
     }
+    node_suspend_update(node);
     node_work_update(node);
     node_lease_settle(node);
     node_rollout_update(node);
@@ -215,6 +223,7 @@ mono_t node_deadline(const struct node *node)
     next = mono_min(next, node_voters_deadline(node));
     next = mono_min(next, node_commit_deadline(node));
     next = mono_min(next, node_rollout_deadline(node));
+    next = mono_min(next, node_suspend_deadline(node));
     return mono_min(next, node_work_deadline(node));
 }
 

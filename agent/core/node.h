@@ -70,6 +70,8 @@ struct node_config {
     struct voter_set adopted;            /* as stored; number 0: none yet */
     struct voters_state voters;          /* as stored by the coordinator; zero: none yet */
     const struct rollout_marks *marks;   /* as stored; borrowed for node_create; NULL: none yet */
+    const struct suspension *suspended;  /* as stored; likewise */
+    size_t suspended_count;
     const char *files_dir; /* where files of workloads lie; borrowed for the node's life; or NULL */
     struct node_crypto crypto;
     struct node_zones zones;
@@ -97,6 +99,7 @@ enum node_event_type {
     NODE_EXITED,     /* instance: exit; SUPERVISE_EXIT_FAILED: it could not be started */
     NODE_PROBE,      /* probe */
     NODE_DRIFT,      /* instance.instance: its files were edited by somebody else */
+    NODE_SUSPEND,    /* suspend: commits shall not reach an app, or shall again */
     NODE_DRAIN,      /* drain: give leases away, take no work (true), or take part again (false) */
     NODE_LEAVE,      /* goodbye: releases leases, tells the peers */
 };
@@ -178,6 +181,13 @@ struct node_event_probe {
     const char *reason; /* of a failure */
 };
 
+struct node_event_suspend {
+    const char *app;
+    bool on;
+    const char *reason; /* where it is on */
+    int64_t until;      /* Unix seconds; 0: until it is resumed */
+};
+
 struct node_event {
     enum node_event_type type;
     int64_t wall; /* Unix seconds; in every event */
@@ -199,6 +209,7 @@ struct node_event {
         struct node_event_move move;
         struct node_event_instance instance;
         struct node_event_probe probe;
+        struct node_event_suspend suspend;
         bool drain;
     };
 };
@@ -247,6 +258,9 @@ size_t node_clients(const struct node *node, struct value_client *clients, size_
  * or @to cannot hold it now. */
 int node_may_move(const struct node *node, mono_t now, const struct addr *address, node_id to,
                   node_id *owner, struct err *err);
+
+/* What is known of @app being suspended; NULL: it is not. Valid until the next step. */
+const struct suspension *node_suspended(const struct node *node, const char *app);
 
 /* The desired state that is applied, or NULL. Owned by the node, valid until the next step. */
 const struct desired *node_desired(const struct node *node);

@@ -444,7 +444,9 @@ void node_env_check(struct node *node, struct instance *instance)
     if (instance->workload == NULL || !instance->placed || instance->rendering.file_count == 0 ||
         !supervise_alive(&instance->machine))
         return;
-    drift = desired_drift(node->desired, instance->workload->app);
+    drift = node_suspended(node, instance->workload->app) != NULL
+                ? DESIRED_DRIFT_OFF
+                : desired_drift(node->desired, instance->workload->app);
     instance->check_at = mono_add(node->now, NODE_DRIFT_MS);
     if (drift == DESIRED_DRIFT_OFF)
         return;

@@ -155,6 +155,10 @@ struct node {
     mono_t paths_told;
     mono_t paths_next;
 
+    struct suspensions suspensions;
+    bool suspend_dirty; /* the executor is to be told */
+    mono_t suspend_at;  /* one of them ends; MONO_NEVER: none does */
+
     bool place_dirty;  /* members, labels or the desired state changed */
     bool work_dirty;   /* something that an instance waits for may have changed */
     mono_t place_at;   /* a hold-down or settling ends */
@@ -222,6 +226,13 @@ void node_commit_result(struct node *node, const struct node_event_commit *event
 void node_commit_applied(struct node *node, const struct node_event_desired *event);
 void node_commit_tick(struct node *node);
 mono_t node_commit_deadline(const struct node *node);
+
+/* suspended apps: node_suspend.c */
+void node_suspend_create(struct node *node, const struct suspension *stored, size_t count);
+void node_suspend_seen(struct node *node, const struct record_view *record);
+void node_suspend_said(struct node *node, const struct node_event_suspend *event);
+void node_suspend_update(struct node *node);
+mono_t node_suspend_deadline(const struct node *node);
 
 void node_take_desired(struct node *node, const struct node_event_desired *event); /* node.c */
 

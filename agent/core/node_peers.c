@@ -179,6 +179,8 @@ static void take_record(struct node *node, const struct record_view *record)
         node_commit_seen(node, peer);
     } else if (strncmp(record->key, "vip/", strlen("vip/")) == 0) {
         node_owner_seen(node, peer, record);
+    } else if (strncmp(record->key, "suspend/", strlen("suspend/")) == 0) {
+        node_suspend_seen(node, record);
     } else if (strcmp(record->key, "voters") == 0 || strcmp(record->key, "adopted") == 0) {
         node_voters_seen(node);
     } else if (strncmp(record->key, "instance/", strlen("instance/")) == 0 ||

@@ -270,6 +270,7 @@ static void fill_apps(const struct node *node, struct status *status, size_t roo
         const struct desired_workload *w = &node->desired->workloads[i];
         struct status_app *out = &status->apps[status->app_count++];
         struct gather gather = {.node = node, .status = status, .room = room, .workload = w};
+        const struct suspension *suspended = node_suspended(node, w->app);
 
         *out = (struct status_app){.name = w->name,
                                    .app = w->app,
@@ -279,6 +280,8 @@ static void fill_apps(const struct node *node, struct status *status, size_t roo
                                    .schedule = w->cron ? w->schedule.expression : NULL,
                                    .next_run = next_run(w, status->now),
                                    .first = status->instance_count};
+        if (suspended != NULL)
+            out->suspended = &suspended->value;
         records_each(node->records, NODE_NONE, "instance/", gather_instance, &gather);
         out->count = status->instance_count - out->first;
         for (size_t k = out->first; k < status->instance_count; k++)
@@ -347,13 +350,18 @@ bool status_app_off(const struct status_app *app)
 /* "All good: 2 nodes, 3 workloads (1 off), 1 address" */
 static void praise(struct status *status)
 {
-    char off_text[32] = "";
-    size_t off = 0;
+    char off_text[64] = "";
+    size_t off = 0, suspended = 0;
 
-    for (size_t i = 0; i < status->app_count; i++)
+    for (size_t i = 0; i < status->app_count; i++) {
         off += status_app_off(&status->apps[i]);
-    if (off > 0)
-        snprintf(off_text, sizeof off_text, " (%zu off)", off);
+        suspended += status->apps[i].suspended != NULL;
+    }
+    if (off > 0 && suspended > 0)
+        snprintf(off_text, sizeof off_text, " (%zu off, %zu suspended)", off, suspended);
+    else if (off + suspended > 0)
+        snprintf(off_text, sizeof off_text, " (%zu %s)", off + suspended,
+                 off > 0 ? "off" : "suspended");
     snprintf(status->headline, sizeof status->headline,
              "All good: %zu node%s, %zu workload%s%s, %zu address%s", status->node_count,
              status->node_count == 1 ? "" : "s", status->app_count,

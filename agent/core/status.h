@@ -77,9 +77,10 @@ struct status_app {
     const char *file;
     uint32_t desired; /* replicas; for cron 0 */
     uint32_t ready;
-    const char *schedule; /* cron only, else NULL */
-    int64_t next_run;     /* Unix seconds; 0: none */
-    size_t first;         /* instances[first … first + count) */
+    const char *schedule;                  /* cron only, else NULL */
+    int64_t next_run;                      /* Unix seconds; 0: none */
+    const struct value_suspend *suspended; /* the app is; else NULL */
+    size_t first;                          /* instances[first … first + count) */
     size_t count;
 };
 

@@ -46,6 +46,7 @@
 #define AGENT_SYNCS_MAX 16               /* requests that wait for one look at the branch */
 #define AGENT_DRAIN_META "node/drain"    /* in the store: bool */
 #define AGENT_MARKS_META "rollout/marks" /* in the store: struct rollout_marks */
+#define AGENT_SUSPENDED_META "suspend/"  /* in the store, and the app: struct suspension */
 #define AGENT_EVENTS_MAX 200             /* kept in memory for the page and the command line */
 #define AGENT_UDP_OVERHEAD 28            /* IPv4 and UDP headers: counted as sent */
 #define AGENT_TCP_OVERHEAD (20 + 52)     /* of a message in a session: frame, IPv4 and TCP */
@@ -115,6 +116,8 @@ struct agent {
     struct voters_state known_voters;
     bool known_drain;
     struct rollout_marks known_marks;
+    struct suspension known_suspended[SUSPEND_MAX];
+    size_t known_suspended_count;
 
     struct worker *store;
     struct worker *git;
@@ -288,9 +291,16 @@ void agent_load_events(struct agent *agent, const struct store_event *events, si
 void agent_report(struct agent *agent, enum effect_severity severity, const char *subject,
                   const char *format, ...) __attribute__((format(printf, 4, 5)));
 
+/* agent_suspend.c */
+void agent_suspended(struct agent *agent, const struct suspensions *suspensions);
+/* At the start: what the store holds of it, and before the first look at the branch. */
+void agent_suspended_load(struct agent *agent, struct store *store);
+void agent_suspended_known(struct agent *agent);
+
 /* agent_store.c */
 void agent_store_peer(struct agent *agent, const struct effect_peer *peer);
 void agent_store_voters(struct agent *agent, const struct voters_state *voters);
+void agent_store_suspended(struct agent *agent, const struct suspensions *suspensions);
 void agent_store_marks(struct agent *agent, const struct effect_marks *marks);
 void agent_store_boot(struct agent *agent, uint32_t at_least);
 void agent_store_epochs(struct agent *agent); /* of the keyring */

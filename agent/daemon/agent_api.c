@@ -316,6 +316,8 @@ static const struct route routes[] = {
     {"GET", "/v1/nodes", api_get_nodes, true},
     {"GET", "/v1/tokens", api_get_tokens, true},
     {"GET", "/v1/keys", api_get_keys, true},
+    {"POST", "/v1/suspend", api_post_suspend, true},
+    {"POST", "/v1/resume", api_post_resume, true},
     {"GET", "/v1/secrets/keys", api_get_secret_keys, true},
     {"POST", "/v1/secrets/reseal", api_post_reseal, true},
     {"GET", "/v1/files", api_get_files, false},

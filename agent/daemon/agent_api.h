@@ -35,6 +35,10 @@ void api_post_init(struct agent *agent, struct http_request *request);
 void api_post_join(struct agent *agent, struct http_request *request);
 void api_post_tokens(struct agent *agent, struct http_request *request);
 
+/* agent_api_suspend.c */
+void api_post_suspend(struct agent *agent, struct http_request *request);
+void api_post_resume(struct agent *agent, struct http_request *request);
+
 /* agent_api_secret.c */
 void api_get_secret_keys(struct agent *agent, struct http_request *request);
 void api_post_reseal(struct agent *agent, struct http_request *request);

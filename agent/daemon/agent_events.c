@@ -211,6 +211,9 @@ static void carry_out(struct agent *agent, const struct effect *effect)
         uv_sync_marks(agent->sync, &effect->marks->marks);
         agent_store_marks(agent, effect->marks);
         break;
+    case EFFECT_SUSPENDED:
+        agent_suspended(agent, effect->suspensions);
+        break;
     case EFFECT_APPLY:
         uv_sync_apply(agent->sync, effect->apply.commit);
         break;
@@ -302,6 +305,10 @@ static struct queued_event *copy_event(const struct node_event *event)
     } else if (has_instance(event)) {
         e->instance.instance = copy->instance;
         e->instance.reason = keep_text(copy->reason, sizeof copy->reason, e->instance.reason);
+    } else if (event->type == NODE_SUSPEND) {
+        snprintf(copy->instance, sizeof copy->instance, "%s", event->suspend.app);
+        e->suspend.app = copy->instance;
+        e->suspend.reason = keep_text(copy->reason, sizeof copy->reason, e->suspend.reason);
     } else if (event->type == NODE_COMMIT) {
         e->commit.reason = keep_text(copy->reason, sizeof copy->reason, e->commit.reason);
     } else if (event->type == NODE_FENCE) {

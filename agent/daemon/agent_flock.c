@@ -107,6 +107,8 @@ static void fill_node_config(struct agent *agent, const struct keys_admission *a
     config->boot = agent->boot;
     config->files_dir = agent->files_dir;
     config->marks = &agent->known_marks;
+    config->suspended = agent->known_suspended;
+    config->suspended_count = agent->known_suspended_count;
     config->coordinator = agent->coordinator;
     keys_random(&config->seed, sizeof config->seed);
     config->now = os_clock_now();

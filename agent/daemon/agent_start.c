@@ -224,6 +224,7 @@ static int open_store(struct agent *agent, struct err *err)
     if (store_meta_get(store, AGENT_MARKS_META, &meta, NULL) == ERR_NONE &&
         meta.size == sizeof agent->known_marks)
         memcpy(&agent->known_marks, meta.value, sizeof agent->known_marks);
+    agent_suspended_load(agent, store);
     if (store_events_newest(store, AGENT_EVENTS_MAX / 2, &events, &count, NULL) == ERR_NONE)
         agent_load_events(agent, events, count);
     free(events);
@@ -378,8 +379,10 @@ static int open_sync(struct agent *agent, struct err *err)
     }
     rc = uv_sync_create(&config, &agent->sync, err);
 
-    if (rc == ERR_NONE)
-        uv_sync_marks(agent->sync, &agent->known_marks);
+    if (rc != ERR_NONE)
+        return rc;
+    uv_sync_marks(agent->sync, &agent->known_marks);
+    agent_suspended_known(agent);
     return rc;
 }
 

@@ -30,7 +30,8 @@ enum write_kind {
     WRITE_DRAIN,
     WRITE_EPOCHS,
     WRITE_REVOCATION,
-    WRITE_MARKS
+    WRITE_MARKS,
+    WRITE_SUSPENDED
 };
 
 struct write_job {
@@ -44,6 +45,8 @@ struct write_job {
     struct keystore_epochs epochs;
     struct keys_revocation revocation;
     struct effect_marks marks;
+    struct suspension *suspended; /* malloc */
+    size_t suspended_count;
     int rc;
     struct err err;
 };
@@ -90,6 +93,21 @@ static int write_marks(struct write_job *write, struct store *store)
     return store_fail_commit(store, &commit, write->marks.reason, &write->err);
 }
 
+/* What is equal to what is stored is not written. */
+static int write_suspended(struct write_job *write, struct store *store)
+{
+    static_assert(sizeof(struct suspension) <= STORE_VALUE_MAX, "one fits a value");
+    int rc = ERR_NONE;
+
+    for (size_t i = 0; i < write->suspended_count && rc == ERR_NONE; i++) {
+        const struct suspension *item = &write->suspended[i];
+        char key[sizeof AGENT_SUSPENDED_META + sizeof item->app];
+        snprintf(key, sizeof key, AGENT_SUSPENDED_META "%s", item->app);
+        rc = store_meta_set(store, key, item, sizeof *item, &write->err);
+    }
+    return rc;
+}
+
 static void run_write(struct worker_job *job, struct store *store)
 {
     struct write_job *write = (struct write_job *)job;
@@ -112,6 +130,9 @@ static void run_write(struct worker_job *job, struct store *store)
         break;
     case WRITE_MARKS:
         write->rc = write_marks(write, store);
+        break;
+    case WRITE_SUSPENDED:
+        write->rc = write_suspended(write, store);
         break;
     case WRITE_DRAIN:
         write->rc = store_meta_set(store, AGENT_DRAIN_META, &write->drain, sizeof write->drain,
@@ -140,6 +161,7 @@ static void write_done(struct worker_job *job)
         answer_voters(write->agent, write->rc == ERR_NONE ? &write->voters : NULL);
     check_damage(write->agent, write->rc);
     keys_wipe(&write->epochs, sizeof write->epochs);
+    free(write->suspended);
     free(write);
 }
 
@@ -166,6 +188,8 @@ static int submit(struct agent *agent, struct write_job *write)
     if (rc == ERR_NONE)
         return rc;
     agent_report(agent, EFFECT_ERROR, "store", "not stored: %s", err.text);
+    if (write != NULL)
+        free(write->suspended);
     free(write);
     return rc;
 }
@@ -247,6 +271,23 @@ void agent_store_marks(struct agent *agent, const struct effect_marks *marks)
 
     if (write != NULL)
         write->marks = *marks;
+    submit(agent, write);
+}
+
+void agent_store_suspended(struct agent *agent, const struct suspensions *suspensions)
+{
+    struct write_job *write = new_write(agent, WRITE_SUSPENDED);
+    size_t size = suspensions->count * sizeof *suspensions->items;
+
+    if (write != NULL)
+        write->suspended = malloc(size + 1);
+    if (write != NULL && write->suspended != NULL) {
+        memcpy(write->suspended, suspensions->items, size);
+        write->suspended_count = suspensions->count;
+    } else {
+        free(write);
+        write = NULL;
+    }
     submit(agent, write);
 }
 

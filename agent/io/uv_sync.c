@@ -39,6 +39,8 @@ struct uv_sync {
     char remote_failed[COMMIT_TEXT]; /* of a remote: found at fault, not looked at again */
     struct rollout_marks marks;      /* the worker's while it is busy */
     struct rollout_marks next_marks; /* of the next work */
+    struct git_frozen frozen[SUSPEND_MAX], next_frozen[SUSPEND_MAX]; /* likewise */
+    size_t frozen_count, next_frozen_count;
     char to_apply[COMMIT_TEXT];
     bool branch_failed; /* what the branch stands at could not be read or stored */
     struct effect_fetch waiting[SYNC_WAITING_MAX];
@@ -67,19 +69,19 @@ static enum outcome load(struct uv_sync *sync)
 {
     const struct git_repo *repo = sync->config.repo;
     const struct desired_file *files;
-    struct git_tree *tree;
+    struct git_mixed *tree;
     size_t count;
     int rc;
 
     rc = git_describe(repo, sync->commit, &sync->info, &sync->err);
     if (rc != ERR_NONE)
         return OUTCOME_BLOCKED;
-    rc = git_read_tree(repo, sync->commit, &tree, &sync->err);
+    rc = git_mixed_read(repo, sync->commit, sync->frozen, sync->frozen_count, &tree, &sync->err);
     if (rc != ERR_NONE)
         return rc == ERR_INVALID || rc == ERR_LIMIT ? OUTCOME_FAILED : OUTCOME_BLOCKED;
-    files = git_tree_files(tree, &count);
+    files = git_mixed_files(tree, &count);
     rc = desired_parse(sync->commit, files, count, &sync->desired, NULL, &sync->err);
-    git_tree_free(tree);
+    git_mixed_free(tree);
     if (rc == ERR_NONE)
         return OUTCOME_LOADED;
     return rc == ERR_NOMEM ? OUTCOME_BLOCKED : OUTCOME_FAILED;
@@ -458,8 +460,11 @@ static void start(struct uv_sync *sync, enum phase phase)
 {
     struct worker *worker = phase == PHASE_STORE ? sync->config.store : sync->config.git;
 
-    if (!sync->busy)
+    if (!sync->busy) {
         sync->marks = sync->next_marks;
+        memcpy(sync->frozen, sync->next_frozen, sizeof sync->frozen);
+        sync->frozen_count = sync->next_frozen_count;
+    }
     sync->busy = true;
     sync->phase = phase;
     sync->job.run = phase == PHASE_STORE ? run_store : run_git;
@@ -486,6 +491,19 @@ void uv_sync_marks(struct uv_sync *sync, const struct rollout_marks *marks)
     sync->next_marks = *marks;
     if (!sync->busy)
         sync->marks = *marks;
+}
+
+void uv_sync_frozen(struct uv_sync *sync, const struct git_frozen *frozen, size_t count)
+{
+    bool same = count == sync->next_frozen_count &&
+                memcmp(frozen, sync->next_frozen, count * sizeof *frozen) == 0;
+
+    if (same || count > SUSPEND_MAX)
+        return;
+    memcpy(sync->next_frozen, frozen, count * sizeof *frozen);
+    sync->next_frozen_count = count;
+    if (sync->applied[0] != '\0' && !sync->apply_waits)
+        uv_sync_apply(sync, sync->applied);
 }
 
 void uv_sync_apply(struct uv_sync *sync, const char *commit)

@@ -7,6 +7,7 @@
 #include "agent/core/effect.h"
 #include "agent/core/rollout.h"
 #include "agent/io/os_git.h"
+#include "agent/io/os_git_frozen.h"
 #include "agent/io/post.h"
 #include "agent/io/uv_worker.h"
 #include "proto/base/err.h"
@@ -50,6 +51,10 @@ void uv_sync_branch(struct uv_sync *sync);
 /* Commits that are good, and those that were given up: the branch may stand at one of these, and
  * then the last good one is applied instead. At the start and with EFFECT_MARKS. */
 void uv_sync_marks(struct uv_sync *sync, const struct rollout_marks *marks);
+
+/* Apps that stay as an earlier commit had them, whatever is applied. At the start, and with
+ * EFFECT_SUSPENDED: what is applied is then read again. */
+void uv_sync_frozen(struct uv_sync *sync, const struct git_frozen *frozen, size_t count);
 
 /* EFFECT_APPLY: posts NODE_DESIRED, or NODE_COMMIT. */
 void uv_sync_apply(struct uv_sync *sync, const char *commit);

@@ -95,6 +95,24 @@ static void put_readiness(struct html *html, const struct status *status,
              (unsigned)a->ready, (unsigned)a->desired);
 }
 
+/* That commits do not reach it shall not be forgotten. */
+static void put_suspended(struct html *html, const struct status *status,
+                          const struct value_suspend *s)
+{
+    if (s == NULL)
+        return;
+    html_raw(html, "<p class=\"reason\">");
+    html_badge(html, "warn", "warn", "suspended");
+    html_raw(html, " ");
+    html_time(html, status->now, s->stamp / 1000, "");
+    html_put(html, " by %s", s->by);
+    if (s->until != 0) {
+        html_raw(html, ", ends ");
+        html_time(html, status->now, s->until, "");
+    }
+    html_put(html, ": %s</p>", s->reason);
+}
+
 static void put_app(struct html *html, const struct status *status, const struct status_app *a)
 {
     html_put(html,
@@ -104,6 +122,7 @@ static void put_app(struct html *html, const struct status *status, const struct
     put_readiness(html, status, a);
     html_put(html, "<p class=\"quiet source\">%s · app %s<code>%s</code></p></header>", a->kind,
              a->app, a->file);
+    put_suspended(html, status, a->suspended);
     if (a->count == 0) {
         html_put(html, "<p class=\"empty\">%s</p></article>\n",
                  a->schedule != NULL ? "It has not run yet." : "No instance was started yet.");

@@ -203,6 +203,15 @@ static json_t *instance(const struct status_instance *i)
                      "generation", generation, "reason", text(i->value.reason));
 }
 
+static json_t *suspended(const struct value_suspend *s)
+{
+    if (s == NULL)
+        return json_null();
+    return json_pack("{s:o, s:o, s:o, s:o, s:o}", "by", text(s->by), "since",
+                     status_json_time(s->stamp / 1000), "until", status_json_time(s->until),
+                     "commit", text(s->commit), "reason", text(s->reason));
+}
+
 json_t *status_json_apps(const struct status *status)
 {
     json_t *items = json_array();
@@ -212,12 +221,14 @@ json_t *status_json_apps(const struct status *status)
         json_t *instances = json_array();
         for (size_t i = 0; i < a->count; i++)
             json_array_append_new(instances, instance(&status->instances[a->first + i]));
-        json_array_append_new(
-            items, json_pack("{s:o, s:o, s:s, s:o, s:I, s:I, s:o, s:o, s:o}", "name", text(a->name),
-                             "app", text(a->app), "kind", a->kind, "file", text(a->file), "desired",
-                             (json_int_t)a->desired, "ready", (json_int_t)a->ready, "schedule",
-                             a->schedule != NULL ? text(a->schedule) : json_null(), "nextRun",
-                             status_json_time(a->next_run), "instances", instances));
+        json_array_append_new(items,
+                              json_pack("{s:o, s:o, s:s, s:o, s:I, s:I, s:o, s:o, s:o, s:o}",
+                                        "name", text(a->name), "app", text(a->app), "kind", a->kind,
+                                        "file", text(a->file), "desired", (json_int_t)a->desired,
+                                        "ready", (json_int_t)a->ready, "schedule",
+                                        a->schedule != NULL ? text(a->schedule) : json_null(),
+                                        "nextRun", status_json_time(a->next_run), "suspended",
+                                        suspended(a->suspended), "instances", instances));
     }
     return items;
 }

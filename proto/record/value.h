@@ -13,6 +13,7 @@
  *   "turn/WORKLOAD"   which replicas it replaces or wants to, and whom it lets (struct value_turn)
  *   "cron/WORKLOAD"   ticks that it has claimed, and whose claim it has accepted (struct
  * value_cron)
+ *   "suspend/APP"     what was said last of whether commits reach the app (struct value_suspend)
  *
  * An agent keeps and passes on keys that it does not know. Codec: value_codec.h. */
 #ifndef COVEY_RECORD_VALUE_H
@@ -159,6 +160,16 @@ struct value_adopted {
 struct value_keys {
     uint32_t epoch;
     bool holder; /* of the cluster key */
+};
+
+/* Every node publishes the newest that it knows of an app. */
+struct value_suspend {
+    bool on;                    /* false: resumed */
+    int64_t stamp;              /* milliseconds since 1970, and later than what was said before */
+    int64_t until;              /* Unix seconds; 0: until it is resumed */
+    char commit[COMMIT_TEXT];   /* whose documents the app keeps; "": none was applied */
+    char by[NODE_NAME_MAX + 1]; /* node on which it was said */
+    char reason[VALUE_REASON_MAX];
 };
 
 #define VALUE_PATHS_MAX 32

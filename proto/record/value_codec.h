@@ -56,6 +56,9 @@ int value_adopted_decode(const uint8_t *data, size_t len, struct value_adopted *
 int value_keys_encode(const struct value_keys *v, uint8_t *out, size_t cap, size_t *len);
 int value_keys_decode(const uint8_t *data, size_t len, struct value_keys *v);
 
+int value_suspend_encode(const struct value_suspend *v, uint8_t *out, size_t cap, size_t *len);
+int value_suspend_decode(const uint8_t *data, size_t len, struct value_suspend *v);
+
 int value_paths_encode(const struct value_paths *v, uint8_t *out, size_t cap, size_t *len);
 int value_paths_decode(const uint8_t *data, size_t len, struct value_paths *v);
 

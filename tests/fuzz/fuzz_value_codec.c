@@ -20,6 +20,7 @@ static union {
     struct value_clients clients;
     struct value_turn turn;
     struct value_cron cron;
+    struct value_suspend suspend;
 } value;
 
 /* What was taken has one form. */
@@ -81,6 +82,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         break;
     case 11:
         TRY(cron)
+        break;
+    case 12:
+        TRY(suspend)
         break;
     default:
         break;

@@ -313,6 +313,8 @@ static void carry_out(struct machine *m, const struct effect *effect)
         m->marks = effect->marks->marks;
         git_marked(m);
         break;
+    case EFFECT_SUSPENDED: /* nobody suspends anything here */
+        break;
     case EFFECT_APPLY:
         git_apply(m, effect->apply.commit);
         break;

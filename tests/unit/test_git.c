@@ -1,6 +1,8 @@
 /* The flock's repository, with real git: pushes, hostile trees, hooks. */
 #include "tests/unit/git_bench.h"
 
+#include "agent/io/os_git_frozen.h"
+
 #include <utime.h>
 
 static void repository_is_made_once(void **state)
@@ -186,6 +188,62 @@ static void files_of_a_commit_are_read(void **state)
     git_tree_free(tree);
 }
 
+static void expect_mixed(const struct bench *bench, const char *commit,
+                         const struct git_frozen *frozen, size_t frozen_count, const char *wanted)
+{
+    const struct desired_file *files;
+    struct git_mixed *mixed = NULL;
+    struct err err = {0};
+    char text[512] = "";
+    size_t count, used = 0;
+
+    OK(git_mixed_read(&bench->one, commit, frozen, frozen_count, &mixed, &err));
+    files = git_mixed_files(mixed, &count);
+    for (size_t i = 0; i < count; i++)
+        used += (size_t)snprintf(text + used, sizeof text - used, "%s=%.*s ", files[i].path,
+                                 (int)files[i].size, files[i].data);
+    assert_string_equal(text, wanted);
+    git_mixed_free(mixed);
+}
+
+static void frozen_apps_stay_as_they_were(void **state)
+{
+    const struct bench *bench = *state;
+    struct git_frozen frozen[2] = {{.app = "b"}, {.app = "c"}};
+    char head[COMMIT_TEXT];
+    struct err err = {0};
+
+    push_first(bench);
+    person(bench,
+           "git rm -qrf .; mkdir -p apps/a apps/b apps/bb; printf 1 | tee apps/a/x apps/b/x "
+           "apps/b/gone apps/bb/x; git add .; git commit -qm 1; git push -q one main",
+           NULL);
+    OK(git_head(&bench->one, frozen[0].commit, &err));
+    person(bench,
+           "rm apps/b/gone; mkdir apps/c; printf 2 | tee apps/a/x apps/b/x apps/b/new apps/bb/x "
+           "apps/c/x; git add -A; git commit -qm 2; git push -q one main",
+           NULL);
+    OK(git_head(&bench->one, head, &err));
+    expect_mixed(bench, head, frozen, 0,
+                 "apps/a/x=2 apps/b/new=2 apps/b/x=2 apps/bb/x=2 apps/c/x=2 ");
+    expect_mixed(bench, head, frozen, 1,
+                 "apps/a/x=2 apps/bb/x=2 apps/c/x=2 apps/b/gone=1 apps/b/x=1 ");
+    /* It did not exist when it was suspended; one of a commit that is not here is not held back. */
+    memcpy(frozen[1].commit, frozen[0].commit, COMMIT_TEXT);
+    expect_mixed(bench, head, frozen, 2, "apps/a/x=2 apps/bb/x=2 apps/b/gone=1 apps/b/x=1 ");
+    memset(frozen[1].commit, 'e', COMMIT_TEXT - 1);
+    expect_mixed(bench, head, &frozen[1], 1,
+                 "apps/a/x=2 apps/b/new=2 apps/b/x=2 apps/bb/x=2 apps/c/x=2 ");
+    /* What does not come before the commit was never accepted for it. */
+    person(bench,
+           "git checkout -q --orphan other; printf evil >apps/b/x; git add .; git commit -qm other;"
+           " git push -q one other; git checkout -q main",
+           NULL);
+    OK(git_resolve(&bench->one, "other", frozen[0].commit, &err));
+    expect_mixed(bench, head, frozen, 1,
+                 "apps/a/x=2 apps/b/new=2 apps/b/x=2 apps/bb/x=2 apps/c/x=2 ");
+}
+
 /* Commits what @script left in the clone, pushes it, and expects that reading it is refused. */
 static void expect_refused(const struct bench *bench, const char *script, int code,
                            const char *part)
@@ -363,6 +421,7 @@ int main(int argc, char **argv)
         WITH_BENCH(push_is_taken_and_a_forced_one_refused),
         WITH_BENCH(questions_about_what_is_not_there),
         WITH_BENCH(files_of_a_commit_are_read),
+        WITH_BENCH(frozen_apps_stay_as_they_were),
         WITH_BENCH(hostile_trees_are_refused),
         WITH_BENCH(branch_moves_from_where_it_was_seen),
         WITH_BENCH(hook_sees_what_is_pushed),

@@ -228,6 +228,26 @@ static void test_clients(void **state)
     assert_int_equal(value_clients_encode(&clients, bytes, sizeof bytes, &len), ERR_INVALID);
 }
 
+static void test_suspend(void **state)
+{
+    struct value_suspend suspend = {.on = true, .stamp = INT64_MAX, .until = INT64_MAX}, back;
+    uint8_t bytes[RECORD_VALUE_MAX];
+    size_t len;
+
+    (void)state;
+    memset(suspend.commit, 'a', COMMIT_TEXT - 1);
+    memset(suspend.by, 'p', NODE_NAME_MAX);
+    memset(suspend.reason, 'r', VALUE_REASON_MAX - 1);
+    ROUND_TRIP(suspend, suspend, back); /* the longest fits a record */
+    assert_memory_equal(&back, &suspend, sizeof back);
+    suspend.commit[3] = 'x';
+    assert_int_equal(value_suspend_encode(&suspend, bytes, sizeof bytes, &len), ERR_INVALID);
+    memset(suspend.commit, 0, sizeof suspend.commit);
+    ROUND_TRIP(suspend, suspend, back);
+    suspend.by[0] = '\0'; /* nobody says nothing */
+    assert_int_equal(value_suspend_encode(&suspend, bytes, sizeof bytes, &len), ERR_INVALID);
+}
+
 static void test_turn(void **state)
 {
     struct value_turn turn = {0}, back;
@@ -303,7 +323,7 @@ int main(void)
         cmocka_unit_test(test_commit),     cmocka_unit_test(test_instance),
         cmocka_unit_test(test_small_ones), cmocka_unit_test(test_clients),
         cmocka_unit_test(test_admission),  cmocka_unit_test(test_turn),
-        cmocka_unit_test(test_cron),
+        cmocka_unit_test(test_suspend),    cmocka_unit_test(test_cron),
     };
 
     if (keys_start(NULL) != ERR_NONE)

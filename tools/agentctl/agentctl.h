@@ -54,8 +54,13 @@ int cmd_history(const struct context *context, int argc, char **argv);
 int cmd_explain(const struct context *context, int argc, char **argv);
 int cmd_hook(const struct context *context, int argc, char **argv);
 int cmd_secret(const struct context *context, int argc, char **argv);
+int cmd_suspend(const struct context *context, int argc, char **argv);
+int cmd_resume(const struct context *context, int argc, char **argv);
 int cmd_upgrade(const struct context *context, int argc, char **argv);
 int cmd_version(const struct context *context, int argc, char **argv);
+
+/* Seconds of "90", "15m", "2h", "1d"; 0: it is none. */
+json_int_t duration(const char *text);
 
 /* client.c: one request to the agent. On success *answer is the body's JSON, or, where text is
  * wanted instead, *text its bytes (malloc); both may be NULL. A refusal by the agent becomes an

@@ -17,7 +17,7 @@ int cmd_init(const struct context *context, int argc, char **argv)
 }
 
 /* "30s", "10m", "24h", "7d" or seconds; 0 if it is none of them. */
-static json_int_t duration(const char *text)
+json_int_t duration(const char *text)
 {
     char *end;
     json_int_t value = strtoll(text, &end, 10);

@@ -104,6 +104,33 @@ static void ports_text(const json_t *ports, char *text, size_t size)
     }
 }
 
+/* One line for each app, after the table. */
+static void print_suspended(const json_t *apps)
+{
+    const json_t *app, *before;
+    size_t i, k;
+
+    json_array_foreach(apps, i, app)
+    {
+        const json_t *suspended = json_object_get(app, "suspended");
+        const char *name = member_string(app, "app");
+        bool told = !json_is_object(suspended);
+        json_array_foreach(apps, k, before)
+        {
+            if (k >= i)
+                break;
+            told = told || strcmp(member_string(before, "app"), name) == 0;
+        }
+        if (told)
+            continue;
+        printf("%s is suspended by %s until %s: %s\n", name, member_string(suspended, "by"),
+               json_is_string(json_object_get(suspended, "until"))
+                   ? member_string(suspended, "until")
+                   : "it is resumed",
+               member_string(suspended, "reason"));
+    }
+}
+
 static void print_apps(const struct context *context, const json_t *document)
 {
     static const char *const columns[] = {"INSTANCE", "NODE",  "STATE",  "PORTS", "PID",
@@ -146,6 +173,7 @@ static void print_apps(const struct context *context, const json_t *document)
         table_cell(table, TABLE_PLAIN, "%s", member_string(app, "schedule"));
     }
     table_print(table);
+    print_suspended(json_object_get(document, "items"));
 }
 
 int cmd_apps(const struct context *context, int argc, char **argv)

@@ -130,6 +130,15 @@ static const struct command commands[] = {
      "  agentctl secret keys > flock.keys && agentctl secret seal db password --keys flock.keys\n"
      "  agentctl secret rotate apps/db/secret.yaml --all\n",
      cmd_secret},
+    {"suspend", "APP --reason TEXT [--for TIME | --for ever]",
+     "keep an app as it is: commits do not reach it, on no node",
+     "What runs goes on and is supervised; edited files of it are left alone. For a day, if --for "
+     "says\n"
+     "nothing. agentctl apps, the page and the events show it; it survives restarts.\n\n"
+     "  agentctl suspend smartbiz --reason \"the database is being moved\" --for 2h\n",
+     cmd_suspend},
+    {"resume", "APP", "let commits reach a suspended app again; what it missed is applied",
+     "  agentctl resume smartbiz\n", cmd_resume},
     {"trust", "[on FILE | off]", "take only commits that allowed signers have signed",
      "FILE: lines of a name and a public key, as ssh-keygen(1) has ALLOWED SIGNERS. It is copied "
      "to "
