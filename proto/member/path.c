@@ -198,6 +198,8 @@ static unsigned lost_probes(const struct member *p, const struct doubt *d, bool 
 
 void path_answered(struct membership *m, struct member *p, const struct doubt *d, enum proof by)
 {
+    if (p->state == MEMBER_UNKNOWN)
+        return; /* what it did not answer was not lost: it may not have known us */
     if (by == BY_DATAGRAM)
         note_gap(m, p, d);
     if (d->probes > 0)

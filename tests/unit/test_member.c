@@ -658,6 +658,24 @@ static void a_silence_that_ended_well_is_remembered(void **state)
     assert_true(silence_to_death(f) <= 3000); /* and forgotten */
 }
 
+/* It did not know us yet, or was starting: that tells nothing of the path. */
+static void a_late_first_answer_is_no_silence(void **state)
+{
+    struct fixture *f = *state;
+    struct member_view view;
+
+    admit(f, PEER);
+    count_reset(f);
+    while (f->sent[MSG_PING] < 8)
+        pass(f, 10);
+    assert_int_not_equal(f->state, MEMBER_DEAD);
+    ping(f, PEER);
+    assert_int_equal(membership_find(f->m, (node_id){PEER}, &view), ERR_NONE);
+    assert_int_equal(view.loss_pct, 0);
+    warm_up(f, PEER, 30);
+    assert_true(silence_to_death(f) <= 3000);
+}
+
 static void who_left_returns_by_a_higher_incarnation_only(void **state)
 {
     struct fixture *f = *state;
@@ -837,6 +855,7 @@ int main(void)
         STREAMS(what_came_over_tcp_is_answered_there),
         STREAMS(who_is_silent_on_both_ways_is_dead),
         TEST(a_silence_that_ended_well_is_remembered),
+        TEST(a_late_first_answer_is_no_silence),
         TEST(who_left_returns_by_a_higher_incarnation_only),
         TEST(a_good_bye_is_repeated_then_silence),
         TEST(the_dead_are_probed_for_ever),
