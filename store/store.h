@@ -25,7 +25,7 @@
 #define STORE_HISTORY_MAX 256     /* commits remembered, applied and failed together */
 #define STORE_OBJECTS_MAX 8192    /* objects of the applied commit */
 #define STORE_OBJECT_TEXT_MAX 512 /* bytes of an object's kind, app, name or file */
-#define STORE_PEERS_MAX 256
+#define STORE_PEERS_MAX FLOCK_NODES_MAX
 #define STORE_TOKENS_MAX 64       /* tokens that are neither revoked nor long expired */
 #define STORE_EVENTS_MAX 2000     /* rows of the journal: at most 1.2 MiB by the limits below */
 #define STORE_EVENT_BATCH_MAX 256 /* events of one append */

@@ -20,7 +20,7 @@
 #include "proto/lease/voters.h"
 #include "proto/record/value.h"
 
-#define NODE_PEERS_MAX 1024
+#define NODE_PEERS_MAX FLOCK_NODES_MAX
 #define NODE_INSTANCES_MAX 512 /* instances on one node */
 
 struct node;

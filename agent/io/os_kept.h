@@ -17,7 +17,7 @@
 #include "proto/lease/voters.h"
 #include "proto/wire/keys.h"
 
-#define KEPT_PEERS_MAX 1024
+#define KEPT_PEERS_MAX FLOCK_NODES_MAX
 #define KEPT_REVOKED_MAX 256
 
 struct kept;

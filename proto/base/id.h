@@ -15,6 +15,8 @@ typedef struct {
 } node_id;
 
 #define NODE_NONE ((node_id){0})
+/* Nodes that a flock may have: each table of them has room for so many. */
+#define FLOCK_NODES_MAX 1024
 #define NODE_ID_TEXT 17  /* 16 hexadecimal digits and the terminating zero */
 #define NODE_NAME_MAX 63 /* bytes of a node's name: a DNS label (RFC 1123) */
 #define COMMIT_TEXT 41   /* a SHA-1 commit id in hexadecimal, and the terminating zero */

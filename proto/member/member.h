@@ -21,8 +21,8 @@
 #include "proto/base/mono.h"
 #include "proto/wire/msg.h"
 
-#define MEMBERSHIP_PERIOD_MS 1000   /* default: every member is probed about once in this time */
-#define MEMBERSHIP_MEMBERS_MAX 1024 /* default: members besides this node */
+#define MEMBERSHIP_PERIOD_MS 1000 /* default: every member is probed about once in this time */
+#define MEMBERSHIP_MEMBERS_MAX FLOCK_NODES_MAX /* default: members besides this node */
 #define MEMBERSHIP_RING_MAX                                                                        \
     32000                         /* default: up to so many nodes probe in a ring, beyond in       \
                                    * shuffled rounds */

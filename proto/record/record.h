@@ -25,13 +25,13 @@
 #include "proto/base/mono.h"
 #include "proto/wire/msg.h"
 
-#define RECORDS_AUTHORS_MAX 1024       /* default, this node included */
-#define RECORDS_PER_AUTHOR_MAX 256     /* tombstones included */
-#define RECORDS_BYTES_PER_AUTHOR 65536 /* default: keys and values of one author */
-#define RECORDS_TOMBSTONES_MAX 32      /* own; one more starts a compaction */
-#define RECORDS_EAGER_MAX 16           /* nodes up to which own changes go to every peer */
-#define RECORDS_SENDS_MAX 16           /* messages out of one step */
-#define RECORDS_CHANGES_MAX 48         /* changes out of one step */
+#define RECORDS_AUTHORS_MAX FLOCK_NODES_MAX /* default, this node included */
+#define RECORDS_PER_AUTHOR_MAX 256          /* tombstones included */
+#define RECORDS_BYTES_PER_AUTHOR 65536      /* default: keys and values of one author */
+#define RECORDS_TOMBSTONES_MAX 32           /* own; one more starts a compaction */
+#define RECORDS_EAGER_MAX 16                /* nodes up to which own changes go to every peer */
+#define RECORDS_SENDS_MAX 16                /* messages out of one step */
+#define RECORDS_CHANGES_MAX 48              /* changes out of one step */
 
 struct records_config {
     node_id self;

@@ -50,9 +50,9 @@
 #include "proto/wire/keys.h"
 #include "proto/wire/reason.h"
 
-#define CHANNEL_PEERS_MAX 1024 /* default */
-#define CHANNEL_PENDING_MAX 4  /* bodies per peer that wait for a session; the oldest gives way */
-#define CHANNEL_OUT_MAX 8      /* datagrams out of one call */
+#define CHANNEL_PEERS_MAX FLOCK_NODES_MAX /* default */
+#define CHANNEL_PENDING_MAX 4 /* bodies per peer that wait for a session; the oldest gives way */
+#define CHANNEL_OUT_MAX 8     /* datagrams out of one call */
 
 #define CHANNEL_PENDING_MS 5000     /* a body that waited longer is dropped */
 #define CHANNEL_HELLO_MIN_MS 300    /* first repetition of an unanswered HELLO; then doubled */
@@ -130,6 +130,8 @@ void channel_remove_peer(struct channel *ch, node_id id);
  * Errors: ERR_INVALID more than CHANNEL_EPOCHS, or a number 0, above ENVELOPE_EPOCH_MAX, or twice.
  */
 int channel_set_epochs(struct channel *ch, const struct keys_epoch *epochs, size_t count);
+/* The lowest and the highest protocol version that it speaks. */
+void channel_versions(const struct channel *ch, uint8_t *lowest, uint8_t *highest);
 uint32_t channel_epoch(const struct channel *ch); /* the newest; 0 for none */
 
 /* The peer has said that @epoch is the newest that it has. What waited for that is sent. */

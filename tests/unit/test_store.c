@@ -219,7 +219,7 @@ static void peers_are_remembered(void **state)
     }
     OK(store_peer_put(store, &peer, &err));
     peer.id.v = 1000000;
-    FAILS(store_peer_put(store, &peer, &err), ERR_FULL, "256");
+    FAILS(store_peer_put(store, &peer, &err), ERR_FULL, "1024");
     store_close(store);
 }
 
