@@ -247,13 +247,15 @@ static void step(struct agent *agent, const struct keyring_event *event, struct 
 static void report_foreign(struct agent *agent, const struct channel_in *in)
 {
     const struct value_head *head = node_peer(agent->node, in->foreign);
+    uint8_t lowest;
+    uint8_t highest;
 
+    channel_versions(agent->channel, &lowest, &highest);
     agent_report(agent, EFFECT_WARNING, "wire",
                  "%s speaks protocol versions %u to %u, this agent %u to %u: they cannot talk. "
                  "Bring both to releases that are at most one apart",
                  head != NULL ? head->name : "a node", (unsigned)in->version_min,
-                 (unsigned)in->version_max, (unsigned)ENVELOPE_VERSION_MIN,
-                 (unsigned)ENVELOPE_VERSION_MAX);
+                 (unsigned)in->version_max, (unsigned)lowest, (unsigned)highest);
 }
 
 static void take_message(struct agent *agent, const struct channel_in *in, bool restarted)

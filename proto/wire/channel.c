@@ -164,6 +164,12 @@ int channel_set_epochs(struct channel *ch, const struct keys_epoch *epochs, size
     return ERR_NONE;
 }
 
+void channel_versions(const struct channel *ch, uint8_t *lowest, uint8_t *highest)
+{
+    *lowest = ch->version_min;
+    *highest = ch->version_max;
+}
+
 uint32_t channel_epoch(const struct channel *ch)
 {
     return ch->epoch;

@@ -165,10 +165,13 @@ class Keys(flock.FlockTest):
         eventually(lambda: "was revoked" in self.third.headline(), self.third.headline)
         self.assertEqual(self.third.ctl("keys", "status").status, 5)
         self.assertEqual(self.pi1.ctl("node", "revoke", "client").status, 1)
-        # It was off when that happened, say: its card knows nothing. It is refused, and told why.
+        # It was off when that happened, say: its card knows nothing.
         self.third.kill()
         for file in self.third.state.glob("revoked-*"):
             file.unlink()
+        self.deaf_to_notices()
+        # It is refused, and told why.
+        self.third.kill()
         before = [pi.dropped()["unknown_sender"] for pi in (self.pi1, self.pi2)]
         self.third.start()
         eventually(lambda: "was revoked" in self.third.headline(), self.third.headline)
@@ -191,6 +194,28 @@ class Keys(flock.FlockTest):
         listed = [(n["name"], n["state"]) for n in self.third.items_of("node", "list")]
         self.assertIn(("client", "revoked"), listed)
         self.assertNotEqual(self.pi1.member("client")["id"], identity)
+
+    def deaf_to_notices(self):
+        """A thief who does not listen introduces himself again and again, in vain."""
+        # Kinds of datagrams: 5 is an introduction, 6 a notice.
+        self.flock.inside("client", "nft", "-f", "-", input="table inet thief {\n"
+            "chain in { type filter hook input priority 0\n"
+            "udp sport 8801 @th,64,8 & 0xf == 6 counter drop; }\n"
+            "chain out { type filter hook output priority 0\n"
+            "udp dport 8801 @th,64,8 & 0xf == 5 counter; }\n}\n")
+        self.third.start()
+
+        def counted(chain):
+            rules = self.flock.inside("client", "nft", "list", "chain", "inet", "thief", chain)
+            return int(rules.stdout.split("packets ")[1].split()[0])
+
+        eventually(lambda: counted("out") >= 3 and counted("in") >= 1,
+                   lambda: f"{counted('out')} introductions, {counted('in')} notices")
+        self.assertNotIn("was revoked", self.third.headline())
+        for pi in (self.pi1, self.pi2):
+            self.assertEqual([m["name"] for m in pi.items("members")], ["pi1", "pi2"])
+            self.assertEqual(self.node(pi, "client")["state"], "revoked")
+        self.flock.inside("client", "nft", "delete", "table", "inet", "thief")
 
     def test_8_another_holder(self):
         """pi1's card has died; a copy of the cluster key makes pi2 the one that admits."""

@@ -9,7 +9,7 @@ from flock import ADDRESS, PORT, eventually, http_workload
 
 SECRET = "a-word-that-nobody-else-says"
 VERSION = 0x10
-DATA, HELLO, ACCEPT, FIRST, JOIN_REQUEST, JOIN_REPLY = 1, 2, 3, 4, 8, 9
+DATA, HELLO, ACCEPT, FIRST, INTRODUCE, JOIN_REQUEST, JOIN_REPLY = 1, 2, 3, 4, 5, 8, 9
 SHORT = 24  # bytes of the header of DATA
 REASONS = ["truncated", "oversized", "version", "kind", "unknown_sender", "unknown_session",
            "unknown_epoch", "authentication", "replay", "rate", "cloned",
@@ -105,6 +105,16 @@ class Wire(flock.FlockTest):
         """The shape of a request to join, and an answer that nobody has asked for."""
         self.counted("authentication", bytes([VERSION | JOIN_REQUEST]) + os.urandom(300))
         self.counted("replay", bytes([VERSION | JOIN_REPLY]) + os.urandom(300))
+
+    def test_forged_introductions(self):
+        """An admission that the cluster's key has not signed: nobody is admitted, of whatever name."""
+        def introduction(name, key=None):
+            return (bytes([VERSION | INTRODUCE, 0, 0, 0]) + (key or os.urandom(32)) + bytes([1]) +
+                    (7).to_bytes(8, "big") + bytes([len(name)]) + name.ljust(63, b"\0") +
+                    os.urandom(64))
+
+        self.counted("authentication", introduction(b"pi3"), introduction(b"pi4"))
+        self.counted("body_value", introduction(b"pi\x003"))
 
     def test_replayed(self):
         eventually(lambda: len(self.real()) > 20, "the Pis say little")

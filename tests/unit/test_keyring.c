@@ -269,6 +269,30 @@ static void test_holder(void **state)
 }
 
 /* Told by the others, this node learns that it is a member no more. */
+/* Who speaks under an epoch that this node lacks is asked what it knows; not oftener than it can
+ * answer, for anybody can provoke it. */
+static void test_doubt(void **state)
+{
+    struct keyring *ring = start(false);
+    struct keyring_event doubt = {.type = KEYRING_DOUBT, .from = peer.id};
+    const int64_t later = 1000 + KEYRING_DOUBT_MS;
+
+    (void)state;
+    assert_int_equal(step(ring, 1000, &doubt), ERR_NONE);
+    assert_non_null(sent(peer.id, KEYMSG_STATE));
+    assert_true(sent(peer.id, KEYMSG_STATE)->state.reply);
+    assert_int_equal(sent(peer.id, KEYMSG_STATE)->state.epoch, 1);
+    assert_null(sent(other.id, KEYMSG_STATE));
+    assert_int_equal(step(ring, later - 1, &doubt), ERR_NONE);
+    assert_null(sent(peer.id, KEYMSG_STATE));
+    assert_int_equal(step(ring, later, &doubt), ERR_NONE);
+    assert_non_null(sent(peer.id, KEYMSG_STATE));
+    doubt.from = stranger.id;
+    assert_int_equal(step(ring, later + 1, &doubt), ERR_NOTFOUND);
+    assert_int_equal(out.send_count, 0);
+    keyring_destroy(ring);
+}
+
 static void test_self_revoked(void **state)
 {
     struct keyring *ring = start(false);
@@ -329,10 +353,11 @@ static void test_messages(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_forged),       cmocka_unit_test(test_cloned),
-        cmocka_unit_test(test_order),        cmocka_unit_test(test_newcomer),
-        cmocka_unit_test(test_conflict),     cmocka_unit_test(test_holder),
-        cmocka_unit_test(test_self_revoked), cmocka_unit_test(test_messages),
+        cmocka_unit_test(test_forged),   cmocka_unit_test(test_cloned),
+        cmocka_unit_test(test_order),    cmocka_unit_test(test_newcomer),
+        cmocka_unit_test(test_conflict), cmocka_unit_test(test_holder),
+        cmocka_unit_test(test_doubt),    cmocka_unit_test(test_self_revoked),
+        cmocka_unit_test(test_messages),
     };
 
     return cmocka_run_group_tests(tests, setup, NULL);
