@@ -127,6 +127,13 @@ bool cluster_converged(struct cluster *c, char *why, size_t size);
  */
 bool cluster_settle(struct cluster *c, int64_t limit_ms);
 
+/* cluster_thief.c. From now on the last node forges what it sends in the others' names; and says
+ * untrue things of them in its own, too, to which it is entitled. */
+enum cluster_thief { CLUSTER_HONEST, CLUSTER_FORGES, CLUSTER_FORGES_AND_LIES };
+void cluster_forge(struct cluster *c, enum cluster_thief thief);
+/* Breaks the cluster where one of the others believes what was forged. */
+void cluster_check_forged(struct cluster *c);
+
 /* cluster_client.c. A client that believes announcements: it gets answers; it believes another than
  * the holder, though it could reach the holder. */
 bool cluster_served(const struct cluster *c, size_t vip);

@@ -62,6 +62,7 @@ void agent_begin(struct machine *m)
     config.marks = &m->marks;
     config.facts.started = config.wall;
     config.facts.cpus = 4;
+    thief_crypto(m, &config.crypto);
     m->agent_ran = true;
     m->life++;
     c->stats.agent_starts++;
@@ -200,11 +201,14 @@ static void send_message(struct machine *m, const struct effect_send *send)
     struct packet packet = {.life = m->life, .kind = PACKET_MESSAGE};
     const struct value_head *head = node_peer(m->node, send->to);
     struct addr there = world_addr(&c->machines[to]);
+    struct msg msg = send->msg;
+    uint8_t forged[RECORD_VALUE_MAX];
     size_t len;
 
     if (addr.family == 0 && head != NULL)
         addr = head->addr;
-    if (codec_encode(&send->msg, packet.body, &len) != ERR_NONE) {
+    thief_forge(m, &msg, forged, sizeof forged);
+    if (codec_encode(&msg, packet.body, &len) != ERR_NONE) {
         cluster_break(c, "pi%zu: a message of type %u cannot be encoded", m->index + 1,
                       (unsigned)send->msg.type);
         return;

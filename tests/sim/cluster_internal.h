@@ -165,6 +165,7 @@ struct task {
 };
 
 struct cluster {
+    enum cluster_thief thief;
     struct cluster_options options;
     struct simnet *net;
     struct rng *rng;
@@ -240,5 +241,10 @@ void git_apply(struct machine *m, const char *commit);
 void git_task(struct machine *m);
 bool git_descends(const struct cluster *c, int commit, int from); /* or is the same */
 struct desired *git_desired(struct cluster *c, int commit);
+
+/* cluster_thief.c */
+void thief_crypto(struct machine *m, struct node_crypto *crypto);
+/* Changes what the thief is about to send; @bytes: room for a record's value. */
+void thief_forge(struct machine *m, struct msg *msg, uint8_t *bytes, size_t room);
 
 #endif

@@ -1,5 +1,6 @@
 #include <stdio.h>
 
+#include "agent/core/effect.h"
 #include "tests/sim/scenario.h"
 
 #define HOUR_MS 3600000
@@ -390,6 +391,28 @@ static void play_rollout(struct scenario_run *run)
     }
 }
 
+/* The last node forges. While it speaks for others alone nobody even suspects one of them; what it
+ * says in its own name may cost a question, and no more. */
+static void play_thief(struct scenario_run *run)
+{
+    struct cluster *c = run->cluster;
+    int64_t end = cluster_now(c) + (int64_t)(run->hours * HOUR_MS);
+    unsigned rounds = 0;
+
+    if (!begin(c))
+        return;
+    cluster_forge(c, CLUSTER_FORGES);
+    while (cluster_now(c) < end && cluster_run(c, LOOK_MS)) {
+        cluster_check_forged(c);
+        if (++rounds % 500 == 0)
+            cluster_crash_process(c, rng_index(cluster_rng(c), cluster_count(c) - 1));
+        if (cluster_now(c) > end / 2)
+            cluster_forge(c, CLUSTER_FORGES_AND_LIES);
+    }
+    if (cluster_stats(c)->events[EFFECT_WARNING] == 0)
+        cluster_break(c, "nobody was told of the forged records");
+}
+
 static void play_divergence(struct scenario_run *run)
 {
     struct cluster *c = run->cluster;
@@ -440,6 +463,8 @@ const struct scenario scenarios[] = {
     {"join", "a flock grows one by one", 5, 0, true, play_join},
     {"rollout", "commits that fail are given up, whatever dies meanwhile", 3, 0.1, false,
      play_rollout},
+    {"thief", "one member speaks in the others' names, and is not believed", 4, 0.05, false,
+     play_thief},
     {"divergence", "pushes to both sides of a partition, then a merge", 2, 0, false,
      play_divergence},
 };
