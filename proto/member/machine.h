@@ -52,6 +52,7 @@ struct member {
     uint16_t loss;       /* of LOSS_ONE: smoothed share of lost round trips */
     uint16_t first_loss; /* the same of those probes only that did not follow a lost one */
     uint16_t doubt;      /* index, or NO_DOUBT */
+    uint16_t appeared_s; /* when it came, or came back: of the clock's seconds, the lower bits */
     uint8_t state;
     uint8_t flags;
     uint8_t told;

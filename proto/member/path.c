@@ -16,6 +16,8 @@
  * all together less, because one that is hardly reachable must not slow down all verdicts. */
 #define GAP_ALL_MAX_MS 1500
 #define GAP_MAX_MS 2500
+/* A process that starts is silent now and then, whatever its radio does. */
+#define START_S 30
 #define GAP_KEEP_S 1800 /* a gap counts in full for so long, */
 #define GAP_FADE_S 1800 /* then ever less over this time */
 
@@ -172,8 +174,9 @@ static unsigned gap_least(const struct member *p)
 static void note_gap(struct membership *m, struct member *p, const struct doubt *d)
 {
     int64_t ms = mono_diff(m->now, d->began);
+    uint16_t present_s = (uint16_t)(seconds(m->now) - p->appeared_s);
 
-    if (d->probes < gap_least(p))
+    if (d->probes < gap_least(p) || present_s < START_S)
         return;
     gap_add(m, &p->gap, ms, GAP_MAX_MS);
     gap_add(m, &m->gap, ms, GAP_ALL_MAX_MS);

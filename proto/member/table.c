@@ -137,8 +137,10 @@ void table_set_state(struct membership *m, struct member *p, uint8_t state)
     if (p->state == state)
         return;
     c = report(m, p);
-    if (member_present(p) != (state == MEMBER_ALIVE || state == MEMBER_SUSPECT))
+    if (member_present(p) != (state == MEMBER_ALIVE || state == MEMBER_SUSPECT)) {
         m->ring_dirty = true;
+        p->appeared_s = (uint16_t)(m->now.ms / 1000);
+    }
     list_gone(m, p, state);
     if (p->state != 0)
         --*state_counter(m, p->state);

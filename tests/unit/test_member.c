@@ -676,6 +676,25 @@ static void a_late_first_answer_is_no_silence(void **state)
     assert_true(silence_to_death(f) <= 3000);
 }
 
+/* It has just started again, and is busy with that. */
+static void a_silence_after_a_return_is_forgotten(void **state)
+{
+    struct fixture *f = *state;
+
+    admit(f, PEER);
+    ping(f, PEER);
+    warm_up(f, PEER, 60);
+    silence_to_death(f);
+    ping(f, PEER);
+    warm_up(f, PEER, 5);
+    while (f->sent[MSG_PING] < 5)
+        pass(f, 10);
+    assert_int_not_equal(f->state, MEMBER_DEAD);
+    ping(f, PEER);
+    warm_up(f, PEER, 60);
+    assert_true(silence_to_death(f) <= 3000);
+}
+
 static void who_left_returns_by_a_higher_incarnation_only(void **state)
 {
     struct fixture *f = *state;
@@ -856,6 +875,7 @@ int main(void)
         STREAMS(who_is_silent_on_both_ways_is_dead),
         TEST(a_silence_that_ended_well_is_remembered),
         TEST(a_late_first_answer_is_no_silence),
+        TEST(a_silence_after_a_return_is_forgotten),
         TEST(who_left_returns_by_a_higher_incarnation_only),
         TEST(a_good_bye_is_repeated_then_silence),
         TEST(the_dead_are_probed_for_ever),
