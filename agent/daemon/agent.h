@@ -3,7 +3,8 @@
  *   agent_start.c   configuration and keys to a running agent
  *   agent_end.c     and back to nothing
  *   agent_flock.c   from keys to a node: its machine, its executors, the peers it knows
- *   agent_join.c    entering a flock: init, join, taking newcomers in
+ *   agent_join.c    entering a flock: init, join
+ *   agent_welcome.c taking newcomers in
  *   agent_knock.c   joining without a token: who waits for approval
  *   agent_keys.c    epochs, revocations, copied cards: what the keyring wants done
  *   agent_net.c     datagrams to messages and back; the one timer
@@ -213,6 +214,10 @@ void agent_join_known(struct agent *agent, const struct knock_reply *reply,
 bool agent_join_waits(const struct agent *agent, char *text, size_t size);
 void agent_join_configured(struct agent *agent); /* knocks at the addresses of agent.yaml */
 void agent_join_datagram(struct agent *agent, const struct os_udp_datagram *datagram);
+void agent_join_refused(struct agent *agent, enum wire_reason reason); /* counts it */
+
+/* agent_welcome.c: a request to join */
+void agent_welcome(struct agent *agent, const struct os_udp_datagram *datagram);
 
 /* agent_knock.c */
 void agent_knock_datagram(struct agent *agent, const struct os_udp_datagram *datagram);
