@@ -131,8 +131,9 @@ check_calls() {
 check_lengths() {
     local file count
     {
-        find proto agent store workloads tools tests provisioning \( -name '*.[ch]' -o \
-            -name '*.sh' -o -name '*.py' -o -name '*.js' -o -name '*.css' \) 2>/dev/null || true
+        find proto agent store workloads tools tests provisioning -name node_modules -prune -o \
+            \( -name '*.[ch]' -o -name '*.sh' -o -name '*.py' -o -name '*.js' -o -name '*.mjs' -o \
+            -name '*.css' \) -print 2>/dev/null || true
     } | sort |
         while IFS= read -r file; do
             count=$(wc -l <"$file")

@@ -48,6 +48,7 @@ if ((EUID != 0)); then
 fi
 step "Packages that are needed"
 provisioning/packages.sh build test
+tests/smartbiz/playwright.sh || step "smartbiz.ui will fail: its browser cannot be driven (see above)"
 lab_possible || {
     echo "tests/run.sh: the tests in network namespaces cannot run here, so this run has failed" >&2
     exit 1

@@ -6,6 +6,7 @@ import json
 import os
 import pwd
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -54,11 +55,19 @@ class Postgres:
         self.sql("CREATE ROLE smartbiz LOGIN", user="postgres", database="postgres")
         self.sql("CREATE DATABASE smartbiz OWNER smartbiz", user="postgres", database="postgres")
 
-    def program(self, name, *arguments, check=True):
+    def words(self, name, *arguments):
         command = [os.path.join(self.programs, name), *arguments]
-        if self.user is not None:
-            command = ["runuser", "-u", self.user, "--", *command]
-        return subprocess.run(command, check=check, capture_output=True, text=True, cwd="/")
+        return command if self.user is None else ["runuser", "-u", self.user, "--", *command]
+
+    def program(self, name, *arguments, check=True):
+        return subprocess.run(self.words(name, *arguments), check=check, capture_output=True, text=True, cwd="/")
+
+    def control(self, action):
+        return ("pg_ctl", "-D", self.data, "-l", os.path.join(self.folder, "log"), "-m", "fast", "-w", action)
+
+    def command(self, action):
+        """What a shell runs to start or stop it."""
+        return "cd / && " + shlex.join(self.words(*self.control(action)))
 
     def start(self):
         self.program("pg_ctl", "-D", self.data, "-l", os.path.join(self.folder, "log"), "-w", "start")

@@ -1,5 +1,5 @@
 // The API: JSON over fetch, repeated when the network or the database fails, and problems in plain words.
-import { t, has } from './text.js';
+import { t, has, sentence } from './text.js';
 
 const TRIES = 3;
 const pause = (ms) => new Promise((resolve) => { setTimeout(resolve, ms); });
@@ -29,7 +29,7 @@ export class Problem extends Error {
     const key = 'e_' + (this.status === 0 ? 'network' : this.status);
     const names = { price_cents: 'price', min_stock: 'minStock', customer_id: 'customer', article_id: 'article' };
     const name = names[this.field] || this.field;
-    return t(has(key) ? key : 'e_500', { detail, field: has(name) ? t(name) : this.field || '', id: this.body.request_id || '–' });
+    return t(has(key) ? key : 'e_500', { detail: sentence(detail), field: has(name) ? t(name) : this.field || '', id: this.body.request_id || '–' });
   }
 }
 

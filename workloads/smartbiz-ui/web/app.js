@@ -63,8 +63,14 @@ function settings() {
   });
 }
 
+const skip = document.querySelector('.skip');
+skip.addEventListener('click', (event) => {
+  event.preventDefault(); // what follows # is the view
+  main.focus();
+});
+
 function paintTools() {
-  document.querySelector('.skip').textContent = t('skip');
+  skip.textContent = t('skip');
   document.getElementById('tools').replaceChildren(
     h('button', { class: 'plain', 'aria-label': t('settings'), title: t('settings'), onclick: settings }, '⚙'));
 }
@@ -106,8 +112,8 @@ document.addEventListener('keydown', (event) => {
   const target = event.key === '/' ? main.querySelector('.search') : event.key === 'n' ? main.querySelector('[data-key=n]') : null;
   if (!target) return;
   event.preventDefault();
-  if (event.key === '/') target.focus();
-  else target.click();
+  target.focus();
+  if (event.key === 'n') target.click();
 });
 addEventListener('hashchange', go);
 appearance();

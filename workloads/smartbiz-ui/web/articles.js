@@ -1,5 +1,5 @@
 // Articles, their stock, and the file that they come from.
-import { t, money, cents, priceText, whole, moment, signed, has } from './text.js';
+import { t, money, cents, priceText, whole, moment, signed, has, sentence } from './text.js';
 import { call, get, query, Problem } from './api.js';
 import { h, field, select, formDialog, pagedTable, later, stockButtons, say, ask, dialog, busy, complain } from './parts.js';
 import { changed } from './app.js';
@@ -63,11 +63,11 @@ async function movements(article) {
 
 function row(article, reload) {
   const open = h('button', { class: 'link', onclick: () => busy(open, () => edit(article.id, reload)) }, article.name);
-  const past = h('button', { class: 'plain', 'aria-label': `${t('movements')}: ${article.name}`, onclick: () => busy(past, () => movements(article)) }, t('history'));
+  const past = h('button', { class: 'plain', 'aria-label': `${t('history')}: ${article.name}`, onclick: () => busy(past, () => movements(article)) }, t('history'));
   return h('tr', {}, h('td', {}, open, h('span', { class: 'sub' }, article.sku)),
     h('td', { class: 'number' }, money(article.price_cents, article.currency)),
     h('td', { class: 'full' }, stockButtons(article, changed)),
-    h('td', { class: 'number' }, h('span', { class: 'sub' }, `${t('minStock')} ${whole(article.min_stock)}`)), h('td', { class: 'number' }, past));
+    h('td', { class: 'number least' }, h('span', { class: 'when-narrow' }, t('minStock'), ' '), whole(article.min_stock)), h('td', { class: 'number' }, past));
 }
 
 function importDialog(done) {
@@ -78,7 +78,7 @@ function importDialog(done) {
     let text = '';
     const mistakes = (errors, count) => [h('p', { class: 'note bad' }, t('importErrors', { n: count })),
       h('table', {}, h('thead', {}, h('tr', {}, h('th', {}, t('line')), h('th', {}, t('what')))),
-        h('tbody', {}, errors.map((e) => h('tr', {}, h('td', { class: 'number' }, String(e.line)), h('td', {}, e.field ? `${has(e.field) ? t(e.field) : e.field}: ` : '', e.detail)))))];
+        h('tbody', {}, errors.map((e) => h('tr', {}, h('td', { class: 'number' }, String(e.line)), h('td', {}, e.field ? `${has(e.field) ? t(e.field) : e.field}: ` : '', sentence(e.detail))))))];
     const attempt = async (dry) => {
       try {
         const { value } = await call('POST', `/articles/import?dry_run=${dry}`, { csv: text });
@@ -115,7 +115,7 @@ export function articlesView(main, lowOnly) {
   const search = h('input', { type: 'search', class: 'search', maxlength: 200 });
   const order = select([['name', t('byName')], ['sku', t('bySku')], ['price', t('byPrice')], ['-price', t('byPriceDown')], ['stock', t('byStock')], ['-id', t('newest')]],
     lowOnly ? 'stock' : 'name');
-  const table = pagedTable([[t('article')], [t('price'), 'number'], [t('inStock')], [''], ['']],
+  const table = pagedTable([[t('article')], [t('price'), 'number'], [t('inStock')], [t('minStock'), 'number'], [t('history'), 'number']],
     (after) => get((lowOnly ? '/low-stock' : '/articles') + query({ q: search.value.trim(), sort: order.value, after })),
     (article) => row(article, reload), lowOnly ? t('lowStockNone') : t('nothingFound'));
   function reload() {

@@ -35,7 +35,7 @@ async function edit(id, done) {
 export function customersView(main) {
   const search = h('input', { type: 'search', class: 'search', maxlength: 200 });
   const order = select([['name', t('byName')], ['email', t('byEmail')], ['-id', t('newest')]], 'name');
-  const table = pagedTable([[t('name')], [t('email')], [t('phone')], ['']],
+  const table = pagedTable([[t('name')], [t('email')], [t('phone')], [t('orders'), 'number']],
     (after) => get('/customers' + query({ q: search.value.trim(), sort: order.value, after })),
     (customer) => {
       const open = h('button', { class: 'link', onclick: () => busy(open, () => edit(customer.id, table.reload)) }, customer.name);

@@ -28,14 +28,14 @@ export function ordersView(main, values) {
 }
 
 function lineRow(line, currency) {
-  return h('tr', {}, h('td', {}, line.name, h('span', { class: 'sub' }, line.sku)),
+  return h('tr', {}, h('td', { class: 'full' }, line.name, h('span', { class: 'sub' }, line.sku)),
     h('td', { class: 'number' }, `${whole(line.quantity)} × ${money(line.unit_price_cents, currency)}`),
     h('td', { class: 'number' }, money(line.quantity * line.unit_price_cents, currency)));
 }
 
 function trail(items) {
-  return h('table', {}, h('thead', {}, h('tr', {}, h('th', {}, t('when')), h('th', {}, t('who')), h('th', {}, t('what')))),
-    h('tbody', {}, items.map((one) => h('tr', {}, h('td', {}, moment(one.at)), h('td', {}, one.actor), h('td', {}, t(one.action))))));
+  return h('table', { class: 'wide' }, h('thead', {}, h('tr', {}, h('th', {}, t('when')), h('th', {}, t('who')), h('th', {}, t('what')))),
+    h('tbody', {}, items.map((one) => h('tr', {}, h('td', {}, moment(one.at)), h('td', {}, one.actor), h('td', { class: 'full' }, t(one.action))))));
 }
 
 export async function orderView(main, id) {
@@ -56,7 +56,7 @@ export async function orderView(main, id) {
     h('div', { class: 'card' },
       h('p', {}, h('b', {}, order.customer_name), h('br'), moment(order.created_at)),
       order.note ? h('p', { class: 'note good' }, order.note) : null,
-      h('table', {}, h('thead', {}, h('tr', {}, h('th', {}, t('article')), h('th', { class: 'number' }, t('quantity')), h('th', { class: 'number' }, t('total')))),
+      h('table', { class: 'wide' }, h('thead', {}, h('tr', {}, h('th', {}, t('article')), h('th', { class: 'number' }, t('quantity')), h('th', { class: 'number' }, t('total')))),
         h('tbody', {}, order.lines.map((line) => lineRow(line, order.currency)))),
       h('div', { class: 'total' }, h('span', {}, t('total')), h('span', {}, money(order.total_cents, order.currency))),
       h('div', { class: 'actions' },

@@ -35,17 +35,15 @@ export function complain(problem) {
   show('alarms', problem.words, 12000);
 }
 
-// Runs @work while @button waits; a problem is told.
+// Runs @work while @button waits; a problem is told. The button is not disabled: it would lose the focus.
 export async function busy(button, work) {
-  if (button.disabled) return;
-  button.disabled = true;
+  if (button.ariaBusy === 'true') return;
   button.setAttribute('aria-busy', 'true');
   try {
     await work();
   } catch (problem) {
     complain(problem);
   } finally {
-    button.disabled = false;
     button.removeAttribute('aria-busy');
   }
 }
@@ -112,17 +110,16 @@ export function formDialog(title, fields, save, { remove } = {}) {
       event.preventDefault();
       trouble.textContent = '';
       Object.values(fields).forEach((one) => one.wrong(''));
-      go.disabled = true;
-      try {
-        await save();
-        box.close();
-      } catch (problem) {
-        if (!(problem instanceof Problem)) throw problem;
-        if (fields[problem.field]) fields[problem.field].wrong(problem.words);
-        else trouble.textContent = problem.words;
-      } finally {
-        go.disabled = false;
-      }
+      await busy(go, async () => {
+        try {
+          await save();
+          box.close();
+        } catch (problem) {
+          if (!(problem instanceof Problem)) throw problem;
+          if (fields[problem.field]) fields[problem.field].wrong(problem.words);
+          else trouble.textContent = problem.words;
+        }
+      });
     });
     box.append(form);
   });
@@ -134,7 +131,8 @@ export function pagedTable(heads, load, row, empty) {
   const more = h('button', { onclick: () => busy(more, next) }, t('more'));
   const foot = h('div', { class: 'more', hidden: true }, more);
   const none = h('p', { class: 'empty', hidden: true }, empty || t('nothing'));
-  const box = h('div', { class: 'card flush' },
+  const trouble = h('div', { role: 'alert', hidden: true });
+  const box = h('div', { class: 'card flush' }, trouble,
     h('table', { class: 'wide' }, h('thead', {}, h('tr', {}, heads.map(([text, kind]) => h('th', { scope: 'col', class: kind }, text)))), body),
     none, foot);
   let after = '';
@@ -153,10 +151,13 @@ export function pagedTable(heads, load, row, empty) {
     run += 1;
     after = '';
     box.classList.add('busy');
+    trouble.hidden = true;
     try {
       await next();
     } catch (problem) {
-      complain(problem);
+      if (!(problem instanceof Problem)) throw problem;
+      trouble.replaceChildren(h('p', { class: 'note bad' }, problem.words), h('p', {}, h('button', { class: 'main', onclick: box.reload }, t('reload'))));
+      trouble.hidden = false;
     } finally {
       box.classList.remove('busy');
     }
@@ -181,6 +182,7 @@ export function picker({ search, label, extra, chosen }) {
   const box = h('div', { class: 'picker' }, input, list);
   let items = [];
   let at = -1;
+  let asked = 0;
   const mark = (index) => {
     at = index;
     [...list.children].forEach((li, i) => {
@@ -191,6 +193,7 @@ export function picker({ search, label, extra, chosen }) {
     else input.removeAttribute('aria-activedescendant');
   };
   const close = () => {
+    asked += 1; // what is still being searched for comes too late
     list.hidden = true;
     input.setAttribute('aria-expanded', 'false');
     mark(-1);
@@ -202,14 +205,16 @@ export function picker({ search, label, extra, chosen }) {
     chosen(item);
   };
   const open = async () => {
-    const wanted = input.value;
+    const mine = asked += 1;
+    let found;
     try {
-      items = (await search(wanted)).items;
+      found = (await search(input.value)).items;
     } catch (problem) {
       complain(problem);
       return;
     }
-    if (wanted !== input.value || document.activeElement !== input) return;
+    if (mine !== asked || document.activeElement !== input) return;
+    items = found;
     list.replaceChildren(...items.map((item) => h('li', { role: 'option', id: newId(), 'aria-selected': 'false',
       onmousedown: (event) => { event.preventDefault(); take(item); } }, label(item), extra ? h('span', {}, extra(item)) : '')));
     if (items.length === 0) list.append(h('li', { role: 'option', 'aria-disabled': 'true', 'aria-selected': 'false', id: newId() }, t('nothingFound')));
@@ -217,11 +222,11 @@ export function picker({ search, label, extra, chosen }) {
     input.setAttribute('aria-expanded', 'true');
     mark(items.length > 0 ? 0 : -1);
   };
-  const openSoon = later(open, 150);
+  const openSoon = later((mine) => { if (mine === asked) open(); }, 150);
   input.addEventListener('input', () => {
     box.item = null;
     chosen(null);
-    openSoon();
+    openSoon(asked += 1);
   });
   input.addEventListener('focus', open);
   input.addEventListener('blur', close);

@@ -21,7 +21,7 @@ const words = {
     noSales: 'Nothing was sold in the last 14 days.', language: 'Language', theme: 'Appearance', auto: 'Automatic', light: 'Light', dark: 'Dark', you: 'Your name', youHint: 'stands in the history of what you change',
     settings: 'Settings', file: 'CSV file', fileHint: 'The first line names the columns: sku, name, description, price or price_cents, currency, stock, min_stock.',
     tried: '{rows} rows: {created} new, {updated} changed, {unchanged} unchanged.', imported: 'Imported: {created} new, {updated} changed.', importNow: 'Import now',
-    importErrors: '{n} mistakes; nothing is imported.', initial: 'initial', adjustment: 'adjustment', 'import': 'import', create: 'made', update: 'changed', 'delete': 'deleted',
+    importErrors: '{n} mistakes; nothing is imported.', initial: 'At first', adjustment: 'Adjustment', 'import': 'Import', create: 'Created', update: 'Changed', 'delete': 'Deleted',
     working: 'Please wait …', priceBad: 'must be a price like 12.50', api: 'API', per: '{price} each',
     e_network: 'The server cannot be reached. Is the network there? Nothing was lost: try again.',
     e_503: 'The database is not reachable at the moment. Please try again shortly.', e_504: 'That took too long. Please look whether it was done.',
@@ -51,7 +51,7 @@ const words = {
     noSales: 'In den letzten 14 Tagen wurde nichts verkauft.', language: 'Sprache', theme: 'Darstellung', auto: 'Automatisch', light: 'Hell', dark: 'Dunkel', you: 'Ihr Name', youHint: 'steht im Verlauf dessen, was Sie ändern',
     settings: 'Einstellungen', file: 'CSV-Datei', fileHint: 'Die erste Zeile nennt die Spalten: sku, name, description, price oder price_cents, currency, stock, min_stock.',
     tried: '{rows} Zeilen: {created} neu, {updated} geändert, {unchanged} unverändert.', imported: 'Eingelesen: {created} neu, {updated} geändert.', importNow: 'Jetzt einlesen',
-    importErrors: '{n} Fehler; nichts wird eingelesen.', initial: 'Anfang', adjustment: 'Korrektur', 'import': 'Einlesen', create: 'angelegt', update: 'geändert', 'delete': 'gelöscht',
+    importErrors: '{n} Fehler; nichts wird eingelesen.', initial: 'Anfang', adjustment: 'Korrektur', 'import': 'Einlesen', create: 'Angelegt', update: 'Geändert', 'delete': 'Gelöscht',
     working: 'Bitte warten …', priceBad: 'muss ein Preis wie 12,50 sein', api: 'API', per: 'je {price}',
     e_network: 'Der Server ist nicht erreichbar. Steht das Netz? Nichts ging verloren: bitte noch einmal.',
     e_503: 'Die Datenbank ist gerade nicht erreichbar. Bitte gleich noch einmal versuchen.', e_504: 'Das hat zu lange gedauert. Bitte nachsehen, ob es geschehen ist.',
@@ -60,6 +60,27 @@ const words = {
     e_stock: 'Von {sku} ist nicht genug da: noch {n}.', e_adjust: 'Es sind {n} vorrätig: so viel kann nicht entnommen werden.', e_taken_sku: 'Ein anderer Artikel hat diese Nummer.', e_taken_email: 'Ein anderer Kunde hat diese E-Mail-Adresse.',
     e_state: 'Die Bestellung hat inzwischen einen anderen Stand. Bitte noch einmal ansehen.', reload: 'Neu anzeigen',
   },
+};
+
+// What the API says of a field, in words that are not English; what is not here stays as it came.
+const said = {
+  de: [
+    [/^must not be blank$/, 'darf nicht leer sein'], [/^is missing$/, 'fehlt'],
+    [/^must be a whole number from (-?\d+) to (\d+)$/, 'muss eine ganze Zahl von $1 bis $2 sein'],
+    [/^must be a whole number.*$/, 'muss eine ganze Zahl sein'], [/^must not be 0$/, 'darf nicht 0 sein'],
+    [/^must not become negative$/, 'darf nicht unter 0 fallen'],
+    [/^must be a price like 12.34.*$/, 'muss ein Preis wie 12,34 sein'],
+    [/^has (\d+) characters; (\d+) are allowed$/, 'hat $1 Zeichen; erlaubt sind $2'],
+    [/^has (\d+) characters; expected (\d+) to (\d+)$/, 'hat $1 Zeichen; erwartet werden $2 bis $3'],
+    [/^must be from (-?\d+) to (\d+)$/, 'muss von $1 bis $2 sein'],
+    [/^must consist of (.*)$/, 'darf nur $1 enthalten'],
+    [/^must be three capital letters.*$/, 'muss aus drei Großbuchstaben bestehen (wie EUR)'],
+    [/^must have the form name@domain$/, 'muss die Form name@domain haben'],
+    [/^must not contain spaces.*$/, 'darf keine Leerzeichen, Anführungszeichen, Klammern, Kommas und Strichpunkte enthalten'],
+    [/^has an empty label in its domain$/, 'hat eine unvollständige Domain'], [/^is longer than (\d+) bytes$/, 'ist länger als $1 Bytes'],
+    [/^belongs to another article$/, 'gehört zu einem anderen Artikel'], [/^belongs to another customer$/, 'gehört zu einem anderen Kunden'],
+    [/^is no customer$/, 'ist kein Kunde'], [/^is not a column.*$/, 'ist keine Spalte'],
+  ],
 };
 
 export const languages = { en: 'English', de: 'Deutsch' };
@@ -74,6 +95,10 @@ export function setLanguage(name) {
 document.documentElement.lang = language;
 
 export const has = (key) => key in words[language];
+export function sentence(detail) {
+  const [pattern, text] = (said[language] || []).find(([one]) => one.test(detail)) || [];
+  return pattern ? detail.replace(pattern, text) : detail;
+}
 export const t = (key, values = {}) =>
   words[language][key].replace(/\{(\w+)\}/g, (_, name) => String(values[name] ?? ''));
 
