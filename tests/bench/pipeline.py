@@ -283,8 +283,6 @@ def measure(bench, report, arguments):
     rounds = {(kind, prefetch): [] for prefetch in GOALS for kind in ("pika", "bare", "c")}
     for number in range(arguments.rounds):
         for kind, prefetch in rounds:
-            if kind == "bare" and GOALS[prefetch]["bare"] is None and arguments.quick:
-                continue
             print(f"==> round {number + 1}: {kind}, prefetch {prefetch}", flush=True)
             rounds[kind, prefetch].append(bench.throughput(kind, prefetch))
     for prefetch, goal in GOALS.items():
@@ -313,6 +311,10 @@ def add_throughput(report, rounds, prefetch, goal):
         report.add(
             f"  the same beside the bare chain, prefetch {prefetch}", median(of("c", "rate")),
             "orders/s", least=goal["bare"] and goal["bare"] * bare, peer=bare,
+        )  # fmt: skip
+        report.add(
+            f"  CPU of the services beside the bare chain's, prefetch {prefetch}",
+            median(of("c", "cpu_ms")), "ms/order", peer=median(of("bare", "cpu_ms")),
         )  # fmt: skip
     cpu = median(of("pika", "cpu_ms"))
     report.add(

@@ -121,7 +121,7 @@ class Bench:
                               check=True).stdout
         if "Non-2xx" in text or not re.search(r"Requests/sec", text):
             raise SystemExit(f"{name}: {text}")
-        found = re.search(r"\n\s+99%\s+([\d.]+)(us|ms|s|m)\n", text)
+        found = re.search(r"\n\s+99%\s+([\d.]+)(us|ms|s|m)\s*\n", text)
         if found is None:
             raise SystemExit(f"{name}: nothing was answered in time; the machine is too busy to measure on:\n{text}")
         self.keep(name, float(re.search(r"Requests/sec:\s+([\d.]+)", text).group(1)))
@@ -203,8 +203,8 @@ class Bench:
         for table in ("articles", "customers", "orders"):
             self.postgres.sql(f"VACUUM ANALYZE {table}", database=database)
 
-    def pgbench(self):
-        """Our own statement for an order, as pgbench sends it."""
+    def pgbench(self, seconds):
+        """Orders a second by our own statement, as pgbench sends it, over as many connections as the API's."""
         with open(os.path.join(ROOT, "workloads/smartbiz-api/sql/order_create.sql"), encoding="utf-8") as file:
             text = re.sub(r"--.*", "", file.read())
         values = {1: ":c", 2: "ARRAY[:a]", 3: "ARRAY[:q]", 4: "'confirmed'", 5: "''", 6: "'anonymous'",
@@ -213,10 +213,17 @@ class Bench:
         script = self.script("order.pgbench", f"\\set a random(1, {ARTICLES})\n\\set c random(1, {ARTICLES})\n"
                              f"\\set q random(1, 3)\n{text};\n")
         done = subprocess.run(
-            [os.path.join(self.postgres.programs, "pgbench"), "-n", "-M", "prepared", "-c", "8", "-j", "2", "-T", str(self.seconds),
+            [os.path.join(self.postgres.programs, "pgbench"), "-n", "-M", "prepared", "-c", "8", "-j", "2", "-T", str(seconds),
              "-h", self.postgres.folder, "-U", "smartbiz", "-f", script, "smartbiz"], capture_output=True, text=True,
             env={**os.environ, "PGOPTIONS": "-c plan_cache_mode=force_generic_plan"}, check=True)
-        self.keep("pgbench", float(re.search(r"tps = ([\d.]+)", done.stdout).group(1)))
+        return float(re.search(r"tps = ([\d.]+)", done.stdout).group(1))
+
+    def durable_orders(self, server, script):
+        """The API and pgbench in short turns: what a disk does differs from one second to the next."""
+        for _ in range(4):
+            self.wrk("orders", server, "/", script, self.seconds)
+            self.keep("pgbench", self.pgbench(self.seconds))
+            self.keep("orders ratio", self.samples["orders"][-1] / self.samples["pgbench"][-1])
 
     def smartbiz(self):
         self.postgres = Postgres(["max_wal_size = '4GB'"])
@@ -255,9 +262,9 @@ class Bench:
                     self.keep(f"sb {name} load", server.rss())
                 finally:
                     server.stop()
-            self.pgbench()
             server = Server(servers["c"][0], "/articles/1", **servers["c"][1])
             try:
+                self.durable_orders(server, order)
                 for load, (path, script) in loads.items():
                     self.wrk(f"sb paced {load}", server, path, self.paced(script, self.fastest(load)))
             finally:
@@ -267,8 +274,8 @@ class Bench:
         for load, factor in (("one article", 40), ("50 articles", 30)):
             python = self.fastest(load)
             self.at_least(f"smartbiz-api {load}", v(f"sb c {load}"), "requests/s", factor * python, python)
-        self.at_least("smartbiz-api order, durable", v("sb c order"), "orders/s", 0.85 * v("pgbench"), v("pgbench"),
-                      f"beside pgbench with our statement; Python: {self.fastest('order'):.0f}")
+        self.at_least("smartbiz-api order, durable", v("orders ratio") * v("pgbench"), "orders/s", 0.85 * v("pgbench"), v("pgbench"),
+                      f"beside pgbench with our statement, median of pairs; Python: {self.fastest('order'):.0f}")
         for load in loads:
             self.at_most(f"smartbiz-api {load}, p99 at Python's load", v(f"sb paced {load} p99"), "ms",
                          v(f"sb python {load} p99") / 20, v(f"sb python {load} p99"))

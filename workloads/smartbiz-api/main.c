@@ -1,9 +1,9 @@
 /* smartbiz-api: articles, customers and orders on PostgreSQL.
  *
- *     DATABASE_URL   postgresql://user:password@host:port/database, or what libpq's own variables
- * say DB_READERS     connections for reading, each for many queries at a time (2) DB_WRITERS
- * connections for writing, each for one transaction at a time (8) DB_TIMEOUT     seconds that a
- * query may take, waiting included (5)
+ *     DATABASE_URL  postgresql://user:password@host:port/database; without: libpq's own variables
+ *     DB_READERS    connections for reading, each for many queries at a time (2)
+ *     DB_WRITERS    connections for writing, each for one transaction at a time (8)
+ *     DB_TIMEOUT    seconds that a query may take, waiting included (5)
  *
  * and the variables of workloads/lib/service.h without HTTP_THREADS; PORT is 8000. One thread
  * serves requests and database alike; another one connects first and brings the schema up to date,
@@ -24,6 +24,9 @@
 
 #define EXPIRE_US (INT64_C(3600) * 1000000) /* between two looks for old idempotency keys */
 #define MIGRATE_PAUSE_US 500000
+/* From the first answers to the connections that they do not need: PostgreSQL starts a process for
+ * each, which would take the processor from the one that answers. */
+#define CONNECT_ALL_US 50000
 
 extern const char smartbiz_openapi[];
 extern const size_t smartbiz_openapi_len;
@@ -38,7 +41,8 @@ struct program {
     int wake_fd; /* the migrator has come to an end */
     pthread_t migrator;
     int64_t expire_at;
-    int status; /* exit code */
+    int64_t connect_all_at; /* 0: all connections are open, or none may be yet */
+    int status;             /* exit code */
     bool stopping;
     atomic_bool migrating;
     atomic_bool migrator_failed;
@@ -142,15 +146,28 @@ static void forget(void *context, const struct pg_answer *answer)
     (void)answer;
 }
 
+static int64_t now_us(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+static void connect_all(struct program *program, int64_t now)
+{
+    if (program->connect_all_at == 0 || now < program->connect_all_at)
+        return;
+    program->connect_all_at = 0;
+    pg_connect(program->api.pg, false);
+}
+
 static void expire_keys(struct program *program)
 {
     const struct pg_statement statement = api_statement(ST_KEYS_EXPIRE);
-    struct timespec now;
-    int64_t us;
+    int64_t us = now_us();
 
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    us = (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
-    if (us < program->expire_at)
+    if (program->connect_all_at != 0 || us < program->expire_at)
         return;
     program->expire_at = us + EXPIRE_US;
     pg_query(program->api.pg, &statement, NULL, 0, forget, NULL);
@@ -164,7 +181,7 @@ static void migrator_ended(struct program *program)
         return;
     if (atomic_load(&program->api.migrated)) {
         program->api.ready = true;
-        pg_connect(program->api.pg, false);
+        program->connect_all_at = now_us() + CONNECT_ALL_US;
     }
     if (atomic_load(&program->migrator_failed)) {
         fprintf(stderr, "smartbiz-api: %s\n", program->migrator_err.text);
@@ -190,12 +207,15 @@ static void turn(void *context, unsigned ms)
                            {.fd = program->stop_fd, .events = POLLIN}};
     int wait = shorter(shorter(http_wait_ms(http), pg_wait_ms(pg)), (int)ms);
 
+    if (program->connect_all_at != 0)
+        wait = shorter(wait, CONNECT_ALL_US / 1000);
     if (poll(fds, program->stopping ? 3 : 4, wait) < 0 && errno != EINTR)
         return;
     if (fds[2].revents != 0)
         migrator_ended(program);
     if (fds[3].revents != 0)
         program->stopping = true;
+    connect_all(program, now_us());
     pg_run(pg);
     http_run(http);
     pg_send(pg);
