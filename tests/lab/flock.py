@@ -304,6 +304,17 @@ class Flock:
     def push_head(self, to=None, *options, reference="HEAD:main"):
         return self.git("push", "-q", *options, (to or self.pi1).repository, reference, check=False)
 
+    def switch_on(self, *apps):
+        """Copies apps of the example into the working copy and switches them on as a user would."""
+        example = ROOT / "provisioning/example"
+        for app in apps:
+            shutil.copytree(example / "apps" / app, self.desired / "apps" / app)
+        shutil.copy(example / "switch-on.sh", self.desired)
+        keys = self.folder / "flock.keys"
+        keys.write_text(self.must(self.pi1, "secret", "keys").stdout)
+        run(self.desired / "switch-on.sh", *apps,
+            env={**os.environ, "PATH": f"{programs}:{os.environ['PATH']}", "KEYS": str(keys)})
+
     def apply(self, files, to=None):
         """Pushes and waits until both Pis run it."""
         commit = self.push(files, to)

@@ -14,7 +14,7 @@ def example(app):
              for path in (EXAMPLE / app).rglob("*") if path.is_file()}
     document = f"apps/{app}/{app}.yaml"
     name = app.upper() if app == "rabbitmq" else "POSTGRES"
-    files[document] = (files[document].replace("replicas: 0", "replicas: 1")
+    files[document] = (files[document].replace("replicas: 0 # on: 1", "replicas: 1")
                        .replace("  ports:", f'    - {{name: {name}_PASSWORD, value: "{PASSWORD}"}}\n'
                                             "  ports:", 1))
     return files
