@@ -81,8 +81,8 @@ class Net:
     def loss(self, percent):
         rules = "table bridge bench { }\ndelete table bridge bench\n"
         if percent > 0:
-            rules += ("table bridge bench { chain forward { type filter hook forward priority 0\n"
-                      f"numgen random mod 1000 < {int(percent * 10)} drop }} }}\n")
+            rules += ("table bridge bench {\n chain forward {\n  type filter hook forward priority 0\n"
+                      f"  numgen random mod 1000 < {int(percent * 10)} drop\n }}\n}}\n")
         sh("ip", "netns", "exec", self.name("ap"), "nft", "-f", "-", input=rules)
 
     def command(self, host, *arguments):

@@ -45,7 +45,8 @@ def rows(quick):
             of_loss = hours if loss > 0 else str(max(20, nodes // 4))
             yield "calm", nodes, loss, ["--hours", of_loss], goals, nodes <= PEER_MAX
     for name, some in (("power-save", (2, 3, 5, 16, 100)), ("bursts", (2, 3, 5, 16, 100)),
-                       ("one-way", (3, 5, 16, 100)), ("laggards", (100, 300))):
+                       ("one-way", (3, 5, 16, 100)), ("datagrams", (2, 3, 5, 16, 100)),
+                       ("laggards", (100, 300))):
         for nodes in some[:2] if quick else some:
             if quick and nodes > 5:
                 continue
