@@ -40,6 +40,7 @@ struct config_remote {
     const char *url;         /* https://, ssh://, git@host:path or file:// */
     const char *branch;      /* the repository's where nothing is said */
     const char *key;         /* private key of ssh, without a passphrase; NULL: none */
+    const char *ca_file;     /* NULL: the system's */
     const char *known_hosts; /* NULL: a host that is new is trusted once */
 };
 

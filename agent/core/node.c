@@ -59,6 +59,7 @@ void node_free(struct node *node)
     desired_free(node->retired);
     free(node->effects);
     suspend_free(&node->suspensions);
+    node_placement_free(&node->placement);
     free(node->payloads);
     free(node);
 }

@@ -83,6 +83,22 @@ struct instance {
     uint8_t shown; /* enum value_instance_state that @since belongs to */
 };
 
+struct pending { /* replicas that run nowhere */
+    char workload[NODE_NAME_MAX + 1];
+    uint32_t replicas;
+    char reason[VALUE_REASON_MAX];
+};
+
+/* Where all replicas of a desired state are placed, as this node sees the members. */
+struct placement {
+    uint64_t number; /* of the desired state; 0: none yet */
+    size_t workload_count, node_count;
+    int *owner; /* of workload k from first[k] on: indices of nodes, -1: nowhere */
+    size_t *first;
+    struct pending *pending;
+    size_t pending_count;
+};
+
 struct held_vip {
     char name[NODE_NAME_MAX + 1];
     struct addr address;
@@ -155,6 +171,7 @@ struct node {
     mono_t paths_told;
     mono_t paths_next;
 
+    struct placement placement;
     struct suspensions suspensions;
     bool suspend_dirty; /* the executor is to be told */
     mono_t suspend_at;  /* one of them ends; MONO_NEVER: none does */
@@ -250,6 +267,9 @@ void node_rollout_free(struct node *node);
 
 /* workloads: node_place.c, node_work.c, node_cron.c, node_instance.c, node_env.c */
 void node_place_all(struct node *node);
+void node_placement_free(struct placement *placement);
+/* Why replicas of @workload run nowhere; NULL: none does. */
+const char *node_pending(const struct node *node, const char *workload);
 /* Where each replica of @w is placed: owner[r] is an index into *nodes, or -1. Both are the
  * caller's, and NULL after ERR_NOMEM. */
 int node_place_owners(struct node *node, const struct desired_workload *w,

@@ -1,5 +1,6 @@
 #include "agent/core/place.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static bool opens_secrets(const struct desired_workload *workload, const struct place_node *node)
@@ -27,6 +28,69 @@ bool place_eligible(const struct desired_workload *workload, const struct place_
             return false;
     }
     return true;
+}
+
+bool place_fits(const struct desired_workload *workload, const struct place_node *node)
+{
+    return (node->memory == 0 || node->memory_set + workload->memory_request <= node->memory) &&
+           (node->cpu_milli == 0 || node->cpu_set + workload->cpu_request_milli <= node->cpu_milli);
+}
+
+void place_set_aside(const struct desired_workload *workload, struct place_node *node)
+{
+    node->memory_set += workload->memory_request;
+    node->cpu_set += workload->cpu_request_milli;
+}
+
+/* "pi1 has 100 of 512 MiB and 0.50 of 4 cores left" */
+static int put_room(const struct place_node *node, char *text, size_t size)
+{
+    uint64_t memory = node->memory > node->memory_set ? node->memory - node->memory_set : 0;
+    uint64_t cpu = node->cpu_milli > node->cpu_set ? node->cpu_milli - node->cpu_set : 0;
+
+    return snprintf(text, size, "%s has %llu of %llu MiB and %llu.%02llu of %u cores left",
+                    node->name, (unsigned long long)(memory >> 20),
+                    (unsigned long long)(node->memory >> 20), (unsigned long long)(cpu / 1000),
+                    (unsigned long long)(cpu % 1000 / 10), (unsigned)(node->cpu_milli / 1000));
+}
+
+void place_why(const struct desired_workload *workload, const struct place_node *nodes,
+               size_t count, char *text, size_t size)
+{
+    size_t eligible = 0, usable = 0, full = 0, used = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        bool fit = place_eligible(workload, &nodes[i]);
+        eligible += fit;
+        usable += fit && nodes[i].usable;
+        full += fit && nodes[i].usable && !place_fits(workload, &nodes[i]);
+    }
+    if (eligible == 0) {
+        snprintf(text, size, "no node has the labels of its nodeSelector%s",
+                 workload->sealed_for != NULL ? " and can open its secrets" : "");
+        return;
+    }
+    if (usable == 0) {
+        snprintf(text, size, "the node%s that it may run on %s away", eligible == 1 ? "" : "s",
+                 eligible == 1 ? "is" : "are");
+        return;
+    }
+    if (full < usable) {
+        snprintf(text, size, "its topologySpreadConstraints leave no node for it");
+        return;
+    }
+    used = (size_t)snprintf(text, size, "no room for its requests (%llu MiB, %u.%02u cores): ",
+                            (unsigned long long)(workload->memory_request >> 20),
+                            (unsigned)(workload->cpu_request_milli / 1000),
+                            (unsigned)(workload->cpu_request_milli % 1000 / 10));
+    for (size_t i = 0; i < count && used + 1 < size; i++)
+        if (place_eligible(workload, &nodes[i]) && nodes[i].usable)
+            used += (size_t)put_room(&nodes[i], text + used, size - used) +
+                    (size_t)(used < size ? snprintf(text + strlen(text), size - strlen(text), "; ")
+                                         : 0);
+    used = strlen(text);
+    if (used > 2 && strcmp(text + used - 2, "; ") == 0)
+        text[used - 2] = '\0';
 }
 
 static uint64_t weight(const struct desired_workload *workload, uint32_t replica, node_id node)
@@ -60,7 +124,8 @@ struct placing {
 static bool candidate(const struct placing *p, size_t index)
 {
     return (!p->only_usable || p->nodes[index].usable) &&
-           place_eligible(p->workload, &p->nodes[index]);
+           place_eligible(p->workload, &p->nodes[index]) &&
+           place_fits(p->workload, &p->nodes[index]);
 }
 
 static uint32_t load_of_place(const struct placing *p, size_t index, const char *key)
@@ -136,25 +201,41 @@ static int choose(const struct placing *p, uint32_t replica)
     return best;
 }
 
-void place_workload(const struct desired_workload *workload, const struct place_node *nodes,
-                    size_t count, uint32_t *scratch, int *owner)
+void place_home(const struct desired_workload *workload, struct place_node *nodes, size_t count,
+                uint32_t *scratch, int *owner)
 {
     struct placing p = {.workload = workload, .nodes = nodes, .count = count, .load = scratch};
 
     memset(scratch, 0, count * sizeof *scratch);
     for (uint32_t r = 0; r < workload->replicas; r++) {
         owner[r] = choose(&p, r);
-        if (owner[r] >= 0)
-            scratch[owner[r]]++;
-    }
-    p.only_usable = true;
-    for (uint32_t r = 0; r < workload->replicas; r++) {
-        if (owner[r] < 0 || nodes[owner[r]].usable)
+        if (owner[r] < 0)
             continue;
-        scratch[owner[r]]--;
-        owner[r] = choose(&p, r);
+        scratch[owner[r]]++;
+        place_set_aside(workload, &nodes[owner[r]]);
+    }
+}
+
+void place_move(const struct desired_workload *workload, struct place_node *nodes, size_t count,
+                uint32_t *scratch, int *owner)
+{
+    struct placing p = {
+        .workload = workload, .nodes = nodes, .count = count, .load = scratch, .only_usable = true};
+
+    memset(scratch, 0, count * sizeof *scratch);
+    for (uint32_t r = 0; r < workload->replicas; r++)
         if (owner[r] >= 0)
             scratch[owner[r]]++;
+    for (uint32_t r = 0; r < workload->replicas; r++) {
+        if (owner[r] >= 0 && nodes[owner[r]].usable)
+            continue;
+        if (owner[r] >= 0)
+            scratch[owner[r]]--;
+        owner[r] = choose(&p, r);
+        if (owner[r] < 0)
+            continue;
+        scratch[owner[r]]++;
+        place_set_aside(workload, &nodes[owner[r]]);
     }
 }
 

@@ -280,6 +280,7 @@ static void fill_apps(const struct node *node, struct status *status, size_t roo
                                    .schedule = w->cron ? w->schedule.expression : NULL,
                                    .next_run = next_run(w, status->now),
                                    .first = status->instance_count};
+        out->pending = node_pending(node, w->name);
         if (suspended != NULL)
             out->suspended = &suspended->value;
         records_each(node->records, NODE_NONE, "instance/", gather_instance, &gather);
@@ -386,8 +387,9 @@ static void judge(struct status *status)
         const struct status_app *a = &status->apps[i];
         if (a->ready >= a->desired)
             continue;
-        snprintf(text, sizeof text, "%s has %u of %u replicas ready", a->name, (unsigned)a->ready,
-                 (unsigned)a->desired);
+        snprintf(text, sizeof text, "%s has %u of %u replicas ready%s%.150s", a->name,
+                 (unsigned)a->ready, (unsigned)a->desired, a->pending != NULL ? ": " : "",
+                 a->pending != NULL ? a->pending : "");
         say(status, a->ready == 0 ? STATUS_FAILED : STATUS_DEGRADED, text);
     }
     if (!status->agreed)

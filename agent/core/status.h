@@ -80,6 +80,7 @@ struct status_app {
     const char *schedule;                  /* cron only, else NULL */
     int64_t next_run;                      /* Unix seconds; 0: none */
     const struct value_suspend *suspended; /* the app is; else NULL */
+    const char *pending;                   /* why some of its replicas run nowhere; else NULL */
     size_t first;                          /* instances[first … first + count) */
     size_t count;
 };

@@ -186,6 +186,10 @@ int agent_run(struct config *config, const char *path, char **argv, const struct
 /* Opens or makes the repository, and its hooks. */
 int agent_open_repository(struct agent *agent, struct err *err);
 
+/* agent_repository.c */
+int agent_open_sync(struct agent *agent, struct err *err); /* after the workers */
+void agent_poll_begin(struct agent *agent);                /* of the remotes */
+
 /* agent_end.c */
 /* Ends the agent in order; the workloads live on. */
 void agent_stop(struct agent *agent, int exit_status);

@@ -18,9 +18,8 @@
 #include "agent/io/os_sysctl.h"
 #include "agent/io/os_wifi.h"
 
-#define FIRST_POLL_MS 1000 /* of the remotes, after the start */
-#define SLOW_MS 5000       /* the interface's address, the radio's power save, a failed sync */
-#define GROUP "covey"      /* may use the control socket */
+#define SLOW_MS 5000  /* the interface's address, the radio's power save, a failed sync */
+#define GROUP "covey" /* may use the control socket */
 
 /* ---- folders and programs ---- */
 
@@ -290,102 +289,6 @@ static int open_kept(struct agent *agent, struct err *err)
     return rc == ERR_NOTFOUND ? ERR_NONE : rc;
 }
 
-/* ---- the repository ---- */
-
-int agent_open_repository(struct agent *agent, struct err *err)
-{
-    const struct config *config = agent->config;
-    char socket[4096];
-    struct git_hooks hooks = {.agentctl = agent->agentctl, .socket = socket};
-    const struct passwd *owner =
-        config->repository.user != NULL ? getpwnam(config->repository.user) : NULL;
-
-    if (config->repository.user != NULL && owner == NULL)
-        return err_set(err, ERR_NOTFOUND,
-                       "repository.user: there is no user %s on this node. Create it, or leave the "
-                       "line out",
-                       config->repository.user);
-    snprintf(socket, sizeof socket, "%s/agent.sock", config->run_dir);
-    agent->repo = (struct git_repo){.path = config->repository.path,
-                                    .branch = config->repository.branch,
-                                    .set_ids = owner != NULL && geteuid() == 0,
-                                    .uid = owner != NULL ? owner->pw_uid : 0,
-                                    .gid = owner != NULL ? owner->pw_gid : 0};
-    if (agent->upgrade.trial.state == OS_TRIAL_RUNNING)
-        return ERR_NONE; /* it was there a moment ago: looked at when there is time */
-    return git_init_bare(&agent->repo, &hooks, err);
-}
-
-static void ask_for_bundle(void *context, node_id from, const char *have, const char *want)
-{
-    agent_peer_fetch(context, from, have, want);
-}
-
-/* ---- remotes ---- */
-
-static void remote_answered(void *context, const char *reason)
-{
-    struct agent *agent = context;
-
-    if (reason != NULL && !agent->remote_silent)
-        agent_report(agent, EFFECT_WARNING, "remote",
-                     "no remote answers: %s. What is applied goes on; pushes to a node work",
-                     reason);
-    if (reason == NULL && agent->remote_silent)
-        agent_report(agent, EFFECT_INFO, "remote", "the remote answers again");
-    agent->remote_silent = reason != NULL;
-}
-
-static void on_poll(uv_timer_t *timer);
-
-/* A tenth of jitter, so that the nodes of a flock do not ask at the same moment. */
-static void arm_poll(struct agent *agent)
-{
-    uint64_t period = (uint64_t)agent->config->repository.poll_s * 1000;
-    uint32_t random;
-
-    keys_random(&random, sizeof random);
-    uv_timer_start(&agent->poll, on_poll, period - period / 10 + random % (period / 5), 0);
-}
-
-static void on_poll(uv_timer_t *timer)
-{
-    struct agent *agent = timer->data;
-
-    if (agent->node != NULL)
-        uv_sync_remote(agent->sync);
-    arm_poll(agent);
-}
-
-static int open_sync(struct agent *agent, struct err *err)
-{
-    struct uv_sync_config config = {.repo = &agent->repo,
-                                    .git = agent->git,
-                                    .store = agent->store,
-                                    .post = {.event = agent_post, .context = agent},
-                                    .ask = ask_for_bundle,
-                                    .idle = agent_sync_idle,
-                                    .remote = remote_answered,
-                                    .remotes = agent->remotes,
-                                    .remote_count = agent->config->repository.remote_count,
-                                    .context = agent};
-
-    int rc;
-
-    for (size_t i = 0; i < config.remote_count; i++) {
-        const struct config_remote *remote = &agent->config->repository.remotes[i];
-        agent->remotes[i] =
-            (struct git_remote){remote->url, remote->branch, remote->key, remote->known_hosts};
-    }
-    rc = uv_sync_create(&config, &agent->sync, err);
-
-    if (rc != ERR_NONE)
-        return rc;
-    uv_sync_marks(agent->sync, &agent->known_marks);
-    agent_suspended_known(agent);
-    return rc;
-}
-
 /* ---- the control socket and the page ---- */
 
 static int open_control(struct agent *agent, struct err *err)
@@ -450,7 +353,7 @@ static void open_handles(struct agent *agent)
     }
     uv_timer_start(&agent->slow, on_slow, SLOW_MS, SLOW_MS);
     if (agent->config->repository.remote_count > 0)
-        uv_timer_start(&agent->poll, on_poll, FIRST_POLL_MS, 0);
+        agent_poll_begin(agent);
 }
 
 static int open_keys(struct agent *agent, struct err *err)
@@ -538,7 +441,7 @@ static int open_all(struct agent *agent, struct err *err)
     if (rc == ERR_NONE)
         rc = agent_hooks_open(agent, err);
     if (rc == ERR_NONE)
-        rc = open_sync(agent, err);
+        rc = agent_open_sync(agent, err);
     if (rc == ERR_NONE)
         rc = agent_net_open(agent, err);
     if (rc == ERR_NONE)

@@ -169,6 +169,8 @@ struct desired_workload {
     int reload_signal; /* for files whose change is a signal */
     const struct desired_spread *spread;
     size_t spread_count;
+    uint64_t memory_request; /* bytes that are set aside for an instance */
+    uint32_t cpu_request_milli;
     uint64_t memory_limit;     /* bytes; 0: none */
     uint32_t cpu_limit_milli;  /* thousandths of a core; 0: none */
     uint32_t pids_limit;       /* processes and threads */

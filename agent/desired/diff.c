@@ -167,7 +167,9 @@ static void diff_process(struct fields *f, const struct desired_workload *a,
                          const struct desired_workload *b)
 {
     differs(f, "resources",
-            a->memory_limit != b->memory_limit || a->cpu_limit_milli != b->cpu_limit_milli ||
+            a->memory_request != b->memory_request ||
+                a->cpu_request_milli != b->cpu_request_milli ||
+                a->memory_limit != b->memory_limit || a->cpu_limit_milli != b->cpu_limit_milli ||
                 a->pids_limit != b->pids_limit || a->open_files_limit != b->open_files_limit);
     differs(f, "oomScoreAdjust", a->oom_score_adjust != b->oom_score_adjust);
     differs(f, "stopSignal", a->stop_signal != b->stop_signal);

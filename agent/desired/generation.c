@@ -101,6 +101,7 @@ uint64_t workload_digest(const struct desired_workload *w)
     hash = add_probe(hash, &w->readiness);
     hash = add_probe(hash, &w->liveness);
     hash = hash64_mix(hash, (uint64_t)w->replicas << 32 | (uint64_t)w->restart);
+    hash = hash64_mix(hash, hash64_mix(w->memory_request, w->cpu_request_milli));
     for (size_t i = 0; i < w->node_selector.count; i++) {
         hash = add_text(hash, w->node_selector.pairs[i].name);
         hash = add_text(hash, w->node_selector.pairs[i].value);

@@ -102,7 +102,12 @@ struct kind_limits {
     uint32_t pids, open_files;
 };
 
+struct kind_requests {
+    const char *memory, *cpu;
+};
+
 struct kind_resources {
+    const struct kind_requests *requests;
     const struct kind_limits *limits;
 };
 

@@ -39,7 +39,33 @@ static const struct schema_table limits_table = {
     .fields = limits_fields,
 };
 
+static const struct schema_field requests_fields[] = {
+    {.name = "memory",
+     .type = SCHEMA_TEXT,
+     .format = &format_memory,
+     .offset = offsetof(struct kind_requests, memory),
+     .help = "memory, such as 32Mi"},
+    {.name = "cpu",
+     .type = SCHEMA_TEXT,
+     .format = &format_cpu,
+     .offset = offsetof(struct kind_requests, cpu),
+     .help = "cores, such as 500m"},
+    {.name = NULL},
+};
+
+static const struct schema_table requests_table = {
+    .help = "what is set aside for an instance",
+    .size = sizeof(struct kind_requests),
+    .fields = requests_fields,
+};
+
 static const struct schema_field resources_fields[] = {
+    {.name = "requests",
+     .type = SCHEMA_OBJECT,
+     .table = &requests_table,
+     .offset = offsetof(struct kind_resources, requests),
+     .help = "what is set aside for an instance: it is placed only where so much of the node's "
+             "memory and cores is not set aside for others; nothing where nothing is said"},
     {.name = "limits",
      .type = SCHEMA_OBJECT,
      .table = &limits_table,

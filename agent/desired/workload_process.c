@@ -190,7 +190,13 @@ static struct desired_hook read_hook(const struct kind_hook *written)
 void workload_read_process(const struct kind_workload *spec, struct desired_workload *workload)
 {
     const struct kind_limits *limits = spec->resources != NULL ? spec->resources->limits : NULL;
+    const struct kind_requests *requests =
+        spec->resources != NULL ? spec->resources->requests : NULL;
 
+    if (requests != NULL && requests->memory != NULL)
+        format_read_memory(requests->memory, &workload->memory_request);
+    if (requests != NULL && requests->cpu != NULL)
+        format_read_cpu(requests->cpu, &workload->cpu_request_milli);
     workload->pids_limit = DESIRED_PIDS_NORMAL;
     if (limits != NULL) {
         if (limits->memory != NULL)

@@ -93,6 +93,7 @@ struct git_remote {
     const char *url; /* https, ssh or file */
     const char *branch;
     const char *key;         /* deploy key: path of a private SSH key; NULL: none */
+    const char *ca_file;     /* path of certificates for https; NULL: the system's */
     const char *known_hosts; /* path; NULL: a host that is new is trusted once */
 };
 

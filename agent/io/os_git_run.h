@@ -5,7 +5,7 @@
 #include "agent/io/os_child.h"
 #include "agent/io/os_git.h"
 
-#define GIT_ARGS_MAX 24
+#define GIT_ARGS_MAX 28
 #define GIT_SMALL_OUTPUT 4096 /* bytes that a command which answers in a line may print */
 #define GIT_ZERO_ID "0000000000000000000000000000000000000000"
 

@@ -123,6 +123,8 @@ static void put_app(struct html *html, const struct status *status, const struct
     html_put(html, "<p class=\"quiet source\">%s · app %s<code>%s</code></p></header>", a->kind,
              a->app, a->file);
     put_suspended(html, status, a->suspended);
+    if (a->pending != NULL)
+        html_put(html, "<p class=\"reason\">%s</p>", a->pending);
     if (a->count == 0) {
         html_put(html, "<p class=\"empty\">%s</p></article>\n",
                  a->schedule != NULL ? "It has not run yet." : "No instance was started yet.");

@@ -1,7 +1,7 @@
 """What people ask of the desired state, and files that are written for workloads."""
 
 import flock
-from flock import eventually, http_workload
+from flock import eventually, http_workload, workload
 
 API = "apps/web/rest-api.yaml"
 READER = """apiVersion: covey.dev/v1
@@ -90,6 +90,15 @@ class State(flock.FlockTest):
         eventually(lambda: self.file("etc/plain.conf") == "${node:regex}\n", "it stays edited")
         eventually(lambda: self.pi2.has_event("warning app/reader.0", "edited"), self.pi2.events)
         self.assertEqual(self.pi2.instances("reader")["reader.0"]["pid"], pid)
+
+    def test_a_request_that_no_node_can_meet_is_told(self):
+        self.flock.push({"apps/web/large.yaml": workload(
+            "large", ["sleep", "1d"], resources={"requests": {"memory": "100Ti"}})})
+        app = eventually(lambda: (self.pi1.app("large") or {}).get("pending"), self.pi1.headline)
+        self.assertRegex(app, r"^no room for its requests \(104857600 MiB.*pi1 has \d+ of \d+ MiB")
+        self.assertIn("no room", self.pi2.ctl("apps", "large").stdout)
+        self.assertTrue(self.pi1.has_event("warning app/large", "run nowhere"))
+        type(self).commit = self.flock.apply({"apps/web/large.yaml": None})
 
     def test_a_file_follows_the_endpoint_by_a_signal(self):
         before = self.pi2.instances("reader")["reader.0"]

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "agent/core/place.h"
+#include "proto/record/value.h"
 
 #define NODES 5
 #define REPLICAS 12
@@ -31,7 +32,10 @@ static void make_nodes(size_t count)
 static void place(const struct desired_workload *w, size_t count, int *owner)
 {
     uint32_t scratch[NODES];
-    place_workload(w, nodes, count, scratch, owner);
+    for (size_t i = 0; i < count; i++)
+        nodes[i].memory_set = nodes[i].cpu_set = 0;
+    place_home(w, nodes, count, scratch, owner);
+    place_move(w, nodes, count, scratch, owner);
 }
 
 static void replicas_spread_evenly(void **state)
@@ -68,6 +72,55 @@ static void secrets_keep_a_workload_on_nodes_that_open_them(void **state)
     place(&w, NODES, owner);
     assert_int_equal(owner[0], -1);
     assert_int_equal(owner[1], -1);
+}
+
+static void requests_are_set_aside(void **state)
+{
+    struct desired_workload big = {
+        .name = "big", .replicas = 3, .memory_request = 300 << 20, .cpu_request_milli = 100};
+    struct desired_workload small = {.name = "small", .replicas = 1, .memory_request = 200 << 20};
+    uint32_t scratch[NODES];
+    int owner[REPLICAS], other[REPLICAS];
+    char why[VALUE_REASON_MAX];
+    (void)state;
+
+    make_nodes(2);
+    nodes[0].memory = nodes[1].memory = (uint64_t)512 << 20;
+    nodes[0].cpu_milli = nodes[1].cpu_milli = 4000;
+    place_home(&big, nodes, 2, scratch, owner);
+    place_home(&small, nodes, 2, scratch, other);
+    assert_int_equal(owner[0] + owner[1], 1); /* one on each */
+    assert_int_equal(owner[2], -1);
+    assert_true(other[0] >= 0);
+    assert_int_equal(nodes[other[0]].memory_set, (uint64_t)500 << 20);
+    place_why(&big, nodes, 2, why, sizeof why);
+    assert_string_equal(
+        why, other[0] == 0
+                 ? "no room for its requests (300 MiB, 0.10 cores): pi1 has 12 of 512 MiB and 3.90 "
+                   "of 4 cores left; pi2 has 212 of 512 MiB and 3.90 of 4 cores left"
+                 : "no room for its requests (300 MiB, 0.10 cores): pi1 has 212 of 512 MiB and "
+                   "3.90 of 4 cores left; pi2 has 12 of 512 MiB and 3.90 of 4 cores left");
+    /* A node that dies takes its room along; the other has none for what it ran. */
+    nodes[1].usable = false;
+    place_move(&big, nodes, 2, scratch, owner);
+    assert_int_equal(owner[0] < 0 ? owner[1] : owner[0], 0);
+    assert_int_equal(owner[0] + owner[1], -1);
+}
+
+static void why_it_runs_nowhere(void **state)
+{
+    static const struct desired_pair pairs[] = {{"disk", "none"}};
+    struct desired_workload w = {.name = "w", .node_selector = {pairs, 1}};
+    char why[VALUE_REASON_MAX];
+    (void)state;
+
+    make_nodes(2);
+    place_why(&w, nodes, 2, why, sizeof why);
+    assert_string_equal(why, "no node has the labels of its nodeSelector");
+    w.node_selector.count = 0;
+    nodes[0].usable = nodes[1].usable = false;
+    place_why(&w, nodes, 2, why, sizeof why);
+    assert_string_equal(why, "the nodes that it may run on are away");
 }
 
 static void a_death_moves_only_the_dead_nodes_replicas(void **state)
@@ -220,6 +273,8 @@ static void a_zone_that_is_gone_counts_no_more(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(requests_are_set_aside),
+        cmocka_unit_test(why_it_runs_nowhere),
         cmocka_unit_test(secrets_keep_a_workload_on_nodes_that_open_them),
         cmocka_unit_test(replicas_spread_over_zones),
         cmocka_unit_test(a_zone_that_is_gone_counts_no_more),

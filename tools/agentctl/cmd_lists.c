@@ -140,6 +140,7 @@ static void print_apps(const struct context *context, const json_t *document)
     char ports[128];
     size_t i;
     const json_t *app;
+    const char *pending;
 
     json_array_foreach(json_object_get(document, "items"), i, app)
     {
@@ -162,15 +163,18 @@ static void print_apps(const struct context *context, const json_t *document)
                        age(json_object_get(instance, "since"), buffer, sizeof buffer));
             table_cell(table, TABLE_PLAIN, "%s", member_string(instance, "reason"));
         }
-        if (json_array_size(json_object_get(app, "instances")) > 0)
+        pending = member_string(app, "pending");
+        if (json_array_size(json_object_get(app, "instances")) > 0 && pending[0] == '\0')
             continue;
         table_cell(table, TABLE_PLAIN, "%s", member_string(app, "name"));
         table_cell(table, TABLE_PLAIN, "-");
         table_cell(table, TABLE_WARNING, "%s",
-                   member_string(app, "schedule")[0] != '\0' ? "scheduled" : "not placed");
+                   pending[0] == '\0' && member_string(app, "schedule")[0] != '\0' ? "scheduled"
+                                                                                   : "not placed");
         for (int column = 3; column < 7; column++)
             table_cell(table, TABLE_PLAIN, "-");
-        table_cell(table, TABLE_PLAIN, "%s", member_string(app, "schedule"));
+        table_cell(table, TABLE_PLAIN, "%s",
+                   pending[0] != '\0' ? pending : member_string(app, "schedule"));
     }
     table_print(table);
     print_suspended(json_object_get(document, "items"));
