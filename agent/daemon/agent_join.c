@@ -30,6 +30,11 @@ static int check_unbound(struct agent *agent, struct err *err)
                    "agentd, and see what it says");
 }
 
+static uint8_t own_role(const struct agent *agent)
+{
+    return agent->config->role == CONFIG_WITNESS ? VALUE_ROLE_WITNESS : VALUE_ROLE_AGENT;
+}
+
 int agent_found(struct agent *agent, struct err *err)
 {
     struct keystore_epochs epochs = {.count = 1};
@@ -47,7 +52,7 @@ int agent_found(struct agent *agent, struct err *err)
     keys_generate(&cluster);
     memcpy(admission.public_key, agent->identity.public_key, sizeof admission.public_key);
     snprintf(admission.name, sizeof admission.name, "%s", agent->name);
-    admission.role = agent->config->role == CONFIG_WITNESS ? VALUE_ROLE_WITNESS : VALUE_ROLE_AGENT;
+    admission.role = own_role(agent);
     keys_sign_admission(&cluster, &admission);
     epochs.epochs[0].number = 1;
     keys_random(epochs.epochs[0].secret, sizeof epochs.epochs[0].secret);
@@ -191,8 +196,8 @@ static void ask_to_join(uv_timer_t *timer)
         end_joining(joining, ERR_TIMEOUT, text);
         return;
     }
-    if (join_request_seal(&joining->token, &agent->identity, agent->name, &agent->address,
-                          joining->nonce, datagram, &len) != ERR_NONE) {
+    if (join_request_seal(&joining->token, &agent->identity, agent->name, own_role(agent),
+                          &agent->address, joining->nonce, datagram, &len) != ERR_NONE) {
         end_joining(joining, ERR_INVALID, "the name of this node is no name that a flock takes");
         return;
     }

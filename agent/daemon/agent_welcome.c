@@ -124,7 +124,8 @@ static void welcome(struct welcoming *w, const uint8_t nonce[JOIN_NONCE],
     }
     memcpy(answer.admission.public_key, w->request.public_key, KEYS_PUBLIC);
     snprintf(answer.admission.name, sizeof answer.admission.name, "%s", w->request.name);
-    answer.admission.role = VALUE_ROLE_AGENT;
+    answer.admission.role =
+        w->request.role == VALUE_ROLE_WITNESS ? VALUE_ROLE_WITNESS : VALUE_ROLE_AGENT;
     answer.admission.serial = w->serial;
     keys_sign_admission(&agent->cluster, &answer.admission);
     answer.seed = agent->admission;

@@ -57,7 +57,7 @@ static enum wire_reason open_sealed(uint8_t kind, const uint8_t key[KEYS_DERIVED
 }
 
 /* What the newcomer signs; returns its size. */
-#define SIGNED_MAX (TOKEN_ID + JOIN_NONCE + KEYS_PUBLIC + 1 + NODE_NAME_MAX + 1 + 16 + 2)
+#define SIGNED_MAX (TOKEN_ID + JOIN_NONCE + KEYS_PUBLIC + 1 + NODE_NAME_MAX + 1 + 1 + 16 + 2)
 
 static size_t signed_bytes(const struct join_request *r, uint8_t bytes[SIGNED_MAX])
 {
@@ -69,6 +69,7 @@ static size_t signed_bytes(const struct join_request *r, uint8_t bytes[SIGNED_MA
     at = put_bytes(at, r->public_key, KEYS_PUBLIC);
     at = put_uint(at, name, 1);
     at = put_bytes(at, r->name, name);
+    at = put_uint(at, r->role, 1);
     at = put_uint(at, r->addr.family, 1);
     at = put_bytes(at, r->addr.ip, ip);
     at = put_uint(at, r->addr.port, 2);
@@ -76,10 +77,10 @@ static size_t signed_bytes(const struct join_request *r, uint8_t bytes[SIGNED_MA
 }
 
 int join_request_seal(const struct token *token, const struct keys_identity *self, const char *name,
-                      const struct addr *addr, const uint8_t nonce[JOIN_NONCE],
+                      uint8_t role, const struct addr *addr, const uint8_t nonce[JOIN_NONCE],
                       uint8_t out[MSG_DATAGRAM_MAX], size_t *len)
 {
-    struct join_request r = {.addr = *addr};
+    struct join_request r = {.role = role, .addr = *addr};
     uint8_t bytes[SIGNED_MAX], signature[KEYS_SIGNATURE], body[BODY_MAX], key[KEYS_DERIVED];
     struct pack p;
 
@@ -94,9 +95,10 @@ int join_request_seal(const struct token *token, const struct keys_identity *sel
     memcpy(r.nonce, nonce, JOIN_NONCE);
     keys_sign(self, request_label, bytes, signed_bytes(&r, bytes), signature);
     pack_begin(&p, body, sizeof body);
-    pack_array(&p, 4);
+    pack_array(&p, 5);
     pack_bin(&p, r.public_key, KEYS_PUBLIC);
     pack_text(&p, r.name, sizeof r.name);
+    pack_uint(&p, r.role);
     pack_addr(&p, &r.addr);
     pack_bin(&p, signature, sizeof signature);
     keys_derive(token->secret, request_label, NULL, 0, key);
@@ -130,9 +132,10 @@ enum wire_reason join_request_open(const uint8_t secret[TOKEN_SECRET], const uin
     memcpy(request->token, datagram + 4, TOKEN_ID);
     memcpy(request->nonce, datagram + 4 + TOKEN_ID, JOIN_NONCE);
     unpack_begin(&u, body, body_len);
-    unpack_fields(&u, 4);
+    unpack_fields(&u, 5);
     unpack_bytes(&u, request->public_key, KEYS_PUBLIC);
     unpack_text(&u, request->name, sizeof request->name);
+    request->role = (uint8_t)unpack_uint(&u, 0, UINT8_MAX);
     unpack_addr(&u, &request->addr);
     unpack_bytes(&u, signature, sizeof signature);
     reason = unpack_end(&u);

@@ -9,7 +9,7 @@
  * The request's key comes from the token's secret, the reply's from that and the request's nonce,
  * so a reply belongs to one request. Bodies are msgpack:
  *
- *   request  [public key, name, address, signature of the newcomer over id, nonce and these]
+ *   request  [public key, name, role, address, signature of the newcomer over id, nonce and these]
  *   welcome  [1, cluster key, role, serial, admission, [epoch, revocations, digest, signature],
  * box, [public key, name, role, serial, admission, address]]    the last: of the seed refusal  [2,
  * text]
@@ -41,6 +41,7 @@
 struct join_request {
     uint8_t public_key[KEYS_PUBLIC];
     char name[NODE_NAME_MAX + 1];
+    uint8_t role;     /* enum value_role, as the newcomer is configured */
     struct addr addr; /* where the newcomer will listen; family 0: where the request comes from */
     uint8_t token[TOKEN_ID];
     uint8_t nonce[JOIN_NONCE];
@@ -57,7 +58,7 @@ struct join_welcome {
 /* The newcomer. @nonce is random, new for each attempt; the datagram may be sent repeatedly.
  * Errors: ERR_INVALID @name is no name of a node. */
 int join_request_seal(const struct token *token, const struct keys_identity *self, const char *name,
-                      const struct addr *addr, const uint8_t nonce[JOIN_NONCE],
+                      uint8_t role, const struct addr *addr, const uint8_t nonce[JOIN_NONCE],
                       uint8_t out[MSG_DATAGRAM_MAX], size_t *len);
 
 /* The token that a request refers to; false if it is too short or no JOIN_REQUEST. */

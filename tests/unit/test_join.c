@@ -18,6 +18,8 @@ static const uint8_t epoch_secret[KEYS_EPOCH_SECRET] = {0xe1, 0xe2};
 static uint8_t request_bytes[MSG_DATAGRAM_MAX], reply_bytes[MSG_DATAGRAM_MAX];
 static size_t request_len, reply_len;
 
+#define ROLE 2 /* a witness; wire passes it on */
+
 static struct keys_identity identity(uint8_t fill)
 {
     struct keys_identity id;
@@ -38,8 +40,8 @@ static int set_up(void **state)
     memset(token.id, 7, sizeof token.id);
     memset(token.secret, 8, sizeof token.secret);
     memcpy(token.cluster_key, cluster.public_key, KEYS_PUBLIC);
-    assert_int_equal(join_request_seal(&token, &newcomer, "pi2", &newcomer_addr, request_nonce,
-                                       request_bytes, &request_len),
+    assert_int_equal(join_request_seal(&token, &newcomer, "pi2", ROLE, &newcomer_addr,
+                                       request_nonce, request_bytes, &request_len),
                      ERR_NONE);
     return 0;
 }
@@ -94,9 +96,10 @@ static void test_request(void **state)
     assert_memory_equal(r.token, token.id, TOKEN_ID);
     assert_memory_equal(r.public_key, newcomer.public_key, KEYS_PUBLIC);
     assert_string_equal(r.name, "pi2");
+    assert_int_equal(r.role, ROLE);
     assert_true(addr_equal(&r.addr, &newcomer_addr));
-    assert_int_equal(join_request_seal(&token, &newcomer, "Pi 2", &newcomer_addr, request_nonce,
-                                       reply_bytes, &reply_len),
+    assert_int_equal(join_request_seal(&token, &newcomer, "Pi 2", ROLE, &newcomer_addr,
+                                       request_nonce, reply_bytes, &reply_len),
                      ERR_INVALID);
 }
 
@@ -241,7 +244,7 @@ static void test_request_signature(void **state)
 
     (void)state;
     thief.seed[0] ^= 1; /* claims the newcomer's public key without its secret */
-    assert_int_equal(join_request_seal(&token, &thief, "pi2", &newcomer_addr, request_nonce,
+    assert_int_equal(join_request_seal(&token, &thief, "pi2", ROLE, &newcomer_addr, request_nonce,
                                        request_bytes, &request_len),
                      ERR_NONE);
     assert_int_equal(join_request_open(token.secret, request_bytes, request_len, &r),
