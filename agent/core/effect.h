@@ -28,21 +28,28 @@ enum effect_type {
                            * succeeds, what rests on leases is left out (node_rests_on_leases) */
     EFFECT_VOTERS,        /* voters: make it durable, then NODE_VOTERS */
     EFFECT_GATEWAY,       /* ask the gateway by ARP; its answer comes back as NODE_GATEWAY */
-    EFFECT_FENCE_OPEN,    /* fence: let the address answer until the lease ends */
-    EFFECT_FENCE_CLOSE,   /* fence: stop answering; acknowledged by NODE_FENCE */
-    EFFECT_ANNOUNCE,      /* fence: tell the network that the address is here */
-    EFFECT_CHECK,         /* fence.address: ask whether somebody answers for it; a foreign host's
-                           * answer comes back as NODE_CONFLICT */
-    EFFECT_OWNER,         /* owner: an address has another holder, or none, anywhere in the flock */
-    EFFECT_START,         /* start: run an instance under a new shim */
-    EFFECT_FILES,         /* files: write those that differ and signal the process then */
-    EFFECT_STOP,          /* stop */
-    EFFECT_EXTEND,        /* stop.instance, stop.until: the shim of a singleton lives till then */
-    EFFECT_PROBE,         /* probe */
-    EFFECT_FORGET,        /* stop.instance: no longer placed here; its ended shim may be removed */
-    EFFECT_FETCH,         /* fetch: get a commit from a peer, then apply it */
-    EFFECT_MARKS,         /* marks: make them durable, before EFFECT_APPLY */
-    EFFECT_APPLY,         /* apply: an earlier commit that the repository has; then NODE_DESIRED */
+    EFFECT_GATEWAY_WRITE, /* gateway: tell the gateway alone that the address is here, then
+                           * NODE_WROTE, with a clock read after the frame has left, and
+                           * NODE_WRITTEN when the gateway has answered it */
+    EFFECT_GATEWAY_READ,  /* gateway: an echo request to it from the address, which works with the
+                           * fence closed; its reply comes back as NODE_READ */
+    EFFECT_GATEWAY_TEST, /* gateway: does it keep its ARP cache by the last writer? NODE_REGISTER */
+    EFFECT_GATEWAY_KEEP, /* gateway.kept: make the verdict durable */
+    EFFECT_FENCE_OPEN,   /* fence: let the address answer until the lease ends */
+    EFFECT_FENCE_CLOSE,  /* fence: stop answering; acknowledged by NODE_FENCE */
+    EFFECT_ANNOUNCE,     /* fence: tell the network that the address is here */
+    EFFECT_CHECK,        /* fence.address: ask whether somebody answers for it; a foreign host's
+                          * answer comes back as NODE_CONFLICT */
+    EFFECT_OWNER,        /* owner: an address has another holder, or none, anywhere in the flock */
+    EFFECT_START,        /* start: run an instance under a new shim */
+    EFFECT_FILES,        /* files: write those that differ and signal the process then */
+    EFFECT_STOP,         /* stop */
+    EFFECT_EXTEND,       /* stop.instance, stop.until: the shim of a singleton lives till then */
+    EFFECT_PROBE,        /* probe */
+    EFFECT_FORGET,       /* stop.instance: no longer placed here; its ended shim may be removed */
+    EFFECT_FETCH,        /* fetch: get a commit from a peer, then apply it */
+    EFFECT_MARKS,        /* marks: make them durable, before EFFECT_APPLY */
+    EFFECT_APPLY,        /* apply: an earlier commit that the repository has; then NODE_DESIRED */
     EFFECT_SUSPENDED, /* suspensions: make them durable; apps that are suspended stay as they are */
     EFFECT_KEEP_PEER, /* peer: remember an admitted node in the store */
     EFFECT_RAISE_BOOT, /* boot: peers know a higher boot number of ours; store at least this */
@@ -63,6 +70,13 @@ struct effect_fence {
     uint64_t epoch;
     uint32_t number; /* OPEN, CLOSE: comes back in NODE_FENCE */
     bool fresh;      /* OPEN: it was not held before this */
+};
+
+struct effect_gateway {
+    uint64_t lease;
+    struct addr address; /* the virtual address; port 0 */
+    mono_t sent;         /* READ: comes back in NODE_READ */
+    bool kept;
 };
 
 struct effect_start {
@@ -140,6 +154,7 @@ struct effect {
     union {
         const struct effect_send *send;
         struct effect_fence fence;
+        struct effect_gateway gateway;
         struct effect_start start;
         struct effect_files files;
         struct effect_stop stop;

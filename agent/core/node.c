@@ -140,6 +140,14 @@ static void dispatch(struct node *node, const struct node_event *event)
     case NODE_GATEWAY:
         node_lease_gateway(node, event->gateway.sent);
         break;
+    case NODE_WROTE:
+    case NODE_WRITTEN:
+    case NODE_READ:
+        node_lease_reading(node, event);
+        break;
+    case NODE_REGISTER:
+        node_register_tested(node, event->kept);
+        break;
     case NODE_FENCE:
         node_lease_fence(node, &event->fence);
         break;
@@ -198,6 +206,7 @@ int node_step(struct node *node, mono_t now, const struct node_event *event, str
         node_lease_tick(node);
         node_vip_tick(node);
         node_balance_tick(node);
+        node_register_tick(node);
         node_voters_tick(node);
         node_commit_tick(node);
         node_work_tick(node);
@@ -221,6 +230,7 @@ mono_t node_deadline(const struct node *node)
     next = mono_min(next, node_lease_deadline(node));
     next = mono_min(next, node_vip_deadline(node));
     next = mono_min(next, node_balance_deadline(node));
+    next = mono_min(next, node_register_deadline(node));
     next = mono_min(next, node_voters_deadline(node));
     next = mono_min(next, node_commit_deadline(node));
     next = mono_min(next, node_rollout_deadline(node));

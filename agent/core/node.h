@@ -68,6 +68,7 @@ struct node_config {
     bool first_since_boot;               /* no agent ran before since the machine booted */
     const struct node_saved *saved;      /* of an earlier life in the same boot; NULL: none */
     struct voter_set adopted;            /* as stored; number 0: none yet */
+    bool register_kept;                  /* EFFECT_GATEWAY_KEEP, as stored */
     struct voters_state voters;          /* as stored by the coordinator; zero: none yet */
     const struct rollout_marks *marks;   /* as stored; borrowed for node_create; NULL: none yet */
     const struct suspension *suspended;  /* as stored; likewise */
@@ -90,6 +91,10 @@ enum node_event_type {
     NODE_COMMIT,     /* commit: what became of a commit that is not applied */
     NODE_VOTERS,     /* voters: EFFECT_VOTERS is on the disk; number 0: it failed */
     NODE_GATEWAY,    /* gateway: it answered the request that was sent at gateway.sent */
+    NODE_WROTE,      /* reading.lease: the frame of an EFFECT_GATEWAY_WRITE has left */
+    NODE_WRITTEN,    /* reading.lease: the gateway has answered that frame */
+    NODE_READ,       /* reading: the gateway's reply to an EFFECT_GATEWAY_READ came here */
+    NODE_REGISTER,   /* kept: result of EFFECT_GATEWAY_TEST */
     NODE_FENCE,      /* fence: result of EFFECT_FENCE_OPEN or _CLOSE */
     NODE_CONFLICT,   /* conflict: a foreign host answers for a virtual address */
     NODE_CLIENTS,    /* clients: whom this node talks with, while it holds an address */
@@ -203,6 +208,11 @@ struct node_event {
         struct {
             mono_t sent;
         } gateway;
+        struct {
+            uint64_t lease;
+            mono_t sent;
+        } reading;
+        bool kept;
         struct node_event_fence fence;
         struct node_event_conflict conflict;
         struct value_clients clients;

@@ -145,6 +145,8 @@ bool node_rests_on_leases(const struct effect *effect)
     case EFFECT_START:
         return !mono_is_never(effect->start.lease_until);
     case EFFECT_GATEWAY:
+    case EFFECT_GATEWAY_WRITE:
+    case EFFECT_GATEWAY_READ:
     case EFFECT_FENCE_OPEN:
     case EFFECT_EXTEND:
         return true;

@@ -123,6 +123,9 @@ struct foreign_commit {
     int64_t delay_ms;
 };
 
+/* Does the gateway keep its ARP cache by the last writer? */
+enum node_register { NODE_REGISTER_UNTESTED, NODE_REGISTER_KEPT, NODE_REGISTER_LOST };
+
 struct node {
     struct node_config config;
     struct rng rng;
@@ -180,6 +183,10 @@ struct node {
     bool work_dirty;   /* something that an instance waits for may have changed */
     mono_t place_at;   /* a hold-down or settling ends */
     mono_t balance_at; /* the spread of the addresses is looked at; MONO_NEVER: none is held */
+
+    enum node_register register_tested; /* by this node, in this life */
+    enum node_register register_used;   /* what the leases go by */
+    mono_t register_at;                 /* the next test; MONO_NEVER: no address is held */
 
     struct effect *effects;
     size_t effect_count;
@@ -329,6 +336,7 @@ void node_lease_restarted(struct node *node, node_id from);
 void node_lease_message(struct node *node, const struct node_event_message *event);
 void node_lease_heard(struct node *node, node_id from);
 void node_lease_gateway(struct node *node, mono_t sent);
+void node_lease_reading(struct node *node, const struct node_event *event);
 void node_lease_fence(struct node *node, const struct node_event_fence *event);
 void node_lease_want_singleton(struct node *node, uint64_t lease, uint32_t rank);
 void node_lease_unwant(struct node *node, uint64_t lease);
@@ -368,6 +376,16 @@ void node_owner_tick(struct node *node);
 void node_balance_acquired(struct node *node, struct held_vip *vip, bool handed);
 void node_balance_tick(struct node *node);
 mono_t node_balance_deadline(const struct node *node);
+
+/* the gateway's ARP cache: node_register.c */
+void node_register_create(struct node *node);
+void node_register_acquired(struct node *node); /* an address is held here from now on */
+void node_register_tested(struct node *node, bool kept);
+void node_register_seen(struct node *node); /* a "register" record changed */
+void node_register_tick(struct node *node);
+mono_t node_register_deadline(const struct node *node);
+/* "kept", "lost", "untested"; "": the set of voters is no pair, so nothing depends on it. */
+const char *node_register_text(const struct node *node);
 
 /* the voter set: node_voters.c */
 void node_voters_create(struct node *node);

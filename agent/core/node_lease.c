@@ -86,6 +86,7 @@ static void take_change(struct node *node, const struct lease_change *change)
     node_owner_changed(node, vip);
     if (vip->value.holding) {
         node_balance_acquired(node, vip, change->reason == LEASE_WHY_HANDED);
+        node_register_acquired(node);
         announce(node, vip);
     }
 }
@@ -101,6 +102,20 @@ static void send_leases(struct node *node, const struct lease_send *send)
 {
     for (uint8_t i = 0; i < send->to_count; i++)
         node_send(node, &(struct effect_send){.to = send->to[i], .msg = send->msg});
+}
+
+static void gateway_op(struct node *node, const struct lease_register *op)
+{
+    const struct held_vip *vip = node_vip_find(node, op->lease);
+    struct effect *effect;
+
+    if (vip == NULL)
+        return; /* as if it were lost on the air */
+    effect = node_effect(node, op->type == LEASE_REGISTER_WRITE ? EFFECT_GATEWAY_WRITE
+                                                                : EFFECT_GATEWAY_READ);
+    effect->gateway.lease = op->lease;
+    effect->gateway.address = vip->address;
+    effect->gateway.sent = op->sent;
 }
 
 static void run_out(struct node *node)
@@ -119,6 +134,8 @@ static void run_out(struct node *node)
     }
     if (out->probe)
         node_effect(node, EFFECT_GATEWAY);
+    for (uint16_t i = 0; i < out->register_count; i++)
+        gateway_op(node, &out->registers[i]);
     for (uint16_t i = 0; i < out->send_count; i++)
         send_leases(node, &out->sends[i]);
     for (uint16_t i = 0; i < out->change_count; i++)
@@ -170,6 +187,17 @@ void node_lease_gateway(struct node *node, mono_t sent)
         node->config.facts.gateway = true;
         node_publish_facts(node);
     }
+    node_lease_run(node, &step);
+}
+
+void node_lease_reading(struct node *node, const struct node_event *event)
+{
+    struct leases_event step = {.lease = event->reading.lease, .sent = event->reading.sent};
+
+    step.type = event->type == NODE_WROTE     ? LEASES_WROTE
+                : event->type == NODE_WRITTEN ? LEASES_WRITTEN
+                                              : LEASES_READ;
+
     node_lease_run(node, &step);
 }
 
@@ -306,6 +334,7 @@ int node_lease_create(struct node *node, struct err *err)
     if (node->leases == NULL)
         return err_set(err, ERR_NOMEM, "start the leases: %s", err_text(ERR_NOMEM));
     node_voters_create(node);
+    node_register_create(node); /* before the leases of an earlier life are taken up */
     if (config->saved != NULL)
         resume(node, config->saved);
     return ERR_NONE;

@@ -183,6 +183,8 @@ static void take_record(struct node *node, const struct record_view *record)
         node_suspend_seen(node, record);
     } else if (strcmp(record->key, "voters") == 0 || strcmp(record->key, "adopted") == 0) {
         node_voters_seen(node);
+    } else if (strcmp(record->key, "register") == 0) {
+        node_register_seen(node);
     } else if (strncmp(record->key, "instance/", strlen("instance/")) == 0 ||
                strncmp(record->key, "turn/", strlen("turn/")) == 0 ||
                strncmp(record->key, "cron/", strlen("cron/")) == 0) {

@@ -143,6 +143,7 @@ void node_voters_stored(struct node *node, const struct voters_state *stored)
         publish_set(node);
     publish_number(node);
     node_voters_seen(node);
+    node_register_seen(node);
 }
 
 /* ---- time ---- */

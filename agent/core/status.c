@@ -185,6 +185,8 @@ static void fill_vips(const struct node *node, mono_t now, struct status *status
                      "pending: the pool has no free address. Enlarge spec.pool in cluster.yaml");
             continue;
         }
+        if (!want->strict)
+            out->gateway_register = node_register_text(node);
         addr_format_ip(&want->address, ip);
         snprintf(key, sizeof key, "vip/%s", ip);
         find_owner(node, key, out);

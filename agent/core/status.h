@@ -55,7 +55,10 @@ struct status_vip {
     int64_t since;   /* Unix seconds of the last change; 0: never held */
     char reason[VALUE_REASON_MAX];
     const char *before; /* who held it before; "" for nobody */
-    bool foreign;       /* a host that is no member answers for it: nobody claims it */
+    /* Two voters: can the gateway's ARP cache tell which of them holds it when they do not hear
+     * each other? "kept", "lost", "untested"; "" where nothing depends on it. */
+    const char *gateway_register;
+    bool foreign; /* a host that is no member answers for it: nobody claims it */
     uint8_t foreign_mac[VALUE_MAC];
     uint8_t vote_count; /* of this node's campaign or lease */
     struct status_vote votes[MSG_VOTERS_MAX];

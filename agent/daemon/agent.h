@@ -44,13 +44,14 @@
 #include "proto/wire/channel.h"
 #include "proto/wire/keys.h"
 
-#define AGENT_SYNCS_MAX 16               /* requests that wait for one look at the branch */
-#define AGENT_DRAIN_META "node/drain"    /* in the store: bool */
-#define AGENT_MARKS_META "rollout/marks" /* in the store: struct rollout_marks */
-#define AGENT_SUSPENDED_META "suspend/"  /* in the store, and the app: struct suspension */
-#define AGENT_EVENTS_MAX 200             /* kept in memory for the page and the command line */
-#define AGENT_UDP_OVERHEAD 28            /* IPv4 and UDP headers: counted as sent */
-#define AGENT_TCP_OVERHEAD (20 + 52)     /* of a message in a session: frame, IPv4 and TCP */
+#define AGENT_SYNCS_MAX 16                 /* requests that wait for one look at the branch */
+#define AGENT_DRAIN_META "node/drain"      /* in the store: bool */
+#define AGENT_REGISTER_META "vip/register" /* in the store: bool, EFFECT_GATEWAY_KEEP */
+#define AGENT_MARKS_META "rollout/marks"   /* in the store: struct rollout_marks */
+#define AGENT_SUSPENDED_META "suspend/"    /* in the store, and the app: struct suspension */
+#define AGENT_EVENTS_MAX 200               /* kept in memory for the page and the command line */
+#define AGENT_UDP_OVERHEAD 28              /* IPv4 and UDP headers: counted as sent */
+#define AGENT_TCP_OVERHEAD (20 + 52)       /* of a message in a session: frame, IPv4 and TCP */
 #define AGENT_REVOKED_TEXT                                                                         \
     "this node was revoked by its flock. To make it a member again, stop agentd, remove its "      \
     "state "                                                                                       \
@@ -116,6 +117,7 @@ struct agent {
     size_t known_count;
     struct voters_state known_voters;
     bool known_drain;
+    bool known_register; /* as stored: AGENT_REGISTER_META */
     struct rollout_marks known_marks;
     struct suspension known_suspended[SUSPEND_MAX];
     size_t known_suspended_count;
@@ -314,6 +316,7 @@ void agent_store_marks(struct agent *agent, const struct effect_marks *marks);
 void agent_store_boot(struct agent *agent, uint32_t at_least);
 void agent_store_epochs(struct agent *agent); /* of the keyring */
 void agent_store_revocation(struct agent *agent, const struct keys_revocation *revocation);
+void agent_store_register(struct agent *agent, bool kept);
 void agent_store_drain(struct agent *agent, bool drain); /* a drained node stays so at a restart */
 void agent_store_event(struct agent *agent, const struct agent_event *event);
 void agent_store_flush(struct agent *agent);

@@ -170,6 +170,18 @@ static void carry_out(struct agent *agent, const struct effect *effect)
     case EFFECT_GATEWAY:
         uv_vip_gateway(agent->vip);
         break;
+    case EFFECT_GATEWAY_WRITE:
+        uv_vip_write(agent->vip, &effect->gateway);
+        break;
+    case EFFECT_GATEWAY_READ:
+        uv_vip_read(agent->vip, &effect->gateway);
+        break;
+    case EFFECT_GATEWAY_TEST:
+        uv_vip_test(agent->vip, &effect->gateway.address);
+        break;
+    case EFFECT_GATEWAY_KEEP:
+        agent_store_register(agent, effect->gateway.kept);
+        break;
     case EFFECT_FENCE_OPEN:
         uv_vip_open(agent->vip, &effect->fence);
         break;

@@ -119,6 +119,7 @@ static void fill_node_config(struct agent *agent, const struct keys_admission *a
     config->saved = saved;
     config->voters = agent->known_voters;
     config->adopted = agent->known_voters.current;
+    config->register_kept = agent->known_register;
     config->crypto = (struct node_crypto){.context = agent,
                                           .sign_update = sign_update,
                                           .verify_update = verify_update,

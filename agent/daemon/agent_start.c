@@ -220,6 +220,9 @@ static int open_store(struct agent *agent, struct err *err)
     if (store_meta_get(store, AGENT_DRAIN_META, &meta, NULL) == ERR_NONE &&
         meta.size == sizeof agent->known_drain)
         memcpy(&agent->known_drain, meta.value, sizeof agent->known_drain);
+    if (store_meta_get(store, AGENT_REGISTER_META, &meta, NULL) == ERR_NONE &&
+        meta.size == sizeof agent->known_register)
+        memcpy(&agent->known_register, meta.value, sizeof agent->known_register);
     if (store_meta_get(store, AGENT_MARKS_META, &meta, NULL) == ERR_NONE &&
         meta.size == sizeof agent->known_marks)
         memcpy(&agent->known_marks, meta.value, sizeof agent->known_marks);

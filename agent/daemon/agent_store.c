@@ -28,6 +28,7 @@ enum write_kind {
     WRITE_VOTERS,
     WRITE_BOOT,
     WRITE_DRAIN,
+    WRITE_REGISTER,
     WRITE_EPOCHS,
     WRITE_REVOCATION,
     WRITE_MARKS,
@@ -42,6 +43,7 @@ struct write_job {
     struct voters_state voters;
     uint32_t boot;
     bool drain;
+    bool kept;
     struct keystore_epochs epochs;
     struct keys_revocation revocation;
     struct effect_marks marks;
@@ -133,6 +135,10 @@ static void run_write(struct worker_job *job, struct store *store)
         break;
     case WRITE_SUSPENDED:
         write->rc = write_suspended(write, store);
+        break;
+    case WRITE_REGISTER:
+        write->rc = store_meta_set(store, AGENT_REGISTER_META, &write->kept, sizeof write->kept,
+                                   &write->err);
         break;
     case WRITE_DRAIN:
         write->rc = store_meta_set(store, AGENT_DRAIN_META, &write->drain, sizeof write->drain,
@@ -297,6 +303,15 @@ void agent_store_drain(struct agent *agent, bool drain)
 
     if (write != NULL)
         write->drain = drain;
+    submit(agent, write);
+}
+
+void agent_store_register(struct agent *agent, bool kept)
+{
+    struct write_job *write = new_write(agent, WRITE_REGISTER);
+
+    if (write != NULL)
+        write->kept = kept;
     submit(agent, write);
 }
 

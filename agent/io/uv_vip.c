@@ -9,7 +9,6 @@
 
 #define LIFETIME_REFRESH_MS 500 /* at most so often, and so much may be missing at the end */
 #define FENCE_RETRY_MS 1000     /* nft runs at most so often */
-#define REACH_WINDOW_MS 250     /* below the shortest lease that solo ownership can live on */
 #define LIFETIME_MAX_S 60       /* of os_address_set */
 #define EARLIER_ADDRESSES_MAX                                                                      \
     256 /* of the interface, looked at when an earlier life is taken over */
@@ -104,7 +103,7 @@ static int set_up_again(struct uv_vip *vip, struct err *err)
     return ERR_NONE;
 }
 
-static int guard(struct uv_vip *vip, struct vip_address *a, struct err *err)
+int vip_guard(struct uv_vip *vip, struct vip_address *a, struct err *err)
 {
     int rc;
 
@@ -164,14 +163,14 @@ static int open_both(struct uv_vip *vip, struct vip_address *a, mono_t until, st
         return err_set(err, ERR_UNREACHABLE, "interface %s is gone", vip->interface);
     if (mono_diff(until, os_clock_now()) < OS_FENCE_LEASE_MIN_MS)
         return err_set(err, ERR_TIMEOUT, "the lease has ended");
-    rc = guard(vip, a, err);
+    rc = vip_guard(vip, a, err);
     if (rc == ERR_NONE && !lifetime_suits(a, until))
         rc = vip_set(vip, a, until, err);
     return rc == ERR_NONE ? open_fence(vip, a, until, err) : rc;
 }
 
 /* Nothing answers for it afterwards if either step succeeds; both are asked for. */
-static int shut_both(struct uv_vip *vip, const struct addr *address, struct err *err)
+int vip_shut_both(struct uv_vip *vip, const struct addr *address, struct err *err)
 {
     struct err later = {.code = ERR_NONE};
     int rc = os_fence_shut(vip->fence, address, err);
@@ -223,7 +222,7 @@ void uv_vip_open(struct uv_vip *vip, const struct effect_fence *effect)
     }
     a->lease = effect->lease;
     if (open_both(vip, a, effect->until, &err) != ERR_NONE) {
-        shut_both(vip, &a->address, NULL);
+        vip_shut_both(vip, &a->address, NULL);
         let_go(a);
         post_fence(vip, effect, false, &err);
         return;
@@ -243,7 +242,7 @@ void uv_vip_shut(struct uv_vip *vip, const struct effect_fence *effect)
 {
     struct vip_address *a = find_addr(vip, &effect->address);
     struct err err = {.code = ERR_NONE};
-    int rc = shut_both(vip, &effect->address, &err);
+    int rc = vip_shut_both(vip, &effect->address, &err);
 
     if (a != NULL)
         let_go(a);
@@ -300,7 +299,7 @@ void uv_vip_watch(struct uv_vip *vip, const struct addr *addresses, size_t count
     vip_arp_run(vip);
 }
 
-/* ---- start and end ---- */
+/* ---- an earlier life ---- */
 
 /* What the fence and the interface hold of an earlier life: what is resumed stays as it is. */
 static int take_over_fence(struct uv_vip *vip, struct err *err)
@@ -341,7 +340,7 @@ static int take_over_addresses(struct uv_vip *vip, struct err *err)
     return rc;
 }
 
-static int take_over(struct uv_vip *vip, const struct addr *resumed, size_t count, struct err *err)
+int vip_take_over(struct uv_vip *vip, const struct addr *resumed, size_t count, struct err *err)
 {
     int rc = os_fence_setup(vip->interface, resumed, count, &vip->fence, err);
 
@@ -354,145 +353,4 @@ static int take_over(struct uv_vip *vip, const struct addr *resumed, size_t coun
     if (rc == ERR_NONE)
         rc = take_over_fence(vip, err);
     return rc == ERR_NONE ? take_over_addresses(vip, err) : rc;
-}
-
-static void free_vip(struct uv_vip *vip)
-{
-    for (size_t i = 0; i < vip->address_count; i++)
-        free(vip->addresses[i]);
-    free(vip->addresses);
-    free(vip->members);
-    os_fence_free(vip->fence);
-    os_netlink_close(vip->netlink);
-    free(vip);
-}
-
-static void handle_closed(struct uv_vip *vip)
-{
-    void (*closed)(void *context) = vip->closed;
-    void *context = vip->closed_context;
-
-    if (--vip->handles > 0 || !vip->closing)
-        return;
-    free_vip(vip);
-    if (closed != NULL)
-        closed(context);
-}
-
-static void on_timer_closed(uv_handle_t *handle)
-{
-    handle_closed(handle->data);
-}
-
-static void free_socket(struct vip_socket *s)
-{
-    os_arp_close(s->arp);
-    os_watch_close(s->watch);
-    free(s);
-}
-
-static void on_socket_closed(uv_handle_t *handle)
-{
-    struct vip_socket *s = handle->data;
-    struct uv_vip *vip = s->vip;
-
-    free_socket(s);
-    handle_closed(vip);
-}
-
-int vip_socket_open(struct uv_vip *vip, struct os_arp *arp, struct os_watch *watch,
-                    uv_poll_cb readable, struct vip_socket **socket, struct err *err)
-{
-    struct vip_socket *s = calloc(1, sizeof *s);
-    int fd = arp != NULL ? os_arp_fd(arp) : os_watch_fd(watch);
-    int rc;
-
-    if (s == NULL) {
-        os_arp_close(arp);
-        os_watch_close(watch);
-        return err_set(err, ERR_NOMEM, "watch the network");
-    }
-    s->vip = vip;
-    s->arp = arp;
-    s->watch = watch;
-    s->poll.data = s;
-    rc = uv_poll_init(vip->loop, &s->poll, fd);
-    if (rc != 0) {
-        free_socket(s);
-        return err_set(err, ERR_IO, "watch the network: %s", uv_strerror(rc));
-    }
-    vip->handles++;
-    rc = uv_poll_start(&s->poll, UV_READABLE, readable);
-    if (rc != 0) {
-        vip_socket_close(s);
-        return err_set(err, ERR_IO, "watch the network: %s", uv_strerror(rc));
-    }
-    *socket = s;
-    return ERR_NONE;
-}
-
-void vip_socket_close(struct vip_socket *socket)
-{
-    if (socket != NULL)
-        uv_close((uv_handle_t *)&socket->poll, on_socket_closed);
-}
-
-int uv_vip_create(struct uv_loop_s *loop, const char *interface, const struct addr *resumed,
-                  size_t resumed_count, struct post post, struct uv_vip **vip, struct err *err)
-{
-    struct uv_vip *v = calloc(1, sizeof *v);
-    int rc;
-
-    if (v == NULL)
-        return err_set(err, ERR_NOMEM, "set up virtual addresses");
-    v->loop = loop;
-    v->post = post;
-    v->looked_up = (mono_t){INT64_MIN};
-    v->clients_at = MONO_NEVER;
-    reach_init(&v->reach, REACH_WINDOW_MS);
-    rc = os_netlink_open(&v->netlink, err);
-    if (rc == ERR_NONE)
-        rc = os_link_get(v->netlink, interface, &v->link, err);
-    if (rc != ERR_NONE)
-        goto err_after_alloc;
-    snprintf(v->interface, sizeof v->interface, "%s", interface);
-    v->was_down = !v->link.up || !v->link.carrier;
-    rc = take_over(v, resumed, resumed_count, err);
-    if (rc != ERR_NONE)
-        goto err_after_alloc;
-    uv_timer_init(loop, &v->timer);
-    v->timer.data = v;
-    v->handles = 1;
-    rc = vip_arp_open(v, err);
-    if (rc == ERR_NONE)
-        rc = vip_watch_open(v, err);
-    if (rc != ERR_NONE)
-        goto err_after_timer;
-    *vip = v;
-    return ERR_NONE;
-
-err_after_timer:
-    uv_vip_close(v, true, NULL, NULL);
-    return rc;
-err_after_alloc:
-    free_vip(v);
-    return rc;
-}
-
-void uv_vip_close(struct uv_vip *vip, bool keep, void (*closed)(void *context), void *context)
-{
-    if (vip == NULL) {
-        if (closed != NULL)
-            closed(context);
-        return;
-    }
-    for (size_t i = 0; !keep && i < vip->address_count; i++)
-        if (vip->addresses[i]->guarded)
-            shut_both(vip, &vip->addresses[i]->address, NULL);
-    vip->closing = true;
-    vip->closed = closed;
-    vip->closed_context = context;
-    vip_socket_close(vip->watch);
-    vip_socket_close(vip->arp);
-    uv_close((uv_handle_t *)&vip->timer, on_timer_closed);
 }

@@ -55,6 +55,17 @@ void uv_vip_promiscuous(struct uv_vip *vip, bool on);
 /* EFFECT_GATEWAY: one ARP request; NODE_GATEWAY with a time read before it left, if it answers. */
 void uv_vip_gateway(struct uv_vip *vip);
 
+/* EFFECT_GATEWAY_WRITE: an ARP request to the gateway alone, from the address; NODE_WROTE when it
+ * has left, NODE_WRITTEN when the gateway has answered. EFFECT_GATEWAY_READ: an echo request to it
+ * from the address; NODE_READ if its reply comes to this host. Both work with the fence shut. What
+ * cannot be sent now is as good as lost. */
+void uv_vip_write(struct uv_vip *vip, const struct effect_gateway *effect);
+void uv_vip_read(struct uv_vip *vip, const struct effect_gateway *effect);
+
+/* EFFECT_GATEWAY_TEST: edge/gateway_test.h, with an address that is held; NODE_REGISTER unless it
+ * is given up meanwhile. Takes up to four seconds. */
+void uv_vip_test(struct uv_vip *vip, const struct addr *address);
+
 /* The addresses of the desired state: watched for foreign claims (an ARP answer or request from an
  * address of these by a MAC that is neither ours nor a member's; NODE_CONFLICT at most once a
  * second and address). Others, unless held, are no longer under lease control from then on. */

@@ -16,7 +16,6 @@
 #define SUSPICION_MEMORY_MS 60000
 #define LOOK_UP_MS 2000 /* how long the gateway and our own address are taken for granted */
 #define OWN_ADDRESSES_MAX 256
-#define UNICASTS_MAX 2 /* unanswered requests before the gateway is asked by broadcast */
 
 /* ---- who is who ---- */
 
@@ -77,7 +76,7 @@ static void find_own(struct uv_vip *vip)
     }
 }
 
-static void look_up(struct uv_vip *vip)
+void vip_look_up(struct uv_vip *vip)
 {
     mono_t now = os_clock_now();
     struct ipv4 ip;
@@ -111,7 +110,7 @@ static void say(struct uv_vip *vip, const struct arp_frame *frame)
         os_arp_send(vip->arp->arp, frame, NULL);
 }
 
-static void ask(struct uv_vip *vip, struct ipv4 target, const struct mac *mac)
+void vip_ask(struct uv_vip *vip, struct ipv4 target, const struct mac *mac)
 {
     struct arp_frame frame;
 
@@ -123,10 +122,10 @@ static void ask(struct uv_vip *vip, struct ipv4 target, const struct mac *mac)
 
 static void ask_unknown(struct uv_vip *vip)
 {
-    look_up(vip);
+    vip_look_up(vip);
     for (size_t i = 0; i < vip->member_count; i++)
         if (!vip->members[i].known)
-            ask(vip, vip->members[i].ip, NULL);
+            vip_ask(vip, vip->members[i].ip, NULL);
 }
 
 static void run_announcement(struct uv_vip *vip, struct vip_address *a, mono_t now)
@@ -166,7 +165,7 @@ static void on_timer(uv_timer_t *timer)
 void vip_arp_run(struct uv_vip *vip)
 {
     mono_t now = os_clock_now();
-    mono_t next = vip_clients_run(vip, now);
+    mono_t next = mono_min(vip_clients_run(vip, now), vip_gateway_run(vip, now));
     int64_t wait;
 
     for (size_t i = 0; i < vip->address_count; i++) {
@@ -194,13 +193,13 @@ void vip_announce(struct uv_vip *vip, struct vip_address *a)
     size_t count = vip_neighbours(vip, list);
     mono_t now = os_clock_now();
 
-    look_up(vip);
+    vip_look_up(vip);
     announce_start(&a->announce, now, vip->link.mac, a->ip);
     a->announced = true;
     if (vip->gateway_known && vip->gateway.known)
         announce_add(&a->announce, now, vip->gateway.ip, vip->gateway.mac);
     else if (vip->gateway_known)
-        ask(vip, vip->gateway.ip, NULL);
+        vip_ask(vip, vip->gateway.ip, NULL);
     for (size_t i = 0; i < vip->member_count; i++)
         if (vip->members[i].known)
             announce_add(&a->announce, now, vip->members[i].ip, vip->members[i].mac);
@@ -277,14 +276,6 @@ static void take_claim(struct uv_vip *vip, struct vip_address *a, struct mac mac
     vip->post.event(vip->post.context, &event);
 }
 
-static void take_gateway(struct uv_vip *vip)
-{
-    struct node_event event = {.type = NODE_GATEWAY};
-
-    if (reach_answered(&vip->reach, os_clock_now(), &event.gateway.sent))
-        vip->post.event(vip->post.context, &event);
-}
-
 /* An answer to one of ours: @ip is there, with that MAC. */
 static void take_answer(struct uv_vip *vip, struct ipv4 ip, struct mac mac)
 {
@@ -315,10 +306,12 @@ static void take_frame(struct uv_vip *vip, const struct arp_frame *frame)
     a = vip_find(vip, frame->target_ip);
     if (a != NULL && a->announced)
         announce_answered(&a->announce, frame->sender_ip);
+    if (a != NULL && vip->gateway_known && ipv4_equal(frame->sender_ip, vip->gateway.ip))
+        vip_gateway_written(vip, a);
     if (!ipv4_equal(frame->target_ip, vip->own_ip))
         return;
     if (vip->gateway_known && ipv4_equal(frame->sender_ip, vip->gateway.ip))
-        take_gateway(vip);
+        vip_gateway_answered(vip);
     take_answer(vip, frame->sender_ip, frame->sender_mac);
 }
 
@@ -346,14 +339,15 @@ static void readable(uv_poll_t *poll, int status, int events)
 
 int vip_arp_open(struct uv_vip *vip, struct err *err)
 {
-    struct os_arp *arp;
+    struct vip_source source = {.arp = NULL};
     int rc;
 
     vip_socket_close(vip->arp);
-    vip->arp = NULL;
+    vip_socket_close(vip->echo);
+    vip->arp = vip->echo = NULL;
     vip->looked_up = (mono_t){INT64_MIN};
-    rc = os_arp_open(vip->link.index, &arp, err);
-    return rc == ERR_NONE ? vip_socket_open(vip, arp, NULL, readable, &vip->arp, err) : rc;
+    rc = os_arp_open(vip->link.index, &source.arp, err);
+    return rc == ERR_NONE ? vip_socket_open(vip, &source, readable, &vip->arp, err) : rc;
 }
 
 /* ---- what the node asks for ---- */
@@ -368,20 +362,6 @@ void uv_vip_check(struct uv_vip *vip, const struct addr *address)
     a->probes = 1;
     a->probe_at = os_clock_now();
     vip_arp_run(vip);
-}
-
-void uv_vip_gateway(struct uv_vip *vip)
-{
-    bool unicast;
-
-    if (vip->link.index == 0)
-        return;
-    look_up(vip);
-    if (!vip->gateway_known || !vip->own_known)
-        return;
-    unicast = vip->gateway.known && vip->reach.count < UNICASTS_MAX;
-    reach_sent(&vip->reach, os_clock_now());
-    ask(vip, vip->gateway.ip, unicast ? &vip->gateway.mac : NULL);
 }
 
 void uv_vip_members(struct uv_vip *vip, const struct addr *addresses, size_t count)

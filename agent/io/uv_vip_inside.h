@@ -1,6 +1,6 @@
-/* The executor of virtual addresses, seen by its three files: uv_vip.c (fences and addresses),
- * uv_vip_watch.c (links and addresses that others change), uv_vip_arp.c (what is said on the air).
- */
+/* The executor of virtual addresses, seen by its files: uv_vip.c (fences and addresses),
+ * uv_vip_loop.c (its life on the loop), uv_vip_watch.c (links and addresses that others change),
+ * uv_vip_arp.c (what is said on the air), uv_vip_clients.c (whom to tell), uv_vip_gateway.c. */
 #ifndef COVEY_IO_UV_VIP_INSIDE_H
 #define COVEY_IO_UV_VIP_INSIDE_H
 
@@ -8,8 +8,10 @@
 
 #include "agent/core/node.h"
 #include "agent/edge/announce.h"
+#include "agent/edge/gateway_test.h"
 #include "agent/edge/reach.h"
 #include "agent/io/os_arp.h"
+#include "agent/io/os_echo.h"
 #include "agent/io/os_fence.h"
 #include "agent/io/os_netlink.h"
 #include "agent/io/os_watch.h"
@@ -34,6 +36,7 @@ struct vip_address {
     unsigned probes;   /* that are to follow it soon: one alone may be lost */
     bool suspected;    /* claimed by a MAC that may be a member's which has not answered yet */
     mono_t suspected_at;
+    bool writing;  /* the gateway was told of it and has not answered: uv_vip_write */
     bool conflict; /* claimed by a foreign host */
     mono_t conflict_at;
     struct announce announce;
@@ -51,12 +54,18 @@ struct vip_member {
     struct mac mac; /* if known */
 };
 
-/* A socket on the loop: of ARP or of the watch, the other is NULL. It outlives its use by the time
- * that libuv needs to close the handle. */
+struct vip_source { /* one of them */
+    struct os_arp *arp;
+    struct os_echo *echo;
+    struct os_watch *watch;
+};
+
+/* A socket on the loop. It outlives its use by the time that libuv needs to close the handle. */
 struct vip_socket {
     uv_poll_t poll;
     struct uv_vip *vip;
-    struct os_arp *arp;
+    struct os_arp *arp; /* one of these three, the others are NULL */
+    struct os_echo *echo;
     struct os_watch *watch;
 };
 
@@ -72,8 +81,9 @@ struct uv_vip {
     bool was_down;       /* and has not come back since */
     bool came_back;      /* or is another one: addresses are to be set anew */
     struct vip_socket *watch;
-    struct vip_socket *arp; /* NULL while there is no interface */
-    uv_timer_t timer;       /* announcements and probes */
+    struct vip_socket *arp;  /* NULL while there is no interface */
+    struct vip_socket *echo; /* NULL until the gateway is asked for an echo */
+    uv_timer_t timer;        /* announcements and probes */
 
     struct vip_address **addresses;
     size_t address_count;
@@ -93,6 +103,10 @@ struct uv_vip {
     struct vip_member gateway;
     bool gateway_known;
     struct reach reach;
+    uint64_t echo_nonce; /* 0: none yet */
+    uint16_t echo_sequence;
+    struct gateway_test test;
+    struct ipv4 tested;
 
     unsigned handles; /* of libuv, not closed yet */
     bool closing;
@@ -104,9 +118,13 @@ struct uv_vip {
 struct vip_address *vip_find(const struct uv_vip *vip, struct ipv4 ip);
 void vip_stay_promiscuous(struct uv_vip *vip); /* if that is asked for */
 int vip_set(struct uv_vip *vip, struct vip_address *a, mono_t until, struct err *err);
-/* On the loop: a socket's new handle, and its end. Takes @arp or @watch over, also on failure. */
-int vip_socket_open(struct uv_vip *vip, struct os_arp *arp, struct os_watch *watch,
-                    uv_poll_cb readable, struct vip_socket **socket, struct err *err);
+int vip_guard(struct uv_vip *vip, struct vip_address *a, struct err *err);
+int vip_take_over(struct uv_vip *vip, const struct addr *resumed, size_t count, struct err *err);
+int vip_shut_both(struct uv_vip *vip, const struct addr *address, struct err *err);
+
+/* uv_vip_loop.c: a socket's new handle, and its end. Takes @source over, also on failure. */
+int vip_socket_open(struct uv_vip *vip, const struct vip_source *source, uv_poll_cb readable,
+                    struct vip_socket **socket, struct err *err);
 void vip_socket_close(struct vip_socket *socket); /* NULL is allowed */
 
 /* uv_vip_watch.c: begins to watch, and looks up how things are. */
@@ -117,8 +135,15 @@ int vip_arp_open(struct uv_vip *vip, struct err *err); /* for the present link; 
 void vip_arp_run(struct uv_vip *vip);                  /* sends what is due and sets the timer */
 size_t vip_neighbours(struct uv_vip *vip, struct os_neighbour list[VIP_NEIGHBOURS_MAX]);
 bool vip_is_member(const struct uv_vip *vip, struct ipv4 ip); /* or the gateway */
+void vip_look_up(struct uv_vip *vip); /* the gateway and our own address, now and then */
+void vip_ask(struct uv_vip *vip, struct ipv4 target, const struct mac *mac);
 /* (Again) from the beginning, to everybody known now. */
 void vip_announce(struct uv_vip *vip, struct vip_address *a);
+
+/* uv_vip_gateway.c */
+void vip_gateway_written(struct uv_vip *vip, struct vip_address *a); /* it answered a write */
+void vip_gateway_answered(struct uv_vip *vip);          /* by ARP, to our own address */
+mono_t vip_gateway_run(struct uv_vip *vip, mono_t now); /* the test; returns when to call again */
 
 /* uv_vip_clients.c: looks for clients if it is time; returns when to call it again. */
 mono_t vip_clients_run(struct uv_vip *vip, mono_t now);

@@ -156,11 +156,11 @@ static void readable(uv_poll_t *poll, int status, int events)
 
 int vip_watch_open(struct uv_vip *vip, struct err *err)
 {
-    struct os_watch *watch;
-    int rc = os_watch_open(&watch, err);
+    struct vip_source source = {.watch = NULL};
+    int rc = os_watch_open(&source.watch, err);
 
     if (rc == ERR_NONE)
-        rc = vip_socket_open(vip, NULL, watch, readable, &vip->watch, err);
+        rc = vip_socket_open(vip, &source, readable, &vip->watch, err);
     if (rc == ERR_NONE)
         look_up(vip);
     return rc;

@@ -174,14 +174,18 @@ json_t *status_json_vips(const struct status *status)
         const struct status_vip *v = &status->vips[i];
         json_array_append_new(
             items,
-            json_pack("{s:o, s:o, s:o, s:o, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "name",
+            json_pack("{s:o, s:o, s:o, s:o, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "name",
                       text(v->name), "app", text(v->app), "address", address(&v->address, false),
                       "owner", v->owner.v == 0 ? json_null() : text(v->owner_name), "here",
                       (int)v->here, "epoch", epoch(v->epoch), "leaseLeftMs",
                       optional_int(v->left_ms, v->left_ms >= 0), "since",
                       status_json_time(v->since), "before",
                       v->before != NULL && v->before[0] != '\0' ? text(v->before) : json_null(),
-                      "reason", text(v->reason), "foreignMac", mac(v), "votes", votes(v)));
+                      "reason", text(v->reason), "foreignMac", mac(v), "gatewayRegister",
+                      v->gateway_register != NULL && v->gateway_register[0] != '\0'
+                          ? text(v->gateway_register)
+                          : json_null(),
+                      "votes", votes(v)));
     }
     return items;
 }

@@ -48,8 +48,7 @@ void claim_campaign(struct leases *l, mono_t now, struct claim *c)
     c->end = MONO_ZERO;
     c->invited_until = MONO_ZERO;
     c->campaign_end = mono_add(now, timing_campaign(l, c));
-    if (register_rules(l, c) && !mono_is_zero(c->written))
-        c->campaign_end = mono_add(now, register_campaign_length(l));
+    c->reads = 0;
     l->round_now = true;
 }
 

@@ -50,12 +50,17 @@ struct claim {
     mono_t closed_by;     /* CLOSING: the fence has ended by itself at the latest */
     mono_t release_at;
     bool unread;         /* the last read of the register is not answered */
+    mono_t read_sent;    /* the last read of the register */
+    uint8_t reads;       /* of this campaign */
     uint8_t challenges;  /* failed, in a row */
     uint8_t defend_left; /* how often the peer is still to be told to write the register */
     mono_t defend_at;
-    mono_t write_began;    /* a challenge: its write was asked for */
-    mono_t write_asked;    /* until when its end is waited for */
-    mono_t written;        /* it has left this machine; zero: there is no challenge */
+    mono_t write_began; /* a challenge: its write was asked for */
+    mono_t write_asked; /* until when its end is waited for */
+    mono_t written;     /* the last one has left this machine; zero: there is no challenge */
+    bool taken;         /* the gateway has answered it */
+    uint8_t rewrites;   /* because it did not */
+    mono_t rewrite_at;
     mono_t challenge_from; /* none before */
     node_id refused[MSG_VOTERS_MAX];
     node_id move_to; /* HELD: whom we invited */
@@ -180,6 +185,7 @@ void handover_transfer(struct leases *l, mono_t now, node_id from, const struct 
 bool solo_candidate(const struct leases *l); /* a solo lease may be claimed or held here */
 bool solo_set(const struct leases *l);       /* two voters, and we are one */
 node_id solo_peer(const struct leases *l);   /* only if solo_set() */
+mono_t solo_allowed_from(const struct leases *l, mono_t now, const struct claim *c);
 bool solo_allowed(const struct leases *l, mono_t now, const struct claim *c);
 bool solo_probe_due(const struct leases *l, mono_t now);
 mono_t solo_deadline(const struct leases *l);
@@ -200,9 +206,13 @@ void solo_met(struct leases *l, mono_t now, struct claim *c, node_id from, uint6
 /* register.c. Rule 18 is in force for @c: solo rests on what the gateway's ARP cache names. */
 bool register_rules(const struct leases *l, const struct claim *c);
 mono_t register_campaign_at(const struct leases *l, const struct claim *c); /* not before */
-int64_t register_campaign_length(const struct leases *l);
+/* Whether a campaign goes on after its time: its challenge has been taken, and not answered. */
+bool register_holds(const struct leases *l); /* a lease here rests on reads */
+bool register_goes_on(const struct leases *l, const struct claim *c);
 void register_work(struct leases *l, mono_t now, struct claim *c);
-void register_wrote(mono_t now, struct claim *c);
+void register_wrote(const struct leases *l, mono_t now, struct claim *c);
+void register_written(mono_t now, struct claim *c);
+int64_t register_term(uint32_t term); /* of a lease that rests on a read, in the place of T */
 void register_yielded(struct leases *l, mono_t now, struct claim *c);
 void register_round(struct leases *l, mono_t now, struct claim *c);
 /* Whether a read that was sent at @sent, and named us, is evidence. */

@@ -305,10 +305,13 @@ static int dispatch(struct leases *l, mono_t now, const struct leases_event *ev)
         l->register_kept = ev->on;
         return ERR_NONE;
     case LEASES_WROTE:
+    case LEASES_WRITTEN:
     case LEASES_READ:
         c = lease_claim(l, ev->lease);
         if (c != NULL && ev->type == LEASES_WROTE)
-            register_wrote(now, c);
+            register_wrote(l, now, c);
+        else if (c != NULL && ev->type == LEASES_WRITTEN)
+            register_written(now, c);
         else if (c != NULL)
             solo_read(l, now, c, ev->sent);
         return ERR_NONE;
@@ -327,8 +330,12 @@ static void claim_due(struct leases *l, mono_t now, struct claim *c)
         c->move_to = NODE_NONE;
     if (c->state == LEASE_CLOSING && mono_reached(now, c->closed_by))
         claim_closed(l, now, c);
-    if (c->state == LEASE_CAMPAIGN && mono_reached(now, c->campaign_end))
-        claim_yield(l, now, c);
+    if (c->state == LEASE_CAMPAIGN && mono_reached(now, c->campaign_end)) {
+        if (register_goes_on(l, c))
+            c->campaign_end = mono_add(now, timing_heartbeat(l->term));
+        else
+            claim_yield(l, now, c);
+    }
     register_work(l, now, c);
     if (mono_reached(now, claim_campaign_at(l, c)))
         claim_campaign(l, now, c);

@@ -122,6 +122,7 @@ enum leases_event_type {
     LEASES_VOTERS = 12,      /* voters: a newer set (voters_adopt), which has been stored durably */
     LEASES_REGISTER = 14,    /* on: the gateway, tested, keeps its ARP cache by the last writer */
     LEASES_WROTE = 15,       /* lease: the frame of a LEASE_REGISTER_WRITE has left this machine */
+    LEASES_WRITTEN = 17,     /* lease: the gateway has answered that frame */
     LEASES_READ = 16, /* lease, sent: the echo request that was sent then was answered to us */
 };
 
@@ -188,9 +189,10 @@ struct lease_send {
 };
 
 /* The gateway's ARP cache as a register (rule 18). WRITE: send it an ARP request whose sender is
- * the address, then give LEASES_WROTE. READ: send it an echo request from the address, whose reply
- * comes to whom its cache names; answer that by LEASES_READ with @sent, or with a later time read
- * before the request left. Both work with the fence closed. */
+ * the address, then give LEASES_WROTE, and LEASES_WRITTEN when it answers. READ: send it an echo
+ * request from the address, whose reply comes to whom its cache names; answer that by LEASES_READ
+ * with @sent, or with a later time read before the request left. Both work with the fence closed.
+ */
 enum lease_register_type { LEASE_REGISTER_WRITE = 1, LEASE_REGISTER_READ = 2 };
 
 struct lease_register {

@@ -81,7 +81,7 @@ void round_begin(struct leases *l, mono_t now)
         timing_stream_starts(l, now);
     l->round_now = false;
     l->last_round = now;
-    l->next_round = mono_add(now, timing_overdue(l, now) ? h / 2 : h);
+    l->next_round = mono_add(now, timing_overdue(l, now) || register_holds(l) ? h / 2 : h);
     for (int i = 0; i < LEASES_MAX; i++) {
         struct claim *c = &l->claims[i];
         if (!claim_active(c))

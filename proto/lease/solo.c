@@ -24,7 +24,7 @@ int64_t solo_claim_silence(const struct leases *l)
     return own > peer ? own : peer;
 }
 
-static mono_t allowed_from(const struct leases *l, mono_t now, const struct claim *c)
+mono_t solo_allowed_from(const struct leases *l, mono_t now, const struct claim *c)
 {
     bool extends = c->state == LEASE_HELD && mono_before(now, c->end);
     int64_t silence = extends ? timing_silence(l->term) : solo_claim_silence(l);
@@ -38,7 +38,7 @@ static mono_t allowed_from(const struct leases *l, mono_t now, const struct clai
 
 bool solo_allowed(const struct leases *l, mono_t now, const struct claim *c)
 {
-    return mono_reached(now, allowed_from(l, now, c));
+    return mono_reached(now, solo_allowed_from(l, now, c));
 }
 
 bool solo_probe_due(const struct leases *l, mono_t now)
@@ -81,7 +81,7 @@ mono_t solo_deadline(const struct leases *l)
 
     for (int i = 0; i < LEASES_MAX && !l->probing; i++)
         if (!register_rules(l, &l->claims[i]))
-            due = mono_min(due, allowed_from(l, l->now, &l->claims[i]));
+            due = mono_min(due, solo_allowed_from(l, l->now, &l->claims[i]));
     return due;
 }
 
@@ -100,14 +100,15 @@ static const struct round *round_of(const struct leases *l, mono_t sent)
     return r;
 }
 
-static void extend(struct leases *l, mono_t now, struct claim *c, const struct round *r)
+static void extend(struct leases *l, mono_t now, struct claim *c, const struct round *r,
+                   int64_t term)
 {
     if (!solo_allowed(l, now, c) || (int32_t)(r->sequence - c->first_sequence) < 0)
         return;
     /* Without our own vote now, the answer is no evidence for later, when the peer may speak. */
     if (mono_reached(now, c->grants[l->self_index]))
         return;
-    c->solo_end = mono_max(c->solo_end, mono_add(r->sent, r->term));
+    c->solo_end = mono_max(c->solo_end, mono_add(r->sent, term));
     claim_evaluate(l, now, c);
 }
 
@@ -119,7 +120,7 @@ void solo_gateway(struct leases *l, mono_t now, mono_t sent)
         return;
     for (int i = 0; i < LEASES_MAX; i++)
         if (!register_rules(l, &l->claims[i]))
-            extend(l, now, &l->claims[i], r);
+            extend(l, now, &l->claims[i], r, r->term);
 }
 
 void solo_read(struct leases *l, mono_t now, struct claim *c, mono_t sent)
@@ -130,7 +131,7 @@ void solo_read(struct leases *l, mono_t now, struct claim *c, mono_t sent)
         !register_reads(l, c, r->sent))
         return;
     c->unread = false;
-    extend(l, now, c, r);
+    extend(l, now, c, r, register_term(r->term));
 }
 
 /* Rule 16: the queue may hold the peer's frames of the time when we did not run. */

@@ -8,6 +8,8 @@
  *   "clients"         the neighbours of a node that holds an address (struct value_clients)
  *   "voters"          the voter set, by the node that holds the cluster key (struct value_voters)
  *   "adopted"         the number of the voter set that the node has adopted (struct value_adopted)
+ *   "register"        whether the gateway keeps its ARP cache by the last writer, as the node has
+ *                     tested it (struct value_register)
  *   "keys"            the newest key epoch that the node has (struct value_keys)
  *   "paths"           which nodes it hears, and how well (struct value_paths)
  *   "turn/WORKLOAD"   which replicas it replaces or wants to, and whom it lets (struct value_turn)
@@ -155,6 +157,10 @@ struct value_voters {
 
 struct value_adopted {
     uint32_t number;
+};
+
+struct value_register {
+    bool kept;
 };
 
 struct value_keys {

@@ -333,6 +333,26 @@ int value_adopted_decode(const uint8_t *data, size_t len, struct value_adopted *
     return finish_read(&u);
 }
 
+int value_register_encode(const struct value_register *v, uint8_t *out, size_t cap, size_t *len)
+{
+    struct pack p;
+
+    pack_begin(&p, out, cap);
+    pack_array(&p, 1);
+    pack_bool(&p, v->kept);
+    return finish(&p, len);
+}
+
+int value_register_decode(const uint8_t *data, size_t len, struct value_register *v)
+{
+    struct unpack u;
+
+    unpack_begin(&u, data, len);
+    unpack_fields(&u, 1);
+    v->kept = unpack_bool(&u);
+    return finish_read(&u);
+}
+
 int value_keys_encode(const struct value_keys *v, uint8_t *out, size_t cap, size_t *len)
 {
     struct pack p;

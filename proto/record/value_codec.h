@@ -8,6 +8,7 @@
  *   clients   [ip and MAC, one after the other]
  *   voters    [number, [voter...]]
  *   adopted   [number]
+ *   register  [kept]
  *   paths     [[from, hears, rtt_ms, loss_pct]...]
  *   turn      [number, inside, [replica...], [[node, number]...]]
  *   cron      [tick, node, number, attempt,
@@ -53,6 +54,9 @@ int value_voters_decode(const uint8_t *data, size_t len, struct value_voters *v)
 
 int value_adopted_encode(const struct value_adopted *v, uint8_t *out, size_t cap, size_t *len);
 int value_adopted_decode(const uint8_t *data, size_t len, struct value_adopted *v);
+int value_register_encode(const struct value_register *v, uint8_t *out, size_t cap, size_t *len);
+int value_register_decode(const uint8_t *data, size_t len, struct value_register *v);
+
 int value_keys_encode(const struct value_keys *v, uint8_t *out, size_t cap, size_t *len);
 int value_keys_decode(const uint8_t *data, size_t len, struct value_keys *v);
 

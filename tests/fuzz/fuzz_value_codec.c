@@ -16,6 +16,7 @@ static union {
     struct value_voters voters;
     struct value_adopted adopted;
     struct value_keys keys;
+    struct value_register registered;
     struct value_paths paths;
     struct value_clients clients;
     struct value_turn turn;
@@ -30,11 +31,12 @@ static void check(int encoded, const uint8_t *out, size_t len, const uint8_t *da
         abort();
 }
 
-#define TRY(NAME)                                                                                  \
-    if (value_##NAME##_decode(data, size, &value.NAME) == ERR_NONE) {                              \
-        int rc = value_##NAME##_encode(&value.NAME, out, sizeof out, &len);                        \
+#define TRY_AS(NAME, PLACE)                                                                        \
+    if (value_##NAME##_decode(data, size, &value.PLACE) == ERR_NONE) {                             \
+        int rc = value_##NAME##_encode(&value.PLACE, out, sizeof out, &len);                       \
         check(rc, out, len, data, size);                                                           \
     }
+#define TRY(NAME) TRY_AS(NAME, NAME)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -85,6 +87,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         break;
     case 12:
         TRY(suspend)
+        break;
+    case 13:
+        TRY_AS(register, registered)
         break;
     default:
         break;

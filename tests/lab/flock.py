@@ -22,7 +22,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 LAB = ROOT / "provisioning/lab.sh"
-ADDRESS = {"ap": "10.77.0.1", "pi1": "10.77.0.11", "pi2": "10.77.0.12", "client": "10.77.0.100"}
+ADDRESS = {"ap": "10.77.0.1", "pi1": "10.77.0.11", "pi2": "10.77.0.12", "pi3": "10.77.0.13",
+           "client": "10.77.0.100"}
 PORT = 8801
 POLL_S = 0.05
 WAIT_S = 30  # what a slow and busy machine may need; a healthy one takes a fraction
@@ -95,8 +96,8 @@ def run(*command, check=True, **options):
     return result
 
 
-def lab(function, *arguments):
-    run("bash", "-c", '. "$0" && "$@"', LAB, function, *arguments)
+def lab(function, *arguments, pis=("pi1", "pi2")):
+    run("bash", "-c", f'. "$0" && LAB_PIS=({" ".join(pis)}) && "$@"', LAB, function, *arguments)
 
 
 class Pi:
@@ -228,7 +229,10 @@ class Pi:
 
 
 class Flock:
-    """The network, two Pis with running agents, and a working copy of the desired state."""
+    """The network, Pis with running agents, and a working copy of the desired state."""
+
+    names = ("pi1", "pi2")
+    configs = {}  # what stands in their agent.yaml besides
 
     def __init__(self, found=True):
         self.prefix = f"covey-lab-{Path(sys.argv[0]).stem.removeprefix('test_')}-{os.getpid()}"
@@ -236,10 +240,12 @@ class Flock:
         self.folder.chmod(0o755)  # workloads run as users of their own
         self.desired = self.folder / "desired"
         self.sockets = []
-        self.pis = [Pi(self, "pi1"), Pi(self, "pi2")]
-        self.pi1, self.pi2 = self.pis
+        self.pis = [Pi(self, name) for name in self.names]
+        self.pi1, self.pi2 = self.pis[:2]
+        for pi in self.pis:
+            pi.write_config(self.configs.get(pi.name, ""))
         try:
-            lab("lab_up", self.prefix)
+            lab("lab_up", self.prefix, pis=self.names)
             self.git("init", "-q", "-b", "main", self.desired, folder=self.folder)
             if found:
                 self.form()
@@ -251,8 +257,9 @@ class Flock:
         for pi in self.pis:
             pi.start()
         self.must(self.pi1, "init")
-        token = self.must(self.pi1, "token", "create").stdout
-        self.must(self.pi2, "join", "-", input=token)
+        for pi in self.pis[1:]:
+            token = self.must(self.pi1, "token", "create").stdout
+            self.must(pi, "join", "-", input=token)
         self.settle()
 
     @staticmethod
@@ -267,7 +274,7 @@ class Flock:
 
     def settle(self, commit=None, pis=None):
         """Until these Pis (all of them) see both members, the commit applied, and all healthy."""
-        wanted = ["members=2", "healthy"] + ([f"commit={commit}"] if commit else [])
+        wanted = [f"members={len(self.pis)}", "healthy"] + ([f"commit={commit}"] if commit else [])
         for pi in pis or self.pis:
             result = pi.ctl("--timeout", str(WAIT_S), "wait", *wanted)
             if result.status != 0:
@@ -388,7 +395,7 @@ class Flock:
     def down(self):
         for opened in self.sockets:
             opened.close()
-        lab("lab_down", self.prefix)
+        lab("lab_down", self.prefix, pis=self.names)
         for pi in self.pis:
             if pi.process is not None:
                 pi.process.wait(WAIT_S)

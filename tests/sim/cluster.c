@@ -275,7 +275,7 @@ void cluster_destroy(struct cluster *c)
 static void gateway_answers(struct cluster *c, const struct simnet_event *event)
 {
     if (!client_hears(c, event->from, event->data, event->len))
-        simnet_send(c->net, c->options.nodes, event->from, event->data, event->len, 42);
+        gateway_hears(c, event->from, event->data, event->len);
 }
 
 bool cluster_run(struct cluster *c, int64_t ms)

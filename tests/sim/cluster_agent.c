@@ -7,21 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "proto/wire/codec.h"
-
 #define WIRE_OVERHEAD (24 + 16 + 28) /* envelope, IPv4 and UDP headers of a datagram */
-#define ARP_BYTES 42
-#define TIMERS_NOW_MAX 100    /* timer steps within a millisecond: more is a loop */
-#define TIMERS_SECOND_MAX 400 /* and within a second, besides 20 for each node */
-
-enum packet_kind { PACKET_MESSAGE, PACKET_GATEWAY };
-
-struct packet {
-    uint64_t life;
-    int64_t sent;
-    uint8_t kind; /* enum packet_kind */
-    uint8_t body[CODEC_BODY_MAX];
-};
+#define TIMERS_NOW_MAX 100           /* timer steps within a millisecond: more is a loop */
+#define TIMERS_SECOND_MAX 400        /* and within a second, besides 20 for each node */
 
 /* ---- life ---- */
 
@@ -48,7 +36,8 @@ void agent_begin(struct machine *m)
                                  .seed = rng_next(c->rng),
                                  .wall = world_wall(c),
                                  .voters = m->voters,
-                                 .adopted = m->voters.current};
+                                 .adopted = m->voters.current,
+                                 .register_kept = m->register_kept};
     struct err err;
 
     if (!m->powered) {
@@ -227,7 +216,15 @@ static void ask_gateway(struct machine *m)
     struct packet packet = {.life = m->life, .sent = world_local(m).ms, .kind = PACKET_GATEWAY};
 
     simnet_send(m->cluster->net, m->index, m->cluster->options.nodes, &packet,
-                offsetof(struct packet, body), ARP_BYTES);
+                offsetof(struct packet, body), CLUSTER_ARP_BYTES);
+}
+
+/* Every gateway keeps its cache by the last writer. */
+static void test_gateway(struct machine *m)
+{
+    struct node_event event = {.type = NODE_REGISTER, .kept = true};
+
+    agent_post(m, &event);
 }
 
 static void keep_voters(struct machine *m, const struct voters_state *voters)
@@ -284,6 +281,16 @@ static void carry_out(struct machine *m, const struct effect *effect)
         break;
     case EFFECT_GATEWAY:
         ask_gateway(m);
+        break;
+    case EFFECT_GATEWAY_WRITE:
+    case EFFECT_GATEWAY_READ:
+        gateway_access(m, effect);
+        break;
+    case EFFECT_GATEWAY_TEST:
+        test_gateway(m);
+        break;
+    case EFFECT_GATEWAY_KEEP:
+        m->register_kept = effect->gateway.kept;
         break;
     case EFFECT_FENCE_OPEN:
         machine_open_fence(m, &effect->fence);
@@ -504,6 +511,10 @@ void agent_receive(struct machine *m, size_t from, const void *data, size_t len)
         event.gateway.sent.ms = packet->sent;
         if (packet->life == m->life)
             agent_post(m, &event);
+        return;
+    }
+    if (packet->kind != PACKET_MESSAGE) {
+        gateway_replied(m, packet);
         return;
     }
     if (codec_decode(packet->body, len - offsetof(struct packet, body), &msg) != WIRE_OK) {

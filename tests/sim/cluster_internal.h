@@ -6,6 +6,7 @@
 
 #include "agent/core/node.h"
 #include "agent/core/node_internal.h"
+#include "proto/wire/codec.h"
 #include "tests/sim/cluster.h"
 
 #define PROCESSES_MAX 64
@@ -14,6 +15,16 @@
 #define SYNC_WAITING_MAX 8 /* as in agent/io/uv_sync.h */
 #define TICKS_MAX 64
 #define FOREVER INT64_MAX
+#define CLUSTER_ARP_BYTES 42
+
+enum packet_kind { PACKET_MESSAGE, PACKET_GATEWAY, PACKET_WRITE, PACKET_READ };
+
+struct packet {
+    uint64_t life;
+    int64_t sent;
+    uint8_t kind; /* enum packet_kind */
+    uint8_t body[CODEC_BODY_MAX];
+};
 
 enum process_state { PROCESS_NONE, PROCESS_STARTING, PROCESS_RUNNING, PROCESS_ENDED };
 
@@ -87,6 +98,7 @@ struct machine {
     bool member;
     uint32_t boot;
     struct voters_state voters;
+    bool register_kept;
     bool *known; /* by index: admitted */
     struct value_head *heads;
     bool repo[COMMITS_MAX];
@@ -184,7 +196,8 @@ struct cluster {
     uint64_t starts, jobs;
     unsigned least_ready; /* cluster_require */
     struct cluster_stats stats;
-    int client_at[VIPS_MAX]; /* whom the client believes to have the address; -1: nobody */
+    int gateway_at[VIPS_MAX]; /* whom the gateway's ARP cache names; -1: nobody */
+    int client_at[VIPS_MAX];  /* whom the client believes to have the address; -1: nobody */
     char broken[CLUSTER_TEXT_MAX];
 };
 
@@ -232,6 +245,9 @@ void client_create(struct cluster *c);
 void client_announce(struct machine *m, size_t vip);
 void client_task(struct machine *m, size_t vip);
 bool client_hears(struct cluster *c, size_t from, const void *data, size_t len);
+void gateway_access(struct machine *m, const struct effect *effect);
+void gateway_hears(struct cluster *c, size_t from, const void *data, size_t len);
+void gateway_replied(struct machine *m, const struct packet *packet);
 
 /* cluster_git.c */
 void git_branch(struct machine *m);

@@ -248,7 +248,9 @@ static void give_packet(struct world *w, struct node *n)
     n->taken = NULL;
     n->clock_read = false;
     if (p->from == WORLD_GATEWAY) {
-        ev.type = p->access != 0 ? LEASES_READ : LEASES_GATEWAY;
+        ev.type = p->access == LEASE_REGISTER_WRITE  ? LEASES_WRITTEN
+                  : p->access == LEASE_REGISTER_READ ? LEASES_READ
+                                                     : LEASES_GATEWAY;
         ev.lease = lease_id(p->lease);
         ev.sent.ms = p->sent;
     } else {

@@ -180,9 +180,12 @@ static void gateway_read(struct world *w, const struct packet *p)
 
 static void gateway(struct world *w, const struct packet *p)
 {
-    if (p->access == LEASE_REGISTER_WRITE)
+    struct packet answer = {.sent = p->sent, .access = p->access, .lease = p->lease};
+
+    if (p->access == LEASE_REGISTER_WRITE) {
         w->named[p->lease] = p->from;
-    else if (p->access == LEASE_REGISTER_READ)
+        transmit(w, WORLD_GATEWAY, p->from, &answer);
+    } else if (p->access == LEASE_REGISTER_READ)
         gateway_read(w, p);
     else
         world_transmit(w, WORLD_GATEWAY, p->from, p->sent, NULL);

@@ -60,6 +60,7 @@ void play_outage(struct scenario_run *run);
 void play_power_save(struct scenario_run *run);
 void play_loss(struct scenario_run *run);
 void play_gaps(struct scenario_run *run);
+void play_isolated(struct scenario_run *run);
 
 /* faults.c: what happens to a flock at random. */
 struct cluster_spec spec_default(const struct cluster *c);

@@ -447,6 +447,8 @@ const struct scenario scenarios[] = {
     {"vip-loss", "an address stays where it is on a link with --loss", 2, 24, false, play_loss},
     {"vip-gaps", "nothing gets through for a second of each minute, for an hour", 2, 0, false,
      play_gaps},
+    {"vip-isolated", "two nodes reach the gateway and not each other: one holds the address", 2, 0,
+     false, play_isolated},
     {"pair", "two nodes and every fault there is", 2, 0.05, false, play_chaos},
     {"trio", "three nodes, likewise", 3, 0.05, false, play_chaos},
     {"five", "five nodes, likewise", 5, 0.05, false, play_chaos},

@@ -188,3 +188,44 @@ void play_gaps(struct scenario_run *run)
         cluster_break(c, "the address moved %u times, %u of them in the second half hour", w.moves,
                       w.moves - half);
 }
+
+/* The access point isolates its clients: each node reaches the gateway, and not the other. The
+ * holder stays alive, or it dies meanwhile, or its agent stops for a while. */
+void play_isolated(struct scenario_run *run)
+{
+    struct cluster *c = run->cluster;
+    size_t owner;
+    int64_t out;
+    bool lives = false;
+
+    if (!begin(c))
+        return;
+    owner = (size_t)cluster_vip_owner(c, 0);
+    cluster_partition(c, (uint64_t)1 << owner, 3);
+    cluster_run(c, rng_range(cluster_rng(c), 0, 1000));
+    switch (rng_below(cluster_rng(c), 4)) {
+    case 0:
+        cluster_power_cut(c, owner, CLUSTER_NEVER);
+        break;
+    case 1:
+        cluster_kill(c, owner, rng_range(cluster_rng(c), 80, 9000));
+        break;
+    case 2:
+        cluster_stop(c, owner, rng_range(cluster_rng(c), 100, 9000));
+        break;
+    default:
+        lives = true;
+        break;
+    }
+    cluster_run(c, 3 * 60000); /* a challenge that failed is tried again after a minute */
+    if (!cluster_served(c, 0))
+        cluster_break(c, "the client has no answer after three minutes");
+    if (cluster_stats(c)->solo_overlaps > 0)
+        cluster_break(c, "both held the address while they were isolated");
+    cluster_heal(c);
+    cluster_start(c, owner);
+    out = unserved(c, 10000);
+    if (lives)
+        sample(run, MEASURE_OUT_HEAL, out);
+    cluster_settle(c, 120000);
+}

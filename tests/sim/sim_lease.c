@@ -184,8 +184,9 @@ static void change_quality(struct run *r)
     static const int delay[] = {1, 3, 20, 100, 500};
     static const int tail[] = {0, 0, 1, 10};
 
-    if (r->shape == REGISTER) /* δ is 50 ms at the least */
-        world_quality(r->w, loss[between(r, 0, 4)], delay[between(r, 0, 2)] * MS, 0);
+    if (r->shape ==
+        REGISTER) /* δ is 25 ms at the least, and a frame takes up to half as much again */
+        world_quality(r->w, loss[between(r, 0, 4)], delay[between(r, 0, 2)] * MS * 4 / 5, 0);
     else
         world_quality(r->w, loss[between(r, 0, 4)], delay[between(r, 0, 4)] * MS,
                       tail[between(r, 0, 3)]);

@@ -155,6 +155,7 @@ static void test_small_ones(void **state)
     struct value_vip vip, vip_back;
     struct value_voters voters, voters_back;
     struct value_adopted adopted = {.number = UINT32_MAX}, adopted_back;
+    struct value_register kept = {.kept = true}, kept_back;
     struct value_keys keys = {.epoch = UINT32_MAX, .holder = true}, keys_back;
     struct value_paths paths = {0}, paths_back;
     uint8_t bytes[RECORD_VALUE_MAX];
@@ -202,6 +203,8 @@ static void test_small_ones(void **state)
 
     ROUND_TRIP(adopted, adopted, adopted_back);
     assert_int_equal(adopted_back.number, adopted.number);
+    ROUND_TRIP(register, kept, kept_back);
+    assert_true(kept_back.kept);
     ROUND_TRIP(keys, keys, keys_back);
     assert_int_equal(keys_back.epoch, keys.epoch);
     assert_true(keys_back.holder);

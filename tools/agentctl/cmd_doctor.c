@@ -55,6 +55,37 @@ static void look_for_foreign(json_t *items, const json_t *status)
         add(items, "foreign-host", DOCTOR_OK, "", "no foreign host answers for our addresses", "");
 }
 
+/* Two Pis, no witness: only the gateway can tell which of them holds an address when each reaches
+ * it and not the other (an access point that isolates its clients). */
+static void look_at_isolation(json_t *items, const json_t *status)
+{
+    const json_t *vip;
+    const char *word = "";
+    size_t i;
+
+    json_array_foreach(json_object_get(status, "vips"), i, vip)
+    {
+        word = member_string(vip, "gatewayRegister");
+        if (word[0] != '\0')
+            break;
+    }
+    if (strcmp(word, "kept") == 0)
+        add(items, "isolation", DOCTOR_OK, "",
+            "the gateway keeps its ARP cache by the last writer, as tested", "");
+    else if (strcmp(word, "lost") == 0)
+        add(items, "isolation", DOCTOR_WARNING,
+            "Two Pis that reach the gateway and not each other may both hold an address",
+            "the gateway, tested, does not keep its ARP cache by the last writer, or answers no "
+            "echo "
+            "requests",
+            "run a witness: agentd with role: witness on any third host of the network");
+    else if (strcmp(word, "untested") == 0)
+        add(items, "isolation", DOCTOR_SKIPPED, "",
+            "the gateway is tested once an address is held and both Pis answer", "");
+    else
+        add(items, "isolation", DOCTOR_OK, "", "no address is decided by two nodes alone", "");
+}
+
 static void look_at_members(json_t *items, const json_t *status)
 {
     char silent[DOCTOR_TEXT_MAX] = "";
@@ -105,6 +136,7 @@ static bool look_at_agent(const struct context *context, json_t *items, struct k
             member_string(status, "headline"), "agentctl status; agentctl events");
     look_at_members(items, status);
     look_for_foreign(items, status);
+    look_at_isolation(items, status);
     json_decref(status);
     return true;
 }

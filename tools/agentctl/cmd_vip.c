@@ -25,6 +25,30 @@ static void refusals(const json_t *vip, char *text, size_t size)
     }
 }
 
+/* How two Pis that reach the gateway and not each other are kept apart. */
+static void print_isolation(const json_t *items)
+{
+    const json_t *vip;
+    size_t i;
+
+    json_array_foreach(items, i, vip)
+    {
+        const char *word = member_string(vip, "gatewayRegister");
+        if (strcmp(word, "lost") == 0)
+            printf(
+                "\nThe gateway does not keep its ARP cache by the last writer: two Pis that reach "
+                "it and not\neach other may both hold an address. A witness (role: witness on a "
+                "third host) settles it.\n");
+        else if (strcmp(word, "untested") == 0)
+            printf(
+                "\nThe gateway has not been tested yet: two Pis that reach it and not each other "
+                "may both hold\nan address. It is tested when an address is held and both "
+                "answer.\n");
+        if (word[0] != '\0')
+            return;
+    }
+}
+
 static void print_vips(const struct context *context, const json_t *document)
 {
     static const char *const columns[] = {"NAME",  "ADDRESS", "OWNER",   "EPOCH",  "LEASE",
@@ -60,6 +84,7 @@ static void print_vips(const struct context *context, const json_t *document)
                    "%s", member_string(vip, "reason"));
     }
     table_print(table);
+    print_isolation(json_object_get(document, "items"));
 }
 
 static bool owned_by(const json_t *document, const char *address, const char *node)
