@@ -36,9 +36,9 @@ agent/core/: proto/|agent/(desired|core)/
 agent/config/: proto/base/|agent/(desired|config)/
 agent/shim/: proto/base/|agent/shim/
 store/: proto/base/|store/
-agent/edge/: proto/base/|agent/edge/|agent/io/(arp_frame|os_)
+agent/edge/: proto/base/|agent/edge/|agent/io/(arp_frame|echo_frame|os_)
 agent/io/(uv_|post|instance_): proto/|store/|agent/(desired|core|shim|edge|io)/
-agent/io/: proto/|agent/(desired|core|shim)/|agent/io/(os_|arp_frame)
+agent/io/: proto/|agent/(desired|core|shim)/|agent/io/(os_|arp_frame|echo_frame)
 agent/logs/: proto/base/|agent/(shim|logs)/
 agent/web/: proto/base/|agent/(core|web)/
 agent/daemon/|agent/main\.c: proto/|store/|agent/
@@ -63,7 +63,7 @@ libpq-fe\.h: workloads/(lib/pg|smartbiz-api/)
 libmnl/.*: agent/io/os_
 (rabbitmq-c/.*|amqp.*)\.h: workloads/lib/amqp/
 curl/.*: workloads/notify-smtp/
-linux/.*: agent/io/(os_|arp_frame)|agent/shim/
+linux/.*: agent/io/(os_|arp_frame|echo_frame)|agent/shim/
 TEXT
 }
 

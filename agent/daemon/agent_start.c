@@ -191,7 +191,6 @@ static int note_boot(struct agent *agent, struct store *store, struct err *err)
 static int open_store(struct agent *agent, struct err *err)
 {
     struct store_opened opened;
-    struct store_meta meta;
     struct store *store;
     struct store_event *events = NULL;
     size_t count = 0;
@@ -217,15 +216,10 @@ static int open_store(struct agent *agent, struct err *err)
     rc = store_peers(store, &agent->known, &agent->known_count, err);
     if (rc != ERR_NONE)
         goto err_after_open;
-    if (store_meta_get(store, AGENT_DRAIN_META, &meta, NULL) == ERR_NONE &&
-        meta.size == sizeof agent->known_drain)
-        memcpy(&agent->known_drain, meta.value, sizeof agent->known_drain);
-    if (store_meta_get(store, AGENT_REGISTER_META, &meta, NULL) == ERR_NONE &&
-        meta.size == sizeof agent->known_register)
-        memcpy(&agent->known_register, meta.value, sizeof agent->known_register);
-    if (store_meta_get(store, AGENT_MARKS_META, &meta, NULL) == ERR_NONE &&
-        meta.size == sizeof agent->known_marks)
-        memcpy(&agent->known_marks, meta.value, sizeof agent->known_marks);
+    agent_load_meta(store, AGENT_DRAIN_META, &agent->known_drain, sizeof agent->known_drain);
+    agent_load_meta(store, AGENT_REGISTER_META, &agent->known_register,
+                    sizeof agent->known_register);
+    agent_load_meta(store, AGENT_MARKS_META, &agent->known_marks, sizeof agent->known_marks);
     agent_suspended_load(agent, store);
     if (store_events_newest(store, AGENT_EVENTS_MAX / 2, &events, &count, NULL) == ERR_NONE)
         agent_load_events(agent, events, count);

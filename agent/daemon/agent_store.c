@@ -315,6 +315,14 @@ void agent_store_register(struct agent *agent, bool kept)
     submit(agent, write);
 }
 
+void agent_load_meta(struct store *store, const char *key, void *value, size_t size)
+{
+    struct store_meta meta;
+
+    if (store_meta_get(store, key, &meta, NULL) == ERR_NONE && meta.size == size)
+        memcpy(value, meta.value, size);
+}
+
 /* ---- the journal ---- */
 
 struct event_batch {

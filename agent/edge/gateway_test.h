@@ -16,9 +16,8 @@
 
 #define GATEWAY_TEST_ROUND_MS 300 /* no reply is waited for longer */
 #define GATEWAY_TEST_ROUNDS 12    /* then it has failed: frames are lost too often */
-#define GATEWAY_TEST_ALIKE 2  /* rounds in a row whose first reply went astray, or did not, decide \
-                               */
-#define GATEWAY_TEST_SILENT 3 /* so do rounds in a row that failed in any way */
+#define GATEWAY_TEST_ALIKE 2      /* rounds in a row decide, if the first reply tells the same */
+#define GATEWAY_TEST_SILENT 3     /* so do rounds in a row that failed in any way */
 #define GATEWAY_TEST_STEPS 5
 
 enum gateway_test_action { /* what is sent, in this order */
