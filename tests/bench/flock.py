@@ -109,7 +109,7 @@ class Pi:
 
     def start_agent(self):
         self.spawn()
-        await_true(15, f"the agent of {self.name}", self.answers)
+        await_true(60, f"the agent of {self.name}", self.answers)
 
     def spawn(self):
         with open(os.path.join(self.disk, "agentd.log"), "ab") as log:
