@@ -115,6 +115,9 @@ uint64_t cluster_jobs(const struct cluster *c);   /* cron jobs that ended well *
 
 /* cluster_check.c. What the world looks like, by its kernels and processes. */
 int cluster_vip_owner(const struct cluster *c, size_t vip); /* -1 nobody; address pool first + n */
+/* Whether the node's agent runs and tells of every process of @workload there that it is ready;
+ * true where there is none. */
+bool cluster_vouches(const struct cluster *c, size_t node, const char *workload);
 unsigned cluster_ready(const struct cluster *c, const char *workload); /* ready processes */
 /* No agent ends a process of rest-api that is well while fewer than @least others are; 0: it may.
  */

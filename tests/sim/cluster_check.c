@@ -55,6 +55,22 @@ unsigned cluster_ready(const struct cluster *c, const char *workload)
     return ready;
 }
 
+bool cluster_vouches(const struct cluster *c, size_t node, const char *workload)
+{
+    const struct machine *m = &c->machines[node];
+
+    for (size_t k = 0; k < PROCESSES_MAX; k++) {
+        const struct process *p = &m->processes[k];
+        const struct instance *instance;
+        if (p->state != PROCESS_RUNNING || !belongs(p->name, workload))
+            continue;
+        instance = m->node != NULL ? node_find_instance(m->node, p->name) : NULL;
+        if (instance == NULL || instance->published.state != VALUE_READY)
+            return false;
+    }
+    return true;
+}
+
 bool cluster_diverged(const struct cluster *c, size_t node)
 {
     const struct node *n = c->machines[node].node;
