@@ -319,6 +319,21 @@ static bool end(struct story *story, struct verify_counts *counts)
     return holds;
 }
 
+static void without_a_log_notifications_are_not_judged(void **state)
+{
+    struct verify_counts counts;
+    struct story story;
+    (void)state;
+
+    begin(&story, 6);
+    verify_without_log(story.verify);
+    assert_true(end(&story, &counts));
+    begin(&story, 2);
+    verify_without_log(story.verify);
+    assert_false(end(&story, &counts)); /* its payment is lost all the same */
+    assert_int_equal(counts.lost, 1);
+}
+
 static void repeats_that_are_the_same_prove_nothing_wrong(void **state)
 {
     struct verify_counts counts;
@@ -392,6 +407,7 @@ int main(void)
         cmocka_unit_test(an_order_always_comes_to_the_same_end),
         cmocka_unit_test(the_tracking_number_comes_of_the_order),
         cmocka_unit_test(customers_are_told_in_these_words),
+        cmocka_unit_test(without_a_log_notifications_are_not_judged),
         cmocka_unit_test(repeats_that_are_the_same_prove_nothing_wrong),
         cmocka_unit_test(what_is_missing_is_seen),
         cmocka_unit_test(what_is_there_twice_and_differs_is_seen),

@@ -21,12 +21,14 @@ struct record {
 };
 
 struct verify {
+    bool without_log;
     struct record *records;
     size_t count;
     size_t capacity;
 };
 
 struct judging {
+    bool without_log;
     struct verify_counts *counts;
     void (*complain)(void *context, const char *text);
     void *context;
@@ -197,7 +199,7 @@ static void judge_notice(struct judging *judging, const struct record *group, si
 {
     const struct record *notice = same(judging, group, count, VERIFY_NOTICE, type);
 
-    if ((notice != NULL) == expected)
+    if ((notice != NULL) == expected || judging->without_log)
         return;
     complain(judging, "order %s: %s was %s", group->order_id, notice_type_names[type],
              expected ? "never sent" : "sent for nothing");
@@ -242,10 +244,15 @@ static void judge_order(struct judging *judging, const struct record *group, siz
     judge_notice(judging, group, count, NOTICE_SHIPPED, shipment != NULL);
 }
 
+void verify_without_log(struct verify *verify)
+{
+    verify->without_log = true;
+}
+
 bool verify_judge(struct verify *verify, struct verify_counts *counts,
                   void (*tell)(void *context, const char *text), void *context)
 {
-    struct judging judging = {counts, tell, context};
+    struct judging judging = {verify->without_log, counts, tell, context};
     size_t from = 0;
 
     memset(counts, 0, sizeof *counts);
