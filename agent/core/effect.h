@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "agent/core/health.h"
 #include "agent/core/rollout.h"
@@ -18,6 +19,19 @@
 #include "proto/wire/msg.h"
 
 #define EFFECT_TEXT_MAX 240
+
+/* A process of an instance: its name, or that with a '_' behind it, for the second one of a
+ * hand-over. Writes the instance's name to @base; true: it is such a second process. */
+static inline bool effect_base(const char *process, char base[INSTANCE_MAX])
+{
+    size_t len = strnlen(process, INSTANCE_MAX - 1);
+    bool second = len > 0 && process[len - 1] == '_';
+
+    len -= second;
+    memcpy(base, process, len);
+    base[len] = '\0';
+    return second;
+}
 
 enum effect_severity { EFFECT_INFO, EFFECT_WARNING, EFFECT_ERROR };
 
@@ -80,7 +94,7 @@ struct effect_gateway {
 };
 
 struct effect_start {
-    const char *instance;          /* "rest-api.0" */
+    const char *instance;          /* here and below: a process, as effect_base has it */
     const struct desired *desired; /* whose secrets the texts may still name */
     const struct desired_workload *workload;
     uint64_t generation;     /* with the rendered environment in it */

@@ -171,7 +171,9 @@ struct node_event_instance {
     uint64_t generation; /* FOUND */
     int32_t pid;
     mono_t started_at;
-    bool stopping; /* FOUND: it was told to end before this agent began */
+    uint16_t
+        probe_port; /* FOUND, STARTED: of 127.0.0.1, this process alone listens there; 0: none */
+    bool stopping;  /* FOUND: it was told to end before this agent began */
     uint8_t port_count;
     struct value_port ports[VALUE_PORTS_MAX];
     struct supervise_exit exit; /* EXITED */

@@ -167,7 +167,7 @@ static int put_reference(struct node *node, struct instance *instance, struct ch
     case REFERENCE_FILE:
         put(out, folder, strlen(folder));
         put(out, "/", 1);
-        put(out, instance->name, strlen(instance->name));
+        put(out, node_instance_process(instance), strlen(node_instance_process(instance)));
         put(out, "/", 1);
         put(out, r->key, strlen(r->key));
         break;
@@ -409,7 +409,7 @@ static struct effect_files *files_effect(struct node *node, struct instance *ins
     const struct rendering *r = &instance->rendering;
     struct effect *effect = node_effect(node, EFFECT_FILES);
 
-    effect->files = (struct effect_files){.instance = instance->name,
+    effect->files = (struct effect_files){.instance = node_instance_process(instance),
                                           .desired = node->desired,
                                           .workload = instance->workload,
                                           .files = r->files,
@@ -457,7 +457,7 @@ void node_env_check(struct node *node, struct instance *instance)
 
 void node_env_drift(struct node *node, const char *name)
 {
-    const struct instance *instance = node_find_instance(node, name);
+    const struct instance *instance = node_find_process(node, name);
     bool leave;
     char subject[INSTANCE_MAX + 8];
 

@@ -10,7 +10,20 @@
 struct instance *node_find_instance(const struct node *node, const char *name)
 {
     for (size_t i = 0; i < node->instance_count; i++)
-        if (strcmp(node->instances[i]->name, name) == 0)
+        if (node->instances[i]->elder == NULL && strcmp(node->instances[i]->name, name) == 0)
+            return node->instances[i];
+    return NULL;
+}
+
+const char *node_instance_process(const struct instance *instance)
+{
+    return instance->second ? instance->other : instance->name;
+}
+
+struct instance *node_find_process(const struct node *node, const char *process)
+{
+    for (size_t i = 0; i < node->instance_count; i++)
+        if (strcmp(node_instance_process(node->instances[i]), process) == 0)
             return node->instances[i];
     return NULL;
 }
@@ -71,6 +84,8 @@ void node_instance_publish(struct node *node, struct instance *instance)
             instance->reason[0] = '\0';
         node->work_dirty = true;
     }
+    if (instance->elder != NULL) /* people see it when it has taken its place */
+        return;
     value.generation = instance->machine.run_generation;
     value.pid = (uint32_t)instance->machine.pid;
     value.restarts = (uint32_t)instance->machine.restarts;
@@ -92,6 +107,8 @@ static struct addr probe_target(const struct node *node, const struct instance *
 {
     struct addr target = node->config.head.addr;
 
+    if (instance->probe_port != 0) /* its ports may be answered by another process of it */
+        return (struct addr){.family = 4, .ip = {127, 0, 0, 1}, .port = instance->probe_port};
     if (instance->workload->listen != DESIRED_LISTEN_NODE)
         target = (struct addr){.family = 4, .ip = {127, 0, 0, 1}};
     target.port = 0;
@@ -117,7 +134,7 @@ static void health_effects(struct node *node, struct instance *instance,
         if (!out->probe[i].run)
             continue;
         effect = node_effect(node, EFFECT_PROBE);
-        effect->probe = (struct effect_probe){.instance = instance->name,
+        effect->probe = (struct effect_probe){.instance = node_instance_process(instance),
                                               .probe = probes[i],
                                               .which = (enum health_probe)i,
                                               .ticket = out->probe[i].ticket,
@@ -162,7 +179,7 @@ void node_instance_extend(struct node *node, struct instance *instance, mono_t u
     if (!supervise_alive(&instance->machine))
         return;
     effect = node_effect(node, EFFECT_EXTEND);
-    effect->stop.instance = instance->name;
+    effect->stop.instance = node_instance_process(instance);
     effect->stop.until = until;
 }
 
@@ -190,10 +207,11 @@ static void machine_effect(struct node *node, struct instance *instance,
             instance->machine.run_generation = instance->rendering.generation;
         instance->delivered = instance->rendering.contents;
         instance->port_count = 0;
+        instance->probe_port = 0;
         instance->unprobed = false;
         effect = node_effect(node, EFFECT_START);
         effect->start =
-            (struct effect_start){.instance = instance->name,
+            (struct effect_start){.instance = node_instance_process(instance),
                                   .desired = node->desired,
                                   .workload = instance->workload,
                                   .generation = instance->machine.run_generation,
@@ -206,8 +224,9 @@ static void machine_effect(struct node *node, struct instance *instance,
     case SUPERVISE_DO_STOP:
     case SUPERVISE_DO_KILL:
         effect = node_effect(node, EFFECT_STOP);
-        effect->stop = (struct effect_stop){
-            .instance = instance->name, .signal = from->signal, .timeout_ms = from->timeout_ms};
+        effect->stop = (struct effect_stop){.instance = node_instance_process(instance),
+                                            .signal = from->signal,
+                                            .timeout_ms = from->timeout_ms};
         break;
     case SUPERVISE_DO_PROBE_BEGIN:
         health_begin(&instance->health, node->now, from->started_at, &health);
@@ -254,7 +273,7 @@ void node_instance_step(struct node *node, struct instance *instance,
 
 static struct instance *known_instance(struct node *node, const char *name, const char *what)
 {
-    struct instance *instance = node_find_instance(node, name);
+    struct instance *instance = node_find_process(node, name);
     char subject[INSTANCE_MAX + 8];
 
     if (instance == NULL) {
@@ -274,6 +293,7 @@ void node_work_started(struct node *node, const struct node_event_instance *even
         return;
     instance->port_count = event->port_count;
     memcpy(instance->ports, event->ports, sizeof instance->ports);
+    instance->probe_port = event->probe_port;
     node_instance_step(node, instance, &step);
 }
 
@@ -324,7 +344,7 @@ void node_work_exited(struct node *node, const struct node_event_instance *event
 
 void node_work_probe(struct node *node, const struct node_event_probe *event)
 {
-    struct instance *instance = node_find_instance(node, event->instance);
+    struct instance *instance = node_find_process(node, event->instance);
     struct health_out out;
 
     if (instance == NULL)

@@ -53,6 +53,9 @@ struct rendering {
 /* One workload replica that runs here, is to run here, or is being moved away. */
 struct instance {
     char name[INSTANCE_MAX];
+    char other[INSTANCE_MAX]; /* name of its second process */
+    bool second;              /* it is that one */
+    struct instance *elder;   /* it is to take the place of that one; NULL: it is the instance */
     const struct desired_workload *workload; /* NULL: unknown to the desired state */
     bool placed;                             /* placed here by the last placement */
     bool doomed;                             /* told to stop for good */
@@ -64,15 +67,17 @@ struct instance {
     uint8_t port_count;
     char reason[VALUE_REASON_MAX];
     struct rendering rendering;
-    uint64_t rendered;  /* number of the desired state that it is of; 0: none yet */
-    mono_t check_at;    /* its files are looked at again; MONO_NEVER: it has none */
-    uint64_t delivered; /* contents that the process has, as far as is known; 0: not known */
-    bool unprobed;      /* found alive: whether it is ready is not known yet */
-    bool outdated;      /* ready, and waits for its turn to be replaced */
-    mono_t elsewhere;   /* then the process is replaced, for it leads elsewhere; or MONO_NEVER */
-    uint64_t wished;    /* generation of the last wish; 0: none */
-    uint64_t document;  /* generation of the document of the last wish; 0: not known */
-    uint64_t tick;      /* cron: the tick of the last wish */
+    uint64_t rendered;   /* number of the desired state that it is of; 0: none yet */
+    mono_t check_at;     /* its files are looked at again; MONO_NEVER: it has none */
+    uint64_t delivered;  /* contents that the process has, as far as is known; 0: not known */
+    bool unprobed;       /* found alive: whether it is ready is not known yet */
+    uint16_t probe_port; /* its own, where its sockets are shared; 0: none */
+    bool succeeded;      /* its next version is on the way to take its place */
+    bool outdated;       /* ready, and waits for its turn to be replaced */
+    mono_t elsewhere;    /* then the process is replaced, for it leads elsewhere; or MONO_NEVER */
+    uint64_t wished;     /* generation of the last wish; 0: none */
+    uint64_t document;   /* generation of the document of the last wish; 0: not known */
+    uint64_t tick;       /* cron: the tick of the last wish */
     struct cron cron;
     bool cron_valid;
     uint64_t cron_generation;
@@ -299,6 +304,12 @@ void node_work_tick(struct node *node);
 void node_work_lease(struct node *node, uint64_t lease, bool held, mono_t until);
 void node_work_free(struct node *node);
 mono_t node_work_deadline(const struct node *node);
+/* By the name of the process. */
+struct instance *node_find_process(const struct node *node, const char *process);
+const char *node_instance_process(const struct instance *instance);
+void node_instance_end(struct node *node, struct instance *instance); /* for good */
+void node_work_adopt(struct node *node, struct instance *instance,
+                     const struct node_event_instance *event);
 struct instance *node_find_instance(const struct node *node, const char *name);
 void node_instance_step(struct node *node, struct instance *instance,
                         const struct supervise_event *event);
@@ -323,6 +334,16 @@ bool node_turn_needed(const struct desired_workload *w); /* else they are replac
 bool node_turn_come(const struct node *node, const struct instance *instance);
 void node_turns_update(struct node *node); /* after every look at the instances */
 void node_turns_free(struct node *node);
+
+/* the next process is ready before the former one ends: node_handover.c */
+/* Whether @instance stays as it is, because its next version is to take it over; has taken it over
+ * when instance->succeeded is false then. */
+bool node_handover(struct node *node, struct instance *instance, uint64_t generation);
+void node_handover_found(struct node *node, const struct node_event_instance *event,
+                         struct instance *elder);
+void node_handover_take(struct node *node, struct instance *heir);
+bool node_handover_has_heir(const struct node *node, const struct instance *instance);
+void node_place_heir(struct node *node, struct instance *heir);
 
 bool node_workload_ready(const struct node *node, const char *workload);
 /* "Kind/name" of a dependsOn; false: *@reason says what is missing. */

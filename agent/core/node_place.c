@@ -55,6 +55,14 @@ static void bind_workload(struct node *node, struct instance *instance,
     instance->lease = w->singleton ? node_singleton_lease(w->name) : 0;
 }
 
+/* Who is to take the place of an instance is where that is. */
+void node_place_heir(struct node *node, struct instance *heir)
+{
+    heir->placed = heir->elder->placed;
+    if (heir->elder->workload != NULL)
+        bind_workload(node, heir, heir->elder->workload);
+}
+
 static void place_here(struct node *node, const struct desired_workload *w, uint32_t replica)
 {
     char name[INSTANCE_MAX];
@@ -314,5 +322,8 @@ void node_place_all(struct node *node)
     }
     (void)place_nodes(node, nodes);
     apply(node, nodes);
+    for (size_t i = 0; i < node->instance_count; i++)
+        if (node->instances[i]->elder != NULL)
+            node_place_heir(node, node->instances[i]);
     free(nodes);
 }

@@ -44,7 +44,7 @@ static bool is_ready(const struct instance *instance)
 
     if (m->policy.needs_lease && !m->leased) /* another node has it, or will */
         return true;
-    return m->run_generation == instance->wished && !instance->outdated &&
+    return m->run_generation == instance->wished && !instance->outdated && !instance->succeeded &&
            (m->state == SUPERVISE_READY || m->state == SUPERVISE_COMPLETED);
 }
 

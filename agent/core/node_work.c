@@ -51,6 +51,7 @@ struct instance *node_add_instance(struct node *node, const char *name)
         return NULL;
     }
     snprintf(instance->name, sizeof instance->name, "%s", name);
+    snprintf(instance->other, sizeof instance->other, "%.*s_", INSTANCE_MAX - 2, name);
     instance->moving = MONO_NEVER;
     instance->elsewhere = MONO_NEVER;
     instance->check_at = MONO_NEVER;
@@ -68,10 +69,11 @@ static void remove_instance(struct node *node, size_t index)
     char key[RECORD_KEY_MAX];
 
     snprintf(key, sizeof key, "instance/%.100s", instance->name);
-    node_unpublish(node, key);
+    if (instance->elder == NULL)
+        node_unpublish(node, key);
     if (instance->lease != 0)
         node_lease_unwant(node, instance->lease);
-    node_effect(node, EFFECT_FORGET)->stop.instance = instance->name;
+    node_effect(node, EFFECT_FORGET)->stop.instance = node_instance_process(instance);
     node_keep(node, instance->rendering.text);
     node_keep(node, instance->rendering.env);
     node_keep(node, instance->rendering.args);
@@ -137,7 +139,7 @@ void node_instance_want(struct node *node, struct instance *instance, uint64_t g
     node_instance_step(node, instance, &event);
 }
 
-static void stop_for_good(struct node *node, struct instance *instance)
+void node_instance_end(struct node *node, struct instance *instance)
 {
     struct supervise_event event = {.type = SUPERVISE_WANT_STOP};
 
@@ -199,6 +201,16 @@ static uint64_t await_turn(struct node *node, struct instance *instance, uint64_
     return instance->machine.run_generation;
 }
 
+/* The generation to be wished now, where @generation is what is wanted in the end. */
+static uint64_t replace(struct node *node, struct instance *instance, uint64_t generation)
+{
+    if (instance->elder != NULL)
+        return generation;
+    if (node_handover(node, instance, generation))
+        return instance->machine.run_generation;
+    return await_turn(node, instance, generation);
+}
+
 static void update_service(struct node *node, struct instance *instance)
 {
     bool alive = supervise_alive(&instance->machine);
@@ -217,7 +229,7 @@ static void update_service(struct node *node, struct instance *instance)
         generation = alive ? instance->machine.run_generation : instance->workload->generation;
     } else {
         generation = settle_references(node, instance, generation);
-        generation = await_turn(node, instance, generation);
+        generation = replace(node, instance, generation);
         node_env_deliver(node, instance);
     }
     /* The wish comes before the permission: what may start now starts as it is wished. */
@@ -229,17 +241,30 @@ static void update_service(struct node *node, struct instance *instance)
     node_instance_publish(node, instance);
 }
 
+static void update_heir(struct node *node, struct instance *heir)
+{
+    const struct instance *elder = heir->elder;
+
+    if (elder->doomed || !elder->placed || elder->workload == NULL)
+        node_instance_end(node, heir);
+    else if (!heir->doomed)
+        update_service(node, heir);
+}
+
 static void update_instance(struct node *node, struct instance *instance)
 {
     instance->outdated = false;
-    if (instance->workload == NULL)
-        stop_for_good(node, instance);
+    instance->succeeded = false;
+    if (instance->elder != NULL)
+        update_heir(node, instance);
+    else if (instance->workload == NULL)
+        node_instance_end(node, instance);
     else if (instance->placed && instance->workload->cron)
         node_cron_update(node, instance);
     else if (instance->placed)
         update_service(node, instance);
     else if (mono_is_never(instance->moving) || moved(node, instance))
-        stop_for_good(node, instance);
+        node_instance_end(node, instance);
 }
 
 void node_work_update(struct node *node)
@@ -260,7 +285,8 @@ void node_work_update(struct node *node)
         node_turns_update(node);
     }
     for (size_t i = node->instance_count; i-- > 0;)
-        if (node->instances[i]->doomed && !supervise_alive(&node->instances[i]->machine))
+        if (node->instances[i]->doomed && !supervise_alive(&node->instances[i]->machine) &&
+            !node_handover_has_heir(node, node->instances[i]))
             remove_instance(node, i);
 }
 
@@ -288,26 +314,41 @@ static void find_lease(struct node *node, struct instance *instance)
     node_instance_extend(node, instance, view.end);
 }
 
-void node_work_found(struct node *node, const struct node_event_instance *event)
+void node_work_adopt(struct node *node, struct instance *instance,
+                     const struct node_event_instance *event)
 {
-    struct instance *instance = node_find_instance(node, event->instance);
     struct supervise_event found = {.type = SUPERVISE_FOUND,
                                     .generation = event->generation,
                                     .pid = event->pid,
                                     .started_at = event->started_at,
                                     .stopping = event->stopping};
 
-    if (instance == NULL)
-        instance = node_add_instance(node, event->instance);
-    if (instance == NULL)
-        return;
     instance->port_count = event->port_count;
     memcpy(instance->ports, event->ports, sizeof instance->ports);
+    instance->probe_port = event->probe_port;
     instance->wished = event->generation;
     instance->unprobed = true;
     node_instance_step(node, instance, &found);
     if (instance->lease == 0)
         find_lease(node, instance);
+}
+
+void node_work_found(struct node *node, const struct node_event_instance *event)
+{
+    struct instance *instance = node_find_process(node, event->instance);
+    char base[INSTANCE_MAX];
+    bool second = effect_base(event->instance, base);
+
+    if (instance == NULL && node_find_instance(node, base) != NULL) {
+        node_handover_found(node, event, node_find_instance(node, base));
+        return;
+    }
+    if (instance == NULL)
+        instance = node_add_instance(node, base);
+    if (instance == NULL)
+        return;
+    instance->second = second;
+    node_work_adopt(node, instance, event);
 }
 
 void node_work_lease(struct node *node, uint64_t lease, bool held, mono_t until)

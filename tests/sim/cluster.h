@@ -42,6 +42,7 @@ struct cluster_chances {
 struct cluster_spec {
     unsigned revision;   /* part of rest-api's environment: a new one replaces its processes */
     unsigned replicas;   /* of rest-api */
+    bool hand_over;      /* of rest-api */
     unsigned away;       /* its maxUnavailable; 0: the default */
     unsigned web;        /* replicas of web, which refers to rest-api */
     bool web_depends;    /* and waits for it */

@@ -231,7 +231,7 @@ static bool check_endpoint(struct cluster *c, const struct process *p, const str
 /* What the flock shows of a process: its own node's record is the one that all others have. */
 static bool check_record(const struct machine *m, const struct process *p, const struct why *why)
 {
-    const struct instance *instance = node_find_instance(m->node, p->name);
+    const struct instance *instance = node_find_process(m->node, p->name);
 
     if (instance == NULL)
         return no(why, "pi%zu runs %s and does not know it", m->index + 1, p->name);
@@ -240,7 +240,7 @@ static bool check_record(const struct machine *m, const struct process *p, const
                   supervise_state_name(instance->machine.state));
     if (instance->published.state != VALUE_READY || instance->published.pid != (uint32_t)p->pid)
         return no(why, "pi%zu publishes %s wrongly", m->index + 1, p->name);
-    if (instance->outdated)
+    if (instance->outdated || instance->elder != NULL)
         return no(why, "pi%zu: %s waits for its turn", m->index + 1, p->name);
     if (instance->machine.run_generation != p->generation)
         return no(why, "pi%zu: %s runs another generation", m->index + 1, p->name);

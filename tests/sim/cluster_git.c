@@ -39,9 +39,10 @@ static size_t write_rest_api(const struct cluster_spec *spec, char *text, size_t
                             "  command: [rest-api]\n  ports: [{name: http, port: 5000}]\n"
                             "  env: [{name: REVISION, value: \"%s%u\"}]\n"
                             "  terminationGracePeriodSeconds: 10\n"
-                            "  updateStrategy: {maxUnavailable: %u}\n%s",
+                            "  updateStrategy: {maxUnavailable: %u, handOver: %s}\n%s",
                             spec->replicas, spec->fails ? PROCESS_SICK : "", spec->revision,
-                            spec->away > 0 ? spec->away : 1, spec->probed ? probes : "");
+                            spec->away > 0 ? spec->away : 1, spec->hand_over ? "true" : "false",
+                            spec->probed ? probes : "");
 }
 
 static size_t write_others(const struct cluster_spec *spec, char *text, size_t size)

@@ -47,6 +47,7 @@ struct process {
     int64_t healthy_at; /* true time from which its probes succeed */
     struct value_port ports[VALUE_PORTS_MAX];
     uint8_t port_count;
+    uint16_t probe_port;
     char endpoint[64]; /* what it was told about rest-api */
     struct supervise_exit exit;
 };

@@ -140,6 +140,7 @@ static void post_process(struct machine *m, const struct process *p, enum node_e
     event.instance.pid = p->pid;
     event.instance.started_at = p->started_at;
     event.instance.stopping = p->stopping;
+    event.instance.probe_port = p->probe_port;
     event.instance.port_count = p->port_count;
     memcpy(event.instance.ports, p->ports, sizeof p->ports);
     if (type == NODE_EXITED)
@@ -190,8 +191,32 @@ static bool port_taken(struct machine *m, uint16_t port)
     return false;
 }
 
+/* The other process of the instance holds the sockets that this one gets too. */
+static const struct process *find_sharer(const struct machine *m, const struct process *p)
+{
+    char name[INSTANCE_MAX], other[INSTANCE_MAX];
+
+    effect_base(p->name, name);
+    for (size_t i = 0; i < PROCESSES_MAX; i++) {
+        const struct process *q = &m->processes[i];
+        effect_base(q->name, other);
+        if (q != p && q->state != PROCESS_NONE && q->probe_port != 0 && strcmp(name, other) == 0)
+            return q;
+    }
+    return NULL;
+}
+
 static void pick_ports(struct machine *m, struct process *p, const struct desired_workload *w)
 {
+    const struct process *sharer = w->hand_over ? find_sharer(m, p) : NULL;
+
+    if (w->hand_over)
+        p->probe_port = (uint16_t)world_range(m->cluster, 40000, 49999);
+    if (sharer != NULL) {
+        memcpy(p->ports, sharer->ports, sizeof p->ports);
+        p->port_count = sharer->port_count;
+        return;
+    }
     for (size_t i = 0; i < w->port_count; i++) {
         uint16_t port = w->ports[i].port;
         while (port == 0 || port_taken(m, port))
@@ -369,7 +394,7 @@ void machine_probe(struct machine *m, const struct effect_probe *probe)
     struct task *task;
 
     if (probe->target.port != 0 && p != NULL && p->state == PROCESS_RUNNING &&
-        probe->target.port != p->ports[0].port)
+        probe->target.port != (p->probe_port != 0 ? p->probe_port : p->ports[0].port))
         cluster_break(c, "pi%zu probes %s at port %u, where it does not listen", m->index + 1,
                       probe->instance, (unsigned)probe->target.port);
     task = world_task(m, TASK_PROBE, good ? world_range(c, 1, 60) : probe->timeout_ms, m->life);

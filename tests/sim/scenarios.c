@@ -241,11 +241,12 @@ static void play_updates(struct scenario_run *run)
     spec.replicas = (unsigned)rng_range(rng, 2, 6);
     spec.away = (unsigned)rng_range(rng, 1, spec.replicas - 1);
     spec.web = 0;
+    spec.hand_over = rng_below(rng, 2) == 0;
     cluster_run(c, 3000);
     cluster_push(c, 0, &spec);
     if (!cluster_settle(c, BEGIN_MS))
         return;
-    cluster_require(c, spec.replicas - spec.away);
+    cluster_require(c, spec.replicas - (spec.hand_over ? 0 : spec.away));
     end = cluster_now(c) + (int64_t)(run->hours * HOUR_MS);
     while (cluster_now(c) < end && cluster_broken(c)[0] == '\0') {
         spec.revision++;
