@@ -56,12 +56,50 @@ void node_free(struct node *node)
     node_peers_free(node);
     node_effects_reset(node);
     desired_free(node->desired);
-    desired_free(node->retired);
+    for (size_t i = 0; i < node->retired_count; i++)
+        desired_free(node->retired[i]);
+    free(node->retired);
     free(node->effects);
     suspend_free(&node->suspensions);
     node_placement_free(&node->placement);
     free(node->payloads);
     free(node);
+}
+
+static bool is_named(const struct node *node, const struct desired *state)
+{
+    for (size_t i = 0; i < node->instance_count; i++)
+        if (node->instances[i]->judge_state == state)
+            return true;
+    return false;
+}
+
+/* Those that nothing names any more are freed. */
+static void free_retired(struct node *node)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < node->retired_count; i++)
+        if (is_named(node, node->retired[i]))
+            node->retired[kept++] = node->retired[i];
+        else
+            desired_free(node->retired[i]);
+    node->retired_count = kept;
+}
+
+static void retire(struct node *node, struct desired *old)
+{
+    struct desired **grown;
+
+    if (old == NULL)
+        return;
+    grown = realloc(node->retired, (node->retired_count + 1) * sizeof *grown);
+    if (grown == NULL) { /* the process ends; what names it shall not read freed memory first */
+        node->no_memory = true;
+        return;
+    }
+    node->retired = grown;
+    node->retired[node->retired_count++] = old;
 }
 
 void node_take_desired(struct node *node, const struct node_event_desired *event)
@@ -78,7 +116,7 @@ void node_take_desired(struct node *node, const struct node_event_desired *event
     node_vip_desired(node);
     node_work_desired(node);
     node_work_update(node); /* every instance is bound to the new objects from here on */
-    node->retired = old;    /* an effect of this step may still name it */
+    retire(node, old);
 }
 
 static void take_message(struct node *node, const struct node_event_message *event)
@@ -197,8 +235,7 @@ int node_step(struct node *node, mono_t now, const struct node_event *event, str
     if (node->stepped)
         node_effects_reset(node);
     node->stepped = true;
-    desired_free(node->retired);
-    node->retired = NULL;
+    free_retired(node);
     dispatch(node, event);
     /* Timers after the event: an answer that has come counts before its absence is judged. */
     if (event->type == NODE_TIMER) {

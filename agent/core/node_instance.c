@@ -109,7 +109,7 @@ static struct addr probe_target(const struct node *node, const struct instance *
 
     if (instance->probe_port != 0) /* its ports may be answered by another process of it */
         return (struct addr){.family = 4, .ip = {127, 0, 0, 1}, .port = instance->probe_port};
-    if (instance->workload->listen != DESIRED_LISTEN_NODE)
+    if (instance->judge->listen != DESIRED_LISTEN_NODE)
         target = (struct addr){.family = 4, .ip = {127, 0, 0, 1}};
     target.port = 0;
     for (uint8_t i = 0; probe->port != NULL && i < instance->port_count; i++)
@@ -121,7 +121,7 @@ static struct addr probe_target(const struct node *node, const struct instance *
 static void health_effects(struct node *node, struct instance *instance,
                            const struct health_out *out)
 {
-    const struct desired_workload *w = instance->workload;
+    const struct desired_workload *w = instance->workload != NULL ? instance->judge : NULL;
     const struct desired_probe *probes[HEALTH_PROBES];
 
     if (w == NULL)
@@ -206,6 +206,8 @@ static void machine_effect(struct node *node, struct instance *instance,
         if (!instance->workload->cron)
             instance->machine.run_generation = instance->rendering.generation;
         instance->delivered = instance->rendering.contents;
+        instance->judge_generation = instance->workload->generation;
+        node_instance_judge(node, instance);
         instance->port_count = 0;
         instance->probe_port = 0;
         instance->unprobed = false;

@@ -56,6 +56,9 @@ struct instance {
     char other[INSTANCE_MAX]; /* name of its second process */
     bool second;              /* it is that one */
     struct instance *elder;   /* it is to take the place of that one; NULL: it is the instance */
+    const struct desired_workload *judge; /* whose probes judge the process: it was started by it */
+    const struct desired *judge_state;    /* where that lies; kept as long as it is named here */
+    uint64_t judge_generation;            /* of it; 0: not known, or nothing was started */
     const struct desired_workload *workload; /* NULL: unknown to the desired state */
     bool placed;                             /* placed here by the last placement */
     bool doomed;                             /* told to stop for good */
@@ -161,9 +164,10 @@ struct node {
     size_t baseline_count;
     struct node_event_desired held; /* waits until another node has tried it; .desired NULL: none */
     char held_subject[VALUE_REASON_MAX];
-    mono_t apply_retry;         /* the way back is tried again */
-    uint64_t desired_number;    /* counts them, from 1 */
-    struct desired *retired;    /* replaced in this step */
+    mono_t apply_retry;       /* the way back is tried again */
+    uint64_t desired_number;  /* counts them, from 1 */
+    struct desired **retired; /* replaced, but an effect or an instance may still name them */
+    size_t retired_count;
     struct value_commit commit; /* own */
     struct foreign_commit commits[NODE_COMMITS_MAX];
     size_t commit_next;
@@ -293,6 +297,8 @@ void node_instance_want(struct node *node, struct instance *instance, uint64_t g
 /* New probes take the place of those that it has. */
 void node_instance_probes(struct node *node, struct instance *instance,
                           const struct health_policy probes[HEALTH_PROBES]);
+/* From here on the document that it is bound to judges it. */
+void node_instance_judge(struct node *node, struct instance *instance);
 void node_instance_extend(struct node *node, struct instance *instance, mono_t until);
 void node_work_desired(struct node *node);
 void node_work_update(struct node *node);

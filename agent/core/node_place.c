@@ -38,13 +38,14 @@ static bool same_probe(const struct health_policy *a, const struct health_policy
            a->failure_threshold == b->failure_threshold;
 }
 
-static void bind_workload(struct node *node, struct instance *instance,
-                          const struct desired_workload *w)
+void node_instance_judge(struct node *node, struct instance *instance)
 {
+    const struct desired_workload *w = instance->workload;
     struct health_policy probes[HEALTH_PROBES];
     bool same = true;
 
-    instance->workload = w;
+    instance->judge = w;
+    instance->judge_state = node->desired;
     set_probe(&probes[HEALTH_STARTUP], &w->startup);
     set_probe(&probes[HEALTH_READINESS], &w->readiness);
     set_probe(&probes[HEALTH_LIVENESS], &w->liveness);
@@ -52,7 +53,18 @@ static void bind_workload(struct node *node, struct instance *instance,
         same = same && same_probe(&probes[i], &instance->health.probe[i].policy);
     if (!same)
         node_instance_probes(node, instance, probes);
+}
+
+static void bind_workload(struct node *node, struct instance *instance,
+                          const struct desired_workload *w)
+{
+    bool older = supervise_alive(&instance->machine) && instance->judge_generation != 0 &&
+                 instance->judge_generation != w->generation;
+
+    instance->workload = w;
     instance->lease = w->singleton ? node_singleton_lease(w->name) : 0;
+    if (!older) /* what is to be replaced is judged by what it was started with */
+        node_instance_judge(node, instance);
 }
 
 /* Who is to take the place of an instance is where that is. */

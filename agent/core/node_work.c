@@ -129,8 +129,11 @@ static bool same_policy(const struct supervise_policy *a, const struct supervise
 void node_instance_want(struct node *node, struct instance *instance, uint64_t generation)
 {
     struct supervise_event event = {.type = SUPERVISE_WANT_RUN, .generation = generation};
+    bool stays =
+        supervise_alive(&instance->machine) && generation == instance->machine.run_generation;
 
-    event.policy = policy_of(instance->workload);
+    event.policy =
+        policy_of(stays && instance->judge != NULL ? instance->judge : instance->workload);
     instance->document = instance->workload->generation;
     if (instance->machine.wanted && instance->wished == generation &&
         same_policy(&event.policy, &instance->machine.policy))

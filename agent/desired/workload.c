@@ -284,6 +284,21 @@ static int check_identity(const struct object *object, const struct desired_work
     return 0;
 }
 
+/* After its ports are read. */
+static int check_hand_over(const struct object *object, const struct desired_workload *w)
+{
+    if (!w->hand_over)
+        return 0;
+    if (w->singleton)
+        return object_error(object, "spec.updateStrategy.handOver",
+                            "two processes run for a while: not possible for a singleton");
+    if (w->port_count == 0 || w->port_count >= DESIRED_PORTS_MAX)
+        return object_error(object, "spec.updateStrategy.handOver",
+                            "expected 1 to %d ports, whose sockets are handed over",
+                            DESIRED_PORTS_MAX - 1);
+    return 0;
+}
+
 static int read_probes(const struct object *object, const struct kind_workload *spec,
                        struct desired_workload *w)
 {
@@ -313,6 +328,8 @@ static int read_parts(const struct object *object, const struct kind_workload *s
     part = read_spread(object, spec, w);
     rc = rc != 0 ? rc : part;
     part = read_ports(object, spec, w);
+    if (part == 0)
+        part = check_hand_over(object, w);
     if (part == 0) /* probes name ports */
         part = read_probes(object, spec, w);
     rc = rc != 0 ? rc : part;

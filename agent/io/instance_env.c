@@ -8,7 +8,8 @@
 
 #include "agent/io/instance_secret.h"
 
-#define FIXED_MAX (8 + 2 * VALUE_PORTS_MAX) /* variables of the agent's own */
+#define FIXED_MAX (9 + 2 * VALUE_PORTS_MAX) /* variables of the agent's own */
+#define NOTE_PROBE "@probe"                 /* no name of a port */
 
 struct instance_env {
     size_t count;
@@ -80,12 +81,25 @@ static void set_ports(struct instance_env *env, const struct value_port *ports, 
     }
 }
 
+/* As sd_listen_fds_with_names(3). */
+static void set_names(struct instance_env *env, const struct value_port *ports, uint8_t count)
+{
+    char names[VALUE_PORTS_MAX * VALUE_PORT_NAME_MAX + sizeof "probe"];
+    size_t used = 0;
+
+    for (uint8_t i = 0; i < count; i++)
+        used += (size_t)snprintf(names + used, sizeof names - used, "%s:", ports[i].name);
+    snprintf(names + used, sizeof names - used, "probe");
+    set(env, "LISTEN_FDNAMES", "%s", names);
+}
+
 int instance_env_build(const struct uv_instances_config *config, const struct effect_start *effect,
-                       const struct value_port *ports, uint8_t port_count, const char *folder,
-                       struct instance_env **out, struct err *err)
+                       const struct value_port *ports, uint8_t port_count, bool sockets,
+                       const char *folder, struct instance_env **out, struct err *err)
 {
     struct instance_env *env = calloc(1, sizeof *env);
     char host[ADDR_TEXT];
+    char base[INSTANCE_MAX];
 
     if (env == NULL)
         goto err_memory;
@@ -102,11 +116,14 @@ int instance_env_build(const struct uv_instances_config *config, const struct ef
     set(env, "HOME", "%s", folder);
     set(env, "LANG", "C.UTF-8");
     set(env, "NODE_NAME", "%s", config->node_name);
-    set(env, "INSTANCE", "%s", effect->instance);
+    effect_base(effect->instance, base);
+    set(env, "INSTANCE", "%s", base);
     set(env, "HOST", "%s", host);
     if (effect->file_count > 0)
         set(env, "CONFIG_DIR", "%s/files/%s", config->run_dir, effect->instance);
     set_ports(env, ports, port_count);
+    if (sockets)
+        set_names(env, ports, port_count);
     for (size_t i = 0; i < effect->env.count; i++) {
         const struct desired_pair *pair = &effect->env.pairs[i];
         char *filled;
@@ -150,28 +167,40 @@ void instance_env_copy(const struct instance_env *env, const char **out, size_t 
     out[n] = NULL;
 }
 
-void instance_note_write(const struct value_port *ports, uint8_t port_count, char *note,
-                         size_t size)
+/* Half a number would be another port: what does not fit is left out. */
+static bool add_note(char *note, size_t size, size_t *used, const char *name, uint16_t port)
+{
+    int n =
+        snprintf(note + *used, size - *used, "%s%s=%u", *used > 0 ? "," : "", name, (unsigned)port);
+
+    if (n < 0 || (size_t)n >= size - *used) {
+        note[*used] = '\0';
+        return false;
+    }
+    *used += (size_t)n;
+    return true;
+}
+
+void instance_note_write(const struct value_port *ports, uint8_t port_count, uint16_t probe_port,
+                         char *note, size_t size)
 {
     size_t used = 0;
 
     note[0] = '\0';
-    for (uint8_t i = 0; i < port_count; i++) {
-        int n = snprintf(note + used, size - used, "%s%s=%u", i > 0 ? "," : "", ports[i].name,
-                         (unsigned)ports[i].port);
-        if (n < 0 || (size_t)n >= size - used) {
-            note[used] = '\0'; /* half a number would be another port */
+    for (uint8_t i = 0; i < port_count; i++)
+        if (!add_note(note, size, &used, ports[i].name, ports[i].port))
             return;
-        }
-        used += (size_t)n;
-    }
+    if (probe_port != 0)
+        add_note(note, size, &used, NOTE_PROBE, probe_port);
 }
 
-uint8_t instance_note_read(const char *note, struct value_port ports[VALUE_PORTS_MAX])
+uint8_t instance_note_read(const char *note, struct value_port ports[VALUE_PORTS_MAX],
+                           uint16_t *probe_port)
 {
     uint8_t count = 0;
 
-    while (*note != '\0' && count < VALUE_PORTS_MAX) {
+    *probe_port = 0;
+    while (*note != '\0') {
         size_t len = strcspn(note, "=,");
         unsigned long port;
         char *end;
@@ -180,9 +209,15 @@ uint8_t instance_note_read(const char *note, struct value_port ports[VALUE_PORTS
         port = strtoul(note + len + 1, &end, 10);
         if (port == 0 || port > 65535 || (*end != ',' && *end != '\0'))
             break;
-        memset(&ports[count], 0, sizeof ports[count]);
-        memcpy(ports[count].name, note, len);
-        ports[count++].port = (uint16_t)port;
+        if (len == strlen(NOTE_PROBE) && strncmp(note, NOTE_PROBE, len) == 0) {
+            *probe_port = (uint16_t)port;
+        } else {
+            if (count == VALUE_PORTS_MAX)
+                break;
+            memset(&ports[count], 0, sizeof ports[count]);
+            memcpy(ports[count].name, note, len);
+            ports[count++].port = (uint16_t)port;
+        }
         note = *end == ',' ? end + 1 : end;
     }
     return count;

@@ -163,13 +163,16 @@ static int give_tree(char *path, uid_t uid, gid_t gid)
     return rc;
 }
 
-static int make_folder(const struct instance_keeper *keeper, const char *name,
+/* Both processes of a hand-over have the same. */
+static int make_folder(const struct instance_keeper *keeper, const char *process,
                        struct instance_spec *spec, struct err *err)
 {
     char *path = spec->folder;
+    char name[INSTANCE_MAX];
     int n = snprintf(path, INSTANCE_PATH_MAX, "%s/instances", keeper->config.state_dir);
     struct stat info;
 
+    effect_base(process, name);
     if (n < 0 || n >= INSTANCE_PATH_MAX - INSTANCE_MAX - 1)
         return err_set(err, ERR_LIMIT, "state_dir is too long");
     if (mkdir(path, 0711) != 0 && errno != EEXIST)

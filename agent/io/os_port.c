@@ -1,5 +1,6 @@
 #include "agent/io/os_port.h"
 
+#include <errno.h>
 #include <netinet/in.h>
 #include <stdbool.h>
 #include <string.h>
@@ -72,4 +73,29 @@ int os_port_pick(uint16_t declared, const struct addr *address, const char *inst
     }
     return err_set(err, ERR_FULL, "no port from %d to %d is free for %s", OS_PORT_FIRST,
                    OS_PORT_LAST, instance);
+}
+
+int os_port_listen(const struct addr *address, uint16_t port, int *fd, uint16_t *bound,
+                   struct err *err)
+{
+    struct sockaddr_storage at;
+    socklen_t len = socket_address(address, port, &at);
+    int one = 1;
+    int s = socket(at.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int rc;
+
+    if (s < 0)
+        return err_errno(err, ERR_IO, errno, "make a socket");
+    if (setsockopt(s, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) != 0 ||
+        bind(s, (struct sockaddr *)&at, len) != 0 || listen(s, SOMAXCONN) != 0 ||
+        getsockname(s, (struct sockaddr *)&at, &len) != 0) {
+        rc = err_errno(err, errno == EADDRINUSE ? ERR_EXISTS : ERR_IO, errno, "listen on port %u",
+                       (unsigned)port);
+        close(s);
+        return rc;
+    }
+    *fd = s;
+    *bound = ntohs(at.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&at)->sin6_port
+                                            : ((struct sockaddr_in *)&at)->sin_port);
+    return ERR_NONE;
 }

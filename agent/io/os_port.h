@@ -19,4 +19,9 @@
 int os_port_pick(uint16_t declared, const struct addr *address, const char *instance,
                  const uint16_t *exclude, size_t exclude_count, uint16_t *port, struct err *err);
 
+/* A socket that listens at @address, port @port (0: the kernel chooses). *fd is the caller's and is
+ * closed by execve. Errors: ERR_EXISTS somebody else listens there, ERR_IO. */
+int os_port_listen(const struct addr *address, uint16_t port, int *fd, uint16_t *bound,
+                   struct err *err);
+
 #endif

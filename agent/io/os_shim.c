@@ -1,7 +1,7 @@
 #include "agent/io/os_shim.h"
+#include "agent/io/os_shim_inside.h"
 
 #include <assert.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -19,16 +19,6 @@
 #include "agent/shim/files.h"
 #include "agent/shim/processes.h"
 
-#define PATH_BYTES 4096
-#define FOLDER "shim"
-
-struct os_shim {
-    int fd;
-    int dir;       /* of the instance */
-    pid_t starter; /* the program that was started: it forks the shim and ends. 0: reaped */
-    struct shim_record last; /* shim_pid 0: none came yet */
-};
-
 /* ---- folders ---- */
 
 static int make_folder(const char *path, mode_t mode, struct err *err)
@@ -39,32 +29,33 @@ static int make_folder(const char *path, mode_t mode, struct err *err)
 }
 
 /* "<base>/<middle><name>"; errors: ERR_LIMIT. */
-static int join(char path[PATH_BYTES], const char *base, const char *middle, const char *name,
-                struct err *err)
+int os_shim_join(char path[OS_SHIM_PATH], const char *base, const char *middle, const char *name,
+                 struct err *err)
 {
-    int n = snprintf(path, PATH_BYTES, "%s/%s%s", base, middle, name);
+    int n = snprintf(path, OS_SHIM_PATH, "%s/%s%s", base, middle, name);
 
-    if (n < 0 || n >= PATH_BYTES)
-        return err_set(err, ERR_LIMIT, "the path %.64s… is longer than %d bytes", base, PATH_BYTES);
+    if (n < 0 || n >= OS_SHIM_PATH)
+        return err_set(err, ERR_LIMIT, "the path %.64s… is longer than %d bytes", base,
+                       OS_SHIM_PATH);
     return ERR_NONE;
 }
 
-static int instance_dir(const struct os_shims *where, const char *instance, char path[PATH_BYTES],
-                        struct err *err)
+int os_shim_folder(const struct os_shims *where, const char *instance, char path[OS_SHIM_PATH],
+                   struct err *err)
 {
     char name[INSTANCE_MAX];
 
     if (!shim_instance_valid(instance))
         return err_set(err, ERR_INVALID, "\"%.64s\" is no name of an instance", instance);
     shim_instance_file(instance, name);
-    return join(path, where->run_dir, FOLDER "/", name, err);
+    return os_shim_join(path, where->run_dir, OS_SHIM_FOLDER "/", name, err);
 }
 
-static int open_instance(const struct os_shims *where, const char *instance, int *dir,
-                         struct err *err)
+int os_shim_open_folder(const struct os_shims *where, const char *instance, int *dir,
+                        struct err *err)
 {
-    char path[PATH_BYTES];
-    int rc = instance_dir(where, instance, path, err);
+    char path[OS_SHIM_PATH];
+    int rc = os_shim_folder(where, instance, path, err);
 
     if (rc != ERR_NONE)
         return rc;
@@ -77,8 +68,8 @@ static int open_instance(const struct os_shims *where, const char *instance, int
 
 int os_shim_prepare(const struct os_shims *where, struct err *err)
 {
-    char path[PATH_BYTES];
-    int rc = join(path, where->run_dir, FOLDER, "", err);
+    char path[OS_SHIM_PATH];
+    int rc = os_shim_join(path, where->run_dir, OS_SHIM_FOLDER, "", err);
 
     if (rc == ERR_NONE)
         rc = make_folder(path, 0700, err);
@@ -125,8 +116,11 @@ err_after_malloc:
     return rc;
 }
 
-/* Runs the program with @spec and @client on the descriptors it expects. Returns an errno. */
-static int spawn(const char *program, const char *instance, int spec, int client, pid_t *pid)
+/* Runs the program with @spec, @client and @sockets on the descriptors it expects. Returns an
+ * errno.
+ */
+static int spawn(const char *program, const char *instance, int spec, int client,
+                 const int *sockets, uint32_t count, pid_t *pid)
 {
     char *const argv[] = {(char *)"agent-shim", (char *)instance, NULL};
     char *const env[] = {NULL};
@@ -151,6 +145,8 @@ static int spawn(const char *program, const char *instance, int spec, int client
     rc = posix_spawn_file_actions_adddup2(&actions, spec, SHIM_FD_SPEC);
     if (rc == 0)
         rc = posix_spawn_file_actions_adddup2(&actions, client, SHIM_FD_CLIENT);
+    for (uint32_t i = 0; i < count && rc == 0; i++)
+        rc = posix_spawn_file_actions_adddup2(&actions, sockets[i], SHIM_FD_LISTEN + (int)i);
     if (rc == 0)
         rc = posix_spawn(pid, program, &actions, &attributes, argv, env);
     posix_spawnattr_destroy(&attributes);
@@ -159,11 +155,10 @@ out_after_actions:
     return rc;
 }
 
-/* Moves @fd above the numbers that spawn gives away: the second dup2 must not close the first's
- * source. */
+/* Moves @fd above the numbers that spawn gives away: a dup2 must not close a later one's source. */
 static int move_up(int *fd)
 {
-    int moved = fcntl(*fd, F_DUPFD_CLOEXEC, SHIM_FD_CLIENT + 1);
+    int moved = fcntl(*fd, F_DUPFD_CLOEXEC, SHIM_FD_LISTEN + SHIM_LISTEN_MAX);
 
     if (moved < 0)
         return errno;
@@ -172,9 +167,23 @@ static int move_up(int *fd)
     return 0;
 }
 
+/* Copies of the sockets, likewise above. Returns an errno; what was copied is in @copies. */
+static int copy_sockets(const struct shim_spec *spec, int copies[SHIM_LISTEN_MAX], uint32_t *count)
+{
+    for (*count = 0; *count < spec->listen; ++*count) {
+        copies[*count] =
+            fcntl(spec->sockets[*count], F_DUPFD_CLOEXEC, SHIM_FD_LISTEN + SHIM_LISTEN_MAX);
+        if (copies[*count] < 0)
+            return errno;
+    }
+    return 0;
+}
+
 static int start_with(const struct os_shims *where, const struct shim_spec *spec,
                       struct os_shim *shim, struct err *err)
 {
+    int sockets[SHIM_LISTEN_MAX];
+    uint32_t count = 0;
     int ends[2];
     int spec_fd = -1;
     int errnum;
@@ -190,7 +199,12 @@ static int start_with(const struct os_shims *where, const struct shim_spec *spec
     if (errnum == 0)
         errnum = move_up(&ends[1]);
     if (errnum == 0)
-        errnum = spawn(where->program, spec->instance, spec_fd, ends[1], &shim->starter);
+        errnum = copy_sockets(spec, sockets, &count);
+    if (errnum == 0)
+        errnum =
+            spawn(where->program, spec->instance, spec_fd, ends[1], sockets, count, &shim->starter);
+    while (count > 0)
+        close(sockets[--count]);
     close(spec_fd);
     close(ends[1]);
     if (errnum != 0) {
@@ -206,18 +220,18 @@ int os_shim_start(const struct os_shims *where, const struct shim_spec *spec,
                   struct os_shim **result, struct err *err)
 {
     struct shim_spec whole = *spec;
-    char dir[PATH_BYTES];
-    char log_dir[PATH_BYTES];
+    char dir[OS_SHIM_PATH];
+    char log_dir[OS_SHIM_PATH];
     char name[INSTANCE_MAX];
     struct os_shim *shim;
     int rc;
 
-    rc = instance_dir(where, spec->instance, dir, err);
+    rc = os_shim_folder(where, spec->instance, dir, err);
     if (rc == ERR_NONE)
         rc = make_folder(dir, 0700, err);
     if (rc == ERR_NONE && where->log_dir != NULL) {
         shim_instance_file(spec->instance, name);
-        rc = join(log_dir, where->log_dir, "", name, err);
+        rc = os_shim_join(log_dir, where->log_dir, "", name, err);
         if (rc == ERR_NONE)
             rc = make_folder(log_dir, 0750, err);
     }
@@ -230,7 +244,7 @@ int os_shim_start(const struct os_shims *where, const struct shim_spec *spec,
         return err_set(err, ERR_NOMEM, "start %s: out of memory", spec->instance);
     snprintf(shim->last.instance, sizeof shim->last.instance, "%s", spec->instance);
     shim->last.generation = spec->generation;
-    rc = open_instance(where, spec->instance, &shim->dir, err);
+    rc = os_shim_open_folder(where, spec->instance, &shim->dir, err);
     if (rc != ERR_NONE)
         goto err_after_calloc;
     rc = start_with(where, &whole, shim, err);
@@ -275,7 +289,7 @@ int os_shim_connect(const struct os_shims *where, const char *instance, struct o
 
     if (shim == NULL)
         return err_set(err, ERR_NOMEM, "connect to the shim of %s: out of memory", instance);
-    rc = open_instance(where, instance, &shim->dir, err);
+    rc = os_shim_open_folder(where, instance, &shim->dir, err);
     if (rc != ERR_NONE)
         goto err_after_calloc;
     errnum = connect_socket(shim->dir, &shim->fd);
@@ -299,6 +313,12 @@ err_after_calloc:
 int os_shim_fd(const struct os_shim *shim)
 {
     return shim->fd;
+}
+
+static void close_sockets(struct os_shim *shim)
+{
+    while (shim->socket_count > 0)
+        close(shim->sockets[--shim->socket_count]);
 }
 
 static void reap_starter(struct os_shim *shim)
@@ -335,13 +355,47 @@ static void read_end(struct os_shim *shim, struct os_shim_event *event)
     }
 }
 
+/* The first record that a shim sends may come with sockets. */
+static ssize_t receive(struct os_shim *shim, char *buffer, size_t size)
+{
+    union {
+        struct cmsghdr header;
+        char bytes[CMSG_SPACE(sizeof(int) * SHIM_LISTEN_MAX)];
+    } control;
+    struct iovec part = {.iov_base = buffer, .iov_len = size};
+    struct msghdr message = {.msg_iov = &part,
+                             .msg_iovlen = 1,
+                             .msg_control = control.bytes,
+                             .msg_controllen = sizeof control.bytes};
+    ssize_t n = recvmsg(shim->fd, &message, MSG_DONTWAIT | MSG_TRUNC | MSG_CMSG_CLOEXEC);
+    struct cmsghdr *header = n > 0 ? CMSG_FIRSTHDR(&message) : NULL;
+    size_t bytes;
+
+    if (header == NULL || header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS)
+        return n;
+    bytes = header->cmsg_len - CMSG_LEN(0);
+    close_sockets(shim);
+    memcpy(shim->sockets, CMSG_DATA(header), bytes);
+    shim->socket_count = (uint32_t)(bytes / sizeof(int));
+    return n;
+}
+
+uint32_t os_shim_take_sockets(struct os_shim *shim, int sockets[SHIM_LISTEN_MAX])
+{
+    uint32_t count = shim->socket_count;
+
+    memcpy(sockets, shim->sockets, count * sizeof *sockets);
+    shim->socket_count = 0;
+    return count;
+}
+
 void os_shim_read(struct os_shim *shim, struct os_shim_event *event)
 {
     char buffer[SHIM_RECORD_MAX];
     ssize_t n;
 
     for (;;) {
-        n = recv(shim->fd, buffer, sizeof buffer, MSG_DONTWAIT | MSG_TRUNC);
+        n = receive(shim, buffer, sizeof buffer);
         /* A shim that ended without reading our last request: its last words come after this. */
         if (n < 0 && (errno == EINTR || errno == ECONNRESET))
             continue;
@@ -363,7 +417,7 @@ void os_shim_read(struct os_shim *shim, struct os_shim_event *event)
     event->type = classify(&event->record);
 }
 
-static int ask(struct os_shim *shim, const struct shim_request *request, struct err *err)
+int os_shim_request(struct os_shim *shim, const struct shim_request *request, struct err *err)
 {
     char buffer[SHIM_REQUEST_MAX];
     size_t len = shim_request_encode(request, buffer);
@@ -377,7 +431,7 @@ int os_shim_ask(struct os_shim *shim, struct err *err)
 {
     const struct shim_request request = {.type = SHIM_ASK_STATUS};
 
-    return ask(shim, &request, err);
+    return os_shim_request(shim, &request, err);
 }
 
 int os_shim_stop(struct os_shim *shim, int signal, int64_t timeout_ms, struct err *err)
@@ -385,14 +439,14 @@ int os_shim_stop(struct os_shim *shim, int signal, int64_t timeout_ms, struct er
     const struct shim_request request = {
         .type = SHIM_ASK_STOP, .signal = signal, .timeout_ms = timeout_ms < 0 ? -1 : timeout_ms};
 
-    return ask(shim, &request, err);
+    return os_shim_request(shim, &request, err);
 }
 
 int os_shim_extend(struct os_shim *shim, int64_t deadline_ms, struct err *err)
 {
     const struct shim_request request = {.type = SHIM_ASK_EXTEND, .deadline_ms = deadline_ms};
 
-    return ask(shim, &request, err);
+    return os_shim_request(shim, &request, err);
 }
 
 void os_shim_close(struct os_shim *shim)
@@ -400,99 +454,8 @@ void os_shim_close(struct os_shim *shim)
     if (shim == NULL)
         return;
     reap_starter(shim);
+    close_sockets(shim);
     close(shim->fd);
     close(shim->dir);
     free(shim);
-}
-
-/* ---- what is left ---- */
-
-void os_shim_acknowledge(const struct os_shims *where, const char *instance, struct os_shim *shim)
-{
-    const struct shim_request request = {.type = SHIM_ASK_ACKNOWLEDGE};
-    char path[PATH_BYTES];
-    int dir;
-    int lock;
-
-    if (shim != NULL)
-        ask(shim, &request, NULL);
-    if (open_instance(where, instance, &dir, NULL) != ERR_NONE)
-        return;
-    /* Under its lock: a shim that starts meanwhile has its files, or makes them anew. */
-    if (shim_lock_take(dir, &lock, NULL) == ERR_NONE) {
-        unlinkat(dir, SHIM_EXIT, 0);
-        unlinkat(dir, SHIM_STATUS, 0);
-        unlinkat(dir, SHIM_SOCKET, 0);
-        unlinkat(dir, SHIM_LOCK, 0);
-        if (instance_dir(where, instance, path, NULL) == ERR_NONE)
-            rmdir(path);
-        close(lock);
-    }
-    close(dir);
-}
-
-unsigned os_shim_sweep(const struct os_shims *where, const char *instance)
-{
-    struct shim_record record;
-    char path[PATH_BYTES];
-    unsigned count = 0;
-    int dir;
-
-    if (instance_dir(where, instance, path, NULL) != ERR_NONE ||
-        open_instance(where, instance, &dir, NULL) != ERR_NONE)
-        return 0;
-    if (!shim_lock_held(dir) && shim_file_read(dir, SHIM_STATUS, &record) == ERR_NONE)
-        count = shim_processes_sweep(&record, path);
-    close(dir);
-    return count;
-}
-
-/* One instance's folder. True: nothing there, or visited; false: its record cannot be read. */
-static bool visit_one(int dir, os_shim_visit *visit, void *context)
-{
-    struct shim_record record;
-    int status = shim_file_read(dir, SHIM_STATUS, &record);
-
-    if (shim_lock_held(dir)) {
-        if (status == ERR_NONE)
-            visit(context, OS_SHIM_FOUND_ALIVE, &record);
-        return status == ERR_NONE;
-    }
-    /* Asked after the lock, a shim that has just ended has written it. */
-    if (shim_file_read(dir, SHIM_EXIT, &record) == ERR_NONE) {
-        visit(context, OS_SHIM_FOUND_ENDED, &record);
-        return true;
-    }
-    status = shim_file_read(dir, SHIM_STATUS, &record);
-    if (status == ERR_NONE)
-        visit(context, OS_SHIM_FOUND_LOST, &record);
-    return status == ERR_NONE || status == ERR_NOTFOUND;
-}
-
-int os_shim_scan(const struct os_shims *where, os_shim_visit *visit, void *context,
-                 unsigned *damaged, struct err *err)
-{
-    char path[PATH_BYTES];
-    struct dirent *entry;
-    DIR *folder;
-    int rc = join(path, where->run_dir, FOLDER, "", err);
-
-    *damaged = 0;
-    if (rc != ERR_NONE)
-        return rc;
-    folder = opendir(path);
-    if (folder == NULL)
-        return err_errno(err, ERR_IO, errno, "read the folder %s", path);
-    while ((entry = readdir(folder)) != NULL) {
-        int dir;
-        if (entry->d_name[0] == '.')
-            continue;
-        dir = openat(dirfd(folder), entry->d_name, O_DIRECTORY | O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-        if (dir < 0 || !visit_one(dir, visit, context))
-            ++*damaged;
-        if (dir >= 0)
-            close(dir);
-    }
-    closedir(folder);
-    return ERR_NONE;
 }

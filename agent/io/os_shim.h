@@ -61,6 +61,10 @@ int os_shim_fd(const struct os_shim *shim);
 /* The next event. After FAILED, EXITED and LOST the handle is of no more use but to be closed. */
 void os_shim_read(struct os_shim *shim, struct os_shim_event *event);
 
+/* The listening sockets that the shim has sent with its first record, now the caller's; returns how
+ * many. */
+uint32_t os_shim_take_sockets(struct os_shim *shim, int sockets[SHIM_LISTEN_MAX]);
+
 /* Asks for the present record; it comes as an event. Errors of this and the next two:
  * ERR_UNREACHABLE: the shim is gone or does not read; an event will tell which. */
 int os_shim_ask(struct os_shim *shim, struct err *err);

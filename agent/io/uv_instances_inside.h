@@ -23,6 +23,7 @@ struct run { /* one instance with a shim, or with what a killed shim left */
     pid_t pid, shim_pid; /* 0: not known */
     struct value_port ports[VALUE_PORTS_MAX];
     uint8_t port_count;
+    uint16_t probe_port;           /* where it alone listens; 0: its sockets are its own */
     bool found;                    /* by a scan, while it had no main process yet */
     bool wanted;                   /* found so, and its start was asked for since */
     struct os_cgroup_usage before; /* at its start */
@@ -41,6 +42,7 @@ struct uv_instances {
     char log_dir[PATH_SIZE];
     struct post post;
     struct run *runs;
+    struct socket_set *sockets;
     struct probe_ticket *probes; /* under way */
     void (*closed)(void *context);
     void *closed_context;
@@ -58,5 +60,20 @@ struct probe_ticket {
 
 /* The run of instance @name that is not over; NULL: there is none. */
 struct run *uv_instances_run(struct uv_instances *instances, const char *name);
+
+/* NULL: no memory. */
+struct run *uv_instances_add(struct uv_instances *instances, const char *name);
+int uv_instances_watch(struct run *run, struct err *err); /* its shim */
+/* It could not be started: posts that, and closes it. */
+void uv_instances_failed(struct run *run, int errnum, const char *reason);
+
+/* Gives @run its ports. Where the document says handOver, with sockets that listen there, and one
+ * for its probes alone as the last: those of @spec->sockets; all but the last are kept. Errors:
+ * ERR_FULL, ERR_EXISTS, ERR_IO, ERR_NOMEM. */
+int uv_instances_ports(struct run *run, const struct desired_workload *workload,
+                       struct shim_spec *spec, struct err *err);
+void uv_instances_keep_sockets(struct run *run); /* that its shim has sent */
+void uv_instances_forget_sockets(struct uv_instances *instances, const char *process);
+void uv_instances_close_sockets(struct uv_instances *instances);
 
 #endif

@@ -44,11 +44,13 @@ static void probe_done(void *context, bool success, const char *reason)
 
 /* Who owns the instance's folder is its user (instance_spec.c), also after a restart of the agent.
  */
-static bool find_owner(const struct uv_instances *instances, const char *name, struct stat *info)
+static bool find_owner(const struct uv_instances *instances, const char *process, struct stat *info)
 {
-    char path[PATH_SIZE];
-    int n = snprintf(path, sizeof path, "%s/instances/%s", instances->config.state_dir, name);
+    char path[PATH_SIZE], name[INSTANCE_MAX];
+    int n;
 
+    effect_base(process, name);
+    n = snprintf(path, sizeof path, "%s/instances/%s", instances->config.state_dir, name);
     return n > 0 && (size_t)n < sizeof path && lstat(path, info) == 0;
 }
 

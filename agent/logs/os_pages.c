@@ -63,8 +63,8 @@ static bool belongs(const char *entry, const char *name)
     if (entry[len] != '.' || entry[len + 1] == '\0')
         return false;
     for (const char *c = entry + len + 1; *c != '\0'; c++)
-        if (!isdigit((unsigned char)*c))
-            return false;
+        if (!isdigit((unsigned char)*c)) /* the second process of a hand-over: @name.N_ */
+            return c > entry + len + 1 && strcmp(c, "_") == 0;
     return true;
 }
 

@@ -7,7 +7,8 @@
 struct shim_clients {
     int listener;
     int fd[SHIM_CLIENTS_MAX];
-    size_t count; /* fd[0] is the longest connected */
+    size_t count;     /* fd[0] is the longest connected */
+    uint32_t sockets; /* the workload's, from SHIM_FD_LISTEN on: who connects gets them */
 };
 
 /* Listens on SHIM_SOCKET in the working directory, in the place of a former socket. Errors: ERR_IO.

@@ -171,6 +171,7 @@ int main(int argc, char **argv)
         if (spec.note != NULL)
             snprintf(shim.record.note, sizeof shim.record.note, "%s", spec.note);
         shim.record.deadline_ms = spec.deadline_ms;
+        shim.clients.sockets = spec.listen;
         shim.stop_signal = spec.stop_signal;
         shim.stop_timeout_ms = spec.stop_timeout_ms;
         shim.spec = &spec;

@@ -52,6 +52,30 @@ static bool send_record(int fd, const struct shim_record *record)
     return send(fd, buffer, len, MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)len;
 }
 
+/* An agent that was started anew has lost the sockets that it held. */
+static bool send_sockets(const struct shim_clients *c, int fd, const struct shim_record *record)
+{
+    union {
+        struct cmsghdr header;
+        char bytes[CMSG_SPACE(sizeof(int) * SHIM_LISTEN_MAX)];
+    } control = {0};
+    char buffer[SHIM_RECORD_MAX];
+    struct iovec part = {.iov_base = buffer, .iov_len = shim_record_encode(record, buffer)};
+    struct msghdr message = {.msg_iov = &part,
+                             .msg_iovlen = 1,
+                             .msg_control = control.bytes,
+                             .msg_controllen = CMSG_SPACE(sizeof(int) * c->sockets)};
+    int sockets[SHIM_LISTEN_MAX];
+
+    for (uint32_t i = 0; i < c->sockets; i++)
+        sockets[i] = SHIM_FD_LISTEN + (int)i;
+    control.header.cmsg_level = SOL_SOCKET;
+    control.header.cmsg_type = SCM_RIGHTS;
+    control.header.cmsg_len = CMSG_LEN(sizeof(int) * c->sockets);
+    memcpy(CMSG_DATA(&control.header), sockets, sizeof(int) * c->sockets);
+    return sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)part.iov_len;
+}
+
 void shim_clients_accept(struct shim_clients *c, const struct shim_record *record)
 {
     struct ucred peer;
@@ -61,7 +85,8 @@ void shim_clients_accept(struct shim_clients *c, const struct shim_record *recor
     if (fd < 0)
         return;
     if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) != 0 ||
-        (peer.uid != 0 && peer.uid != geteuid()) || !send_record(fd, record)) {
+        (peer.uid != 0 && peer.uid != geteuid()) ||
+        !(c->sockets > 0 ? send_sockets(c, fd, record) : send_record(fd, record))) {
         close(fd);
         return;
     }

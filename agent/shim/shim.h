@@ -10,7 +10,8 @@
  *
  * Records and requests are text, "covey-shim 1\n" and then "key=value\n" lines. Unknown keys are
  * skipped, so that an older agent understands a newer shim and the other way round. On connecting a
- * client gets the present record; each request is answered by one; changes are pushed as one.
+ * client gets the present record, and with it (SCM_RIGHTS) the listening sockets that the workload
+ * was given; each request is answered by one; changes are pushed as one.
  *
  * Logs are <log_dir>/log and, older, log.1, log.2 … One frame per line, in the format of the
  * Container Runtime Interface with milliseconds:
@@ -102,6 +103,7 @@ struct shim_spec {
     uint64_t nofile; /* RLIMIT_NOFILE; 0: as the agent's */
     int oom_score;   /* oom_score_adj of the workload */
     uint32_t listen; /* sockets from SHIM_FD_LISTEN on, passed as LISTEN_FDS (sd_listen_fds(3)) */
+    int sockets[SHIM_LISTEN_MAX]; /* that many, the agent's; not part of the text */
     struct shim_hook pre_start;
     struct shim_hook post_stop;
     int stop_signal; /* for SIGTERM to the shim, and for what the main process leaves */

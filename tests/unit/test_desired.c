@@ -320,7 +320,8 @@ static void the_generation_changes_with_what_needs_a_restart(void **state)
         "  command: [x]\n  lifecycle: {preStart: {exec: {command: [y]}}}\n",
         "  command: [x]\n  lifecycle: {postStop: {exec: {command: [y]}}}\n",
         "  command: [x]\n  logs: {maxSize: 1Mi}\n",
-        "  command: [x]\n  updateStrategy: {handOver: true}\n",
+        "  command: [x]\n  ports: [{name: a, port: 81}]\n",
+        "  command: [x]\n  ports: [{name: a, port: 81}]\n  updateStrategy: {handOver: true}\n",
     };
     static const char *const same[] = {
         "  command: [x]\n  replicas: 5\n",

@@ -39,8 +39,8 @@ static struct instance_env *build(enum desired_listen listen, const struct desir
     struct instance_env *env = NULL;
     struct err err;
 
-    assert_int_equal(instance_env_build(&config, &effect, ports, 3, "/var/api.0", &env, &err),
-                     ERR_NONE);
+    assert_int_equal(
+        instance_env_build(&config, &effect, ports, 3, false, "/var/api.0", &env, &err), ERR_NONE);
     return env;
 }
 
@@ -103,25 +103,27 @@ static void a_note_tells_the_ports_again(void **state)
     struct value_port read[VALUE_PORTS_MAX];
     struct value_port many[VALUE_PORTS_MAX];
     char note[SHIM_NOTE_MAX];
+    uint16_t probe;
 
     (void)state;
-    instance_note_write(ports, 3, note, sizeof note);
-    assert_string_equal(note, "http=20001,metrics=9100,admin-api=65535");
-    assert_int_equal(instance_note_read(note, read), 3);
+    instance_note_write(ports, 3, 40001, note, sizeof note);
+    assert_string_equal(note, "http=20001,metrics=9100,admin-api=65535,@probe=40001");
+    assert_int_equal(instance_note_read(note, read, &probe), 3);
+    assert_int_equal(probe, 40001);
     for (int i = 0; i < 3; i++) {
         assert_string_equal(read[i].name, ports[i].name);
         assert_int_equal(read[i].port, ports[i].port);
     }
-    instance_note_write(NULL, 0, note, sizeof note);
-    assert_int_equal(instance_note_read(note, read), 0);
+    instance_note_write(NULL, 0, 0, note, sizeof note);
+    assert_int_equal(instance_note_read(note, read, &probe), 0);
     /* The longest there can be fits. */
     memset(many, 0, sizeof many);
     for (int i = 0; i < VALUE_PORTS_MAX; i++) {
         memset(many[i].name, 'a' + i, VALUE_PORT_NAME_MAX - 1);
         many[i].port = 65535;
     }
-    instance_note_write(many, VALUE_PORTS_MAX, note, sizeof note);
-    assert_int_equal(instance_note_read(note, read), VALUE_PORTS_MAX);
+    instance_note_write(many, VALUE_PORTS_MAX, 0, note, sizeof note);
+    assert_int_equal(instance_note_read(note, read, &probe), VALUE_PORTS_MAX);
     assert_memory_equal(read, many, sizeof many);
 }
 
@@ -129,13 +131,14 @@ static void a_note_that_is_too_long_loses_whole_ports(void **state)
 {
     struct value_port read[VALUE_PORTS_MAX];
     char note[24];
+    uint16_t probe;
 
     (void)state;
     for (size_t size = 1; size <= sizeof note; size++) {
         uint8_t count;
         memset(note, 'x', sizeof note);
-        instance_note_write(ports, 3, note, size);
-        count = instance_note_read(note, read);
+        instance_note_write(ports, 3, 0, note, size);
+        count = instance_note_read(note, read, &probe);
         assert_true(count <= 2);
         for (uint8_t i = 0; i < count; i++)
             assert_int_equal(read[i].port, ports[i].port);
@@ -148,11 +151,12 @@ static void notes_of_others_are_read_with_care(void **state)
         "",        "=1",         "http", "http=",     "http=x", "http=0",
         "http=-1", "http=65536", "a b",  "http=80;x", ",,,",    "averyveryverylongname=5"};
     struct value_port read[VALUE_PORTS_MAX];
+    uint16_t probe;
 
     (void)state;
     for (size_t i = 0; i < sizeof strange / sizeof strange[0]; i++)
-        assert_int_equal(instance_note_read(strange[i], read), 0);
-    assert_int_equal(instance_note_read("a=1,b=2,c=3,d=4,e=5,f=6,g=7,h=8,i=9,j=10", read),
+        assert_int_equal(instance_note_read(strange[i], read, &probe), 0);
+    assert_int_equal(instance_note_read("a=1,b=2,c=3,d=4,e=5,f=6,g=7,h=8,i=9,j=10", read, &probe),
                      VALUE_PORTS_MAX);
 }
 

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -14,6 +15,7 @@
 
 #include "workloads/lib/emit.h"
 #include "workloads/lib/http_internal.h"
+#include "workloads/lib/inherit.h"
 #include "workloads/lib/random.h"
 
 #define BACKLOG 511
@@ -215,6 +217,12 @@ static int open_socket(struct http *http, struct err *err)
 
     if (!parse_host(config->host, config->port, &address, &len))
         return err_set(err, ERR_INVALID, "HOST=\"%s\" is no IPv4 or IPv6 address", config->host);
+    http->listen_fd = inherit_socket(config->port);
+    if (http->listen_fd >= 0) {
+        http->port = config->port;
+        http->probe_fd = inherit_probe();
+        return ERR_NONE;
+    }
     http->listen_fd = socket(address.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (http->listen_fd < 0)
         return err_errno(err, ERR_IO, errno, "open a socket for %s", config->host);
@@ -230,28 +238,57 @@ static int open_socket(struct http *http, struct err *err)
     return ERR_NONE;
 }
 
-static int start_daemon(struct http *http, struct err *err)
+static struct MHD_Daemon *start_daemon(struct http *http, int fd, unsigned threads)
 {
     const struct http_config *config = &http->config;
-    unsigned pool = config->turn == NULL && config->threads > 1 ? config->threads : 0;
+    unsigned pool = config->turn == NULL && threads > 1 ? threads : 0;
     unsigned mode = config->turn == NULL ? MHD_USE_EPOLL_INTERNAL_THREAD : MHD_USE_EPOLL;
 
-    http->daemon = MHD_start_daemon(
+    return MHD_start_daemon(
         mode | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL, on_request, http,
-        MHD_OPTION_EXTERNAL_LOGGER, on_library_message, http, MHD_OPTION_LISTEN_SOCKET,
-        http->listen_fd, MHD_OPTION_THREAD_POOL_SIZE, pool, MHD_OPTION_THREAD_STACK_SIZE,
-        (size_t)STACK_SIZE, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
-        MHD_OPTION_CONNECTION_LIMIT, config->connections, MHD_OPTION_UNESCAPE_CALLBACK,
-        keep_escapes, NULL, MHD_OPTION_NOTIFY_COMPLETED, on_completed, http,
-        MHD_OPTION_NOTIFY_CONNECTION, on_connection, http, MHD_OPTION_STRICT_FOR_CLIENT, 1,
-        MHD_OPTION_END);
-    if (http->daemon == NULL)
-        return err_set(err, ERR_IO, "start libmicrohttpd on %s port %u", config->host, http->port);
-    return ERR_NONE;
+        MHD_OPTION_EXTERNAL_LOGGER, on_library_message, http, MHD_OPTION_LISTEN_SOCKET, fd,
+        MHD_OPTION_THREAD_POOL_SIZE, pool, MHD_OPTION_THREAD_STACK_SIZE, (size_t)STACK_SIZE,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY, MHD_OPTION_CONNECTION_LIMIT,
+        config->connections, MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, NULL,
+        MHD_OPTION_NOTIFY_COMPLETED, on_completed, http, MHD_OPTION_NOTIFY_CONNECTION,
+        on_connection, http, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END);
+}
+
+/* One descriptor that is readable when one of both daemons has something to do. */
+static bool join_daemons(struct http *http)
+{
+    struct MHD_Daemon *daemons[] = {http->daemon, http->probe_daemon};
+
+    http->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    for (int i = 0; i < 2 && http->epoll_fd >= 0; i++) {
+        int fd = MHD_get_daemon_info(daemons[i], MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;
+        struct epoll_event event = {.events = EPOLLIN};
+        if (epoll_ctl(http->epoll_fd, EPOLL_CTL_ADD, fd, &event) != 0)
+            return false;
+    }
+    return http->epoll_fd >= 0;
+}
+
+static int start_daemons(struct http *http, struct err *err)
+{
+    http->daemon = start_daemon(http, http->listen_fd, http->config.threads);
+    if (http->daemon != NULL && http->probe_fd >= 0)
+        http->probe_daemon = start_daemon(http, http->probe_fd, 1);
+    if (http->daemon != NULL && (http->probe_fd < 0 || http->probe_daemon != NULL) &&
+        (http->probe_fd < 0 || http->config.turn == NULL || join_daemons(http)))
+        return ERR_NONE;
+    err_set(err, ERR_IO, "start libmicrohttpd on %s port %u", http->config.host, http->port);
+    if (http->probe_daemon != NULL)
+        MHD_stop_daemon(http->probe_daemon);
+    if (http->daemon != NULL)
+        MHD_stop_daemon(http->daemon);
+    return ERR_IO;
 }
 
 static void free_all(struct http *http)
 {
+    if (http->epoll_fd >= 0)
+        close(http->epoll_fd);
     pthread_mutex_destroy(&http->lock);
     free(http->series);
     free(http);
@@ -266,6 +303,8 @@ int http_start(const struct http_config *config, struct http **out, struct err *
     if (http == NULL)
         return err_set(err, ERR_NOMEM, "start the HTTP server");
     http->config = *config;
+    http->probe_fd = -1;
+    http->epoll_fd = -1;
     pthread_mutex_init(&http->lock, NULL);
     random_seed(&http->seeds);
     rc = metrics_prepare(http, err);
@@ -277,7 +316,7 @@ int http_start(const struct http_config *config, struct http **out, struct err *
     rc = clock_start(http, err);
     if (rc != ERR_NONE)
         goto err_after_socket;
-    rc = start_daemon(http, err);
+    rc = start_daemons(http, err);
     if (rc != ERR_NONE)
         goto err_after_clock;
     *out = http;
@@ -287,6 +326,8 @@ err_after_clock:
     clock_end(http);
 err_after_socket:
     close(http->listen_fd);
+    if (http->probe_fd >= 0)
+        close(http->probe_fd);
 err_after_alloc:
     free_all(http);
     return rc;
@@ -296,30 +337,42 @@ err_after_alloc:
 
 int http_fd(const struct http *http)
 {
+    if (http->epoll_fd >= 0)
+        return http->epoll_fd;
     return MHD_get_daemon_info(http->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;
 }
 
 void http_run(struct http *http)
 {
     MHD_run(http->daemon);
+    if (http->probe_daemon != NULL)
+        MHD_run(http->probe_daemon);
+}
+
+static int daemon_wait_ms(struct MHD_Daemon *daemon)
+{
+    MHD_UNSIGNED_LONG_LONG ms;
+
+    if (daemon == NULL || MHD_get_timeout(daemon, &ms) != MHD_YES)
+        return -1;
+    return ms > 1000 ? 1000 : (int)ms;
 }
 
 int http_wait_ms(const struct http *http)
 {
-    MHD_UNSIGNED_LONG_LONG ms;
+    int wait = daemon_wait_ms(http->daemon);
+    int probe = daemon_wait_ms(http->probe_daemon);
 
-    if (MHD_get_timeout(http->daemon, &ms) != MHD_YES)
-        return -1;
-    return ms > 1000 ? 1000 : (int)ms;
+    return wait < 0 || (probe >= 0 && probe < wait) ? probe : wait;
 }
 
 /* --- stop --------------------------------------------------------------------------------- */
 
 /* Takes in the clients that the kernel has already accepted for us: closing the listening socket
  * would reset them. */
-static void accept_last(struct http *http)
+static void accept_last(struct MHD_Daemon *daemon)
 {
-    MHD_socket fd = MHD_quiesce_daemon(http->daemon);
+    MHD_socket fd = MHD_quiesce_daemon(daemon);
 
     if (fd == MHD_INVALID_SOCKET)
         return;
@@ -328,7 +381,7 @@ static void accept_last(struct http *http)
         socklen_t len = sizeof peer;
         int client = accept4(fd, &peer.any, &len, SOCK_CLOEXEC | SOCK_NONBLOCK);
         /* MHD_add_connection closes the socket when it fails. */
-        if (client < 0 || MHD_add_connection(http->daemon, client, &peer.any, len) != MHD_YES)
+        if (client < 0 || MHD_add_connection(daemon, client, &peer.any, len) != MHD_YES)
             break;
     }
     close(fd);
@@ -373,7 +426,9 @@ unsigned http_stop(struct http *http, unsigned grace_ms)
     unsigned cut = 0;
 
     atomic_store(&http->draining, true);
-    accept_last(http);
+    accept_last(http->daemon);
+    if (http->probe_daemon != NULL)
+        accept_last(http->probe_daemon);
     if (!wait_quiet(http, grace_ms))
         cut = atomic_load(&http->in_flight);
     /* libmicrohttpd must not be stopped while a connection is suspended. */
@@ -386,6 +441,8 @@ unsigned http_stop(struct http *http, unsigned grace_ms)
     if (cut > 0)
         wait_quiet(http, STOP_CUT_MS);
     MHD_stop_daemon(http->daemon);
+    if (http->probe_daemon != NULL)
+        MHD_stop_daemon(http->probe_daemon);
     clock_end(http);
     free_all(http);
     return cut;

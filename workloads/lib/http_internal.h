@@ -75,7 +75,10 @@ struct route_series {
 struct http {
     struct http_config config;
     struct MHD_Daemon *daemon;
-    int listen_fd; /* while the daemon has it; -1 afterwards */
+    int listen_fd;                   /* while the daemon has it; -1 afterwards */
+    struct MHD_Daemon *probe_daemon; /* on a socket for probes alone (inherit.h); NULL: none */
+    int probe_fd;                    /* -1: none */
+    int epoll_fd;                    /* of both, in the caller's loop; -1: there is one daemon */
     uint16_t port;
     struct metric_family *requests; /* NULL: requests are not counted */
     struct metric_family *durations;
