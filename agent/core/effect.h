@@ -63,6 +63,7 @@ enum effect_type {
     EFFECT_FORGET,       /* stop.instance: no longer placed here; its ended shim may be removed */
     EFFECT_FETCH,        /* fetch: get a commit from a peer, then apply it */
     EFFECT_MARKS,        /* marks: make them durable, before EFFECT_APPLY */
+    EFFECT_CRON,         /* cron: make it durable, then NODE_CRON */
     EFFECT_APPLY,        /* apply: an earlier commit that the repository has; then NODE_DESIRED */
     EFFECT_SUSPENDED, /* suspensions: make them durable; apps that are suspended stay as they are */
     EFFECT_KEEP_PEER, /* peer: remember an admitted node in the store */
@@ -142,6 +143,12 @@ struct effect_marks { /* good and bad commits */
     char reason[VALUE_REASON_MAX]; /* why marks.bad[0] is bad; "" if it is not new */
 };
 
+struct effect_cron { /* what this node has claimed and promised of a CronWorkload */
+    char workload[INSTANCE_MAX];
+    struct value_cron value; /* nothing in it: it may be forgotten */
+    uint32_t number;         /* comes back in NODE_CRON */
+};
+
 struct effect_peer {
     node_id id;
     const struct value_head *head;
@@ -176,6 +183,7 @@ struct effect {
         struct effect_fetch fetch;
         const struct effect_marks *marks;
         const struct suspensions *suspensions;
+        const struct effect_cron *cron;
         struct {
             char commit[COMMIT_TEXT];
         } apply;

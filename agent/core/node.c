@@ -25,6 +25,8 @@ int node_create(const struct node_config *config, struct node **out, struct err 
     node->apply_retry = MONO_NEVER;
     rollout_init(&node->rollout, config->marks);
     node->config.marks = NULL; /* likewise */
+    node_jobs_create(node, config->crons, config->cron_count);
+    node->config.crons = NULL; /* likewise */
     node->balance_at = MONO_NEVER;
     node->suspend_at = MONO_NEVER;
     rng_seed(&node->rng, config->seed);
@@ -174,6 +176,9 @@ static void dispatch(struct node *node, const struct node_event *event)
         break;
     case NODE_VOTERS:
         node_voters_stored(node, &event->voters);
+        break;
+    case NODE_CRON:
+        node_jobs_stored(node, &event->cron);
         break;
     case NODE_GATEWAY:
         node_lease_gateway(node, event->gateway.sent);

@@ -45,6 +45,11 @@ struct node_saved {
     } addresses[LEASES_MAX];
 };
 
+struct node_cron { /* as EFFECT_CRON had it stored */
+    char workload[INSTANCE_MAX];
+    struct value_cron value;
+};
+
 struct cron_zone;
 
 /* What is known of time zones; NULL in a simulation without any. */
@@ -73,6 +78,8 @@ struct node_config {
     const struct rollout_marks *marks;   /* as stored; borrowed for node_create; NULL: none yet */
     const struct suspension *suspended;  /* as stored; likewise */
     size_t suspended_count;
+    const struct node_cron *crons; /* as stored; borrowed for node_create */
+    size_t cron_count;
     const char *files_dir; /* where files of workloads lie; borrowed for the node's life; or NULL */
     struct node_crypto crypto;
     struct node_zones zones;
@@ -90,6 +97,7 @@ enum node_event_type {
     NODE_DESIRED,    /* desired: a new commit was stored; the node takes ownership */
     NODE_COMMIT,     /* commit: what became of a commit that is not applied */
     NODE_VOTERS,     /* voters: EFFECT_VOTERS is on the disk; number 0: it failed */
+    NODE_CRON,       /* cron: EFFECT_CRON is on the disk, or failed */
     NODE_GATEWAY,    /* gateway: it answered the request that was sent at gateway.sent */
     NODE_WROTE,      /* reading.lease: the frame of an EFFECT_GATEWAY_WRITE has left */
     NODE_WRITTEN,    /* reading.lease: the gateway has answered that frame */
@@ -134,6 +142,12 @@ struct node_event_commit {
     char commit[COMMIT_TEXT];
     enum node_commit_result result;
     const char *reason;
+};
+
+struct node_event_cron {
+    const char *workload;
+    uint32_t number;
+    bool failed;
 };
 
 struct node_event_quarantine {
@@ -207,6 +221,7 @@ struct node_event {
         struct node_event_desired desired;
         struct node_event_commit commit;
         struct voters_state voters;
+        struct node_event_cron cron;
         struct {
             mono_t sent;
         } gateway;

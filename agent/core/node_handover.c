@@ -112,9 +112,6 @@ bool node_handover(struct node *node, struct instance *instance, uint64_t genera
         node_instance_end(node, heir);
     else if (heir == NULL && wanted && add_heir(node, instance) != NULL)
         node->work_dirty = true;
-    if (heir != NULL && wanted && heir->reason[0] != '\0')
-        snprintf(instance->reason, sizeof instance->reason, "its next version: %.130s",
-                 heir->reason);
     return wanted;
 }
 

@@ -69,6 +69,16 @@ static int32_t shown_exit(const struct supervise_exit *exit)
     }
 }
 
+/* Why the next version has not taken over yet. */
+static void tell_elder(struct node *node, const struct instance *heir)
+{
+    if (heir->doomed || heir->reason[0] == '\0')
+        return;
+    snprintf(heir->elder->reason, sizeof heir->elder->reason, "its next version: %.130s",
+             heir->reason);
+    node_instance_publish(node, heir->elder);
+}
+
 void node_instance_publish(struct node *node, struct instance *instance)
 {
     struct value_instance value = {0};
@@ -84,11 +94,14 @@ void node_instance_publish(struct node *node, struct instance *instance)
             instance->reason[0] = '\0';
         node->work_dirty = true;
     }
-    if (instance->elder != NULL) /* people see it when it has taken its place */
+    if (instance->elder != NULL) { /* people see it when it has taken its place */
+        tell_elder(node, instance);
         return;
+    }
     value.generation = instance->machine.run_generation;
     value.pid = (uint32_t)instance->machine.pid;
-    value.restarts = (uint32_t)instance->machine.restarts;
+    if (instance->workload == NULL || !instance->workload->cron) /* its runs are no restarts */
+        value.restarts = (uint32_t)instance->machine.restarts;
     value.since = instance->since;
     value.exit_code = shown_exit(&instance->machine.last_exit);
     value.port_count = instance->port_count;
@@ -255,7 +268,8 @@ static void report(struct node *node, struct instance *instance,
                    "%s ended %u times in a row soon after its start; next try in 5 minutes. See "
                    "agentctl logs %s",
                    instance->name, instance->machine.failures, instance->name);
-    if (out->from != out->to && out->to == SUPERVISE_READY)
+    if (out->from != out->to && out->to == SUPERVISE_READY &&
+        !(instance->workload != NULL && instance->workload->cron))
         node_event(node, EFFECT_INFO, subject, "%s is ready", instance->name);
 }
 
@@ -339,9 +353,11 @@ void node_work_exited(struct node *node, const struct node_event_instance *event
                (event->exit.kind == SUPERVISE_EXIT_CODE && event->exit.value == 0);
     describe_exit(instance, event);
     snprintf(subject, sizeof subject, "app/%s", instance->name);
-    node_event(node, expected ? EFFECT_INFO : EFFECT_WARNING, subject, "%s %s", instance->name,
-               instance->reason);
+    if (!expected || instance->workload == NULL || !instance->workload->cron)
+        node_event(node, expected ? EFFECT_INFO : EFFECT_WARNING, subject, "%s %s", instance->name,
+                   instance->reason);
     node_instance_step(node, instance, &step);
+    node_cron_exited(node, instance, shown_exit(&event->exit));
 }
 
 void node_work_probe(struct node *node, const struct node_event_probe *event)

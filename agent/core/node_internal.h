@@ -175,6 +175,7 @@ struct node {
 
     struct instance **instances;
     size_t instance_count;
+    struct jobs *jobs;   /* likewise */
     struct turns *turns; /* NULL: there has been none yet */
     struct held_vip *vips;
     size_t vip_count;
@@ -292,6 +293,13 @@ int node_place_owners(struct node *node, const struct desired_workload *w,
                       struct place_node **nodes, int **owner);
 uint64_t node_singleton_lease(const char *workload);
 void node_cron_update(struct node *node, struct instance *instance);
+/* After its machine has taken note; @exit_code -1: not known. */
+void node_cron_exited(struct node *node, const struct instance *instance, int exit_code);
+void node_jobs_create(struct node *node, const struct node_cron *known, size_t count);
+void node_jobs_update(struct node *node); /* whose claims are accepted */
+void node_jobs_stored(struct node *node, const struct node_event_cron *event);
+mono_t node_jobs_deadline(const struct node *node);
+void node_jobs_free(struct node *node);
 struct instance *node_add_instance(struct node *node, const char *name);
 void node_instance_want(struct node *node, struct instance *instance, uint64_t generation);
 /* New probes take the place of those that it has. */

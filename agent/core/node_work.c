@@ -89,6 +89,7 @@ void node_work_free(struct node *node)
         node_instance_free(node->instances[i]);
     free(node->instances);
     node_turns_free(node);
+    node_jobs_free(node);
 }
 
 /* ---- wishes ---- */
@@ -153,7 +154,7 @@ void node_instance_end(struct node *node, struct instance *instance)
     node_instance_step(node, instance, &event);
 }
 
-/* The other node has it ready, or had its time. */
+/* The other node has it ready, or had its time. A run of a cron is left to its end. */
 static bool moved(struct node *node, struct instance *instance)
 {
     const struct peer *peer = node_find_peer(node, instance->moved_to);
@@ -161,6 +162,8 @@ static bool moved(struct node *node, struct instance *instance)
     struct record_view record;
     struct value_instance value;
 
+    if (instance->workload->cron)
+        return !supervise_alive(&instance->machine);
     if (!supervise_alive(&instance->machine) ||
         mono_reached(node->now, mono_add(instance->moving, NODE_HANDOVER_MS)))
         return true;
@@ -181,11 +184,12 @@ static uint64_t settle_references(struct node *node, struct instance *instance, 
         rendered != instance->workload->generation &&
         (instance->document == 0 || instance->document == instance->workload->generation);
 
-    if (!elsewhere || instance->wished == rendered ||
-        mono_reached(node->now, instance->elsewhere)) {
+    if (!elsewhere || instance->wished == rendered) {
         instance->elsewhere = MONO_NEVER;
         return rendered;
     }
+    if (mono_reached(node->now, instance->elsewhere)) /* and stays so until its turn has come */
+        return rendered;
     if (mono_is_never(instance->elsewhere))
         instance->elsewhere = mono_add(node->now, NODE_ELSEWHERE_MS);
     return running;
@@ -286,6 +290,7 @@ void node_work_update(struct node *node)
         for (size_t i = 0; i < node->instance_count; i++)
             update_instance(node, node->instances[i]);
         node_turns_update(node);
+        node_jobs_update(node);
     }
     for (size_t i = node->instance_count; i-- > 0;)
         if (node->instances[i]->doomed && !supervise_alive(&node->instances[i]->machine) &&
@@ -376,9 +381,10 @@ static mono_t wishes_deadline(const struct node *node, const struct instance *in
 
     if (node->desired == NULL || node->left || instance->doomed)
         return next;
-    if (!instance->placed && !mono_is_never(instance->moving))
+    if (!instance->placed && !mono_is_never(instance->moving) && instance->workload != NULL &&
+        !instance->workload->cron)
         next = mono_add(instance->moving, NODE_HANDOVER_MS);
-    if (instance->placed)
+    if (instance->placed && !mono_reached(node->now, instance->elsewhere))
         next = mono_min(next, instance->elsewhere);
     if (instance->placed && instance->cron_valid && instance->cron_due != CRON_NEVER)
         next = mono_min(next, mono_add(node->now, (instance->cron_due - node->wall) * 1000));
@@ -387,19 +393,23 @@ static mono_t wishes_deadline(const struct node *node, const struct instance *in
 
 void node_work_tick(struct node *node)
 {
+    if (mono_reached(node->now, node_jobs_deadline(node)))
+        node->work_dirty = true;
     for (size_t i = 0; i < node->instance_count; i++) {
         struct instance *instance = node->instances[i];
         node_instance_tick(node, instance);
         if (mono_reached(node->now, instance->check_at))
             node_env_check(node, instance);
-        if (mono_reached(node->now, wishes_deadline(node, instance)))
+        if (mono_reached(node->now, wishes_deadline(node, instance)) ||
+            (instance->placed && !instance->outdated &&
+             mono_reached(node->now, instance->elsewhere)))
             node->work_dirty = true;
     }
 }
 
 mono_t node_work_deadline(const struct node *node)
 {
-    mono_t next = node->place_at;
+    mono_t next = mono_min(node->place_at, node_jobs_deadline(node));
 
     for (size_t i = 0; i < node->instance_count; i++) {
         const struct instance *instance = node->instances[i];

@@ -47,6 +47,7 @@
 #define AGENT_SYNCS_MAX 16                 /* requests that wait for one look at the branch */
 #define AGENT_DRAIN_META "node/drain"      /* in the store: bool */
 #define AGENT_REGISTER_META "vip/register" /* in the store: bool, EFFECT_GATEWAY_KEEP */
+#define AGENT_CRON_META "cron/"            /* and the name: struct value_cron, as in its record */
 #define AGENT_MARKS_META "rollout/marks"   /* in the store: struct rollout_marks */
 #define AGENT_SUSPENDED_META "suspend/"    /* in the store, and the app: struct suspension */
 #define AGENT_EVENTS_MAX 200               /* kept in memory for the page and the command line */
@@ -121,6 +122,8 @@ struct agent {
     struct rollout_marks known_marks;
     struct suspension known_suspended[SUSPEND_MAX];
     size_t known_suspended_count;
+    struct node_cron *known_crons;
+    size_t known_cron_count;
 
     struct worker *store;
     struct worker *git;
@@ -313,6 +316,7 @@ void agent_store_peer(struct agent *agent, const struct effect_peer *peer);
 void agent_store_voters(struct agent *agent, const struct voters_state *voters);
 void agent_store_suspended(struct agent *agent, const struct suspensions *suspensions);
 void agent_store_marks(struct agent *agent, const struct effect_marks *marks);
+void agent_store_cron(struct agent *agent, const struct effect_cron *cron);
 void agent_store_boot(struct agent *agent, uint32_t at_least);
 void agent_store_epochs(struct agent *agent); /* of the keyring */
 void agent_store_revocation(struct agent *agent, const struct keys_revocation *revocation);

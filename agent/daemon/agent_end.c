@@ -126,6 +126,7 @@ void agent_free(struct agent *agent)
     keys_wipe(&agent->identity, sizeof agent->identity);
     keys_wipe(&agent->cluster, sizeof agent->cluster);
     free(agent->known);
+    free(agent->known_crons);
     free(agent->batch);
     free(agent);
 }

@@ -226,6 +226,9 @@ static void carry_out(struct agent *agent, const struct effect *effect)
     case EFFECT_SUSPENDED:
         agent_suspended(agent, effect->suspensions);
         break;
+    case EFFECT_CRON:
+        agent_store_cron(agent, effect->cron);
+        break;
     case EFFECT_APPLY:
         uv_sync_apply(agent->sync, effect->apply.commit);
         break;

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "agent/daemon/agent.h"
+#include "proto/record/value_codec.h"
 #include "agent/daemon/agent_upgrade.h"
 #include "agent/io/os_clock.h"
 #include "agent/io/os_netlink.h"
@@ -188,6 +189,27 @@ static int note_boot(struct agent *agent, struct store *store, struct err *err)
     return store_meta_set(store, "boot/id", id, strlen(id), err);
 }
 
+static int load_crons(struct agent *agent, struct store *store, struct err *err)
+{
+    struct store_meta *list = NULL;
+    size_t count = 0;
+    int rc = store_meta_list(store, AGENT_CRON_META, &list, &count, err);
+
+    agent->known_crons = rc == ERR_NONE ? calloc(count + 1, sizeof *agent->known_crons) : NULL;
+    if (rc == ERR_NONE && agent->known_crons == NULL)
+        rc = err_set(err, ERR_NOMEM, "load the runs of crons: %s", err_text(ERR_NOMEM));
+    for (size_t i = 0; rc == ERR_NONE && i < count; i++) {
+        struct node_cron *cron = &agent->known_crons[agent->known_cron_count];
+        if (value_cron_decode(list[i].value, list[i].size, &cron->value) != ERR_NONE)
+            continue;
+        snprintf(cron->workload, sizeof cron->workload, "%s",
+                 list[i].key + strlen(AGENT_CRON_META));
+        agent->known_cron_count++;
+    }
+    free(list);
+    return rc;
+}
+
 static int open_store(struct agent *agent, struct err *err)
 {
     struct store_opened opened;
@@ -221,6 +243,9 @@ static int open_store(struct agent *agent, struct err *err)
                     sizeof agent->known_register);
     agent_load_meta(store, AGENT_MARKS_META, &agent->known_marks, sizeof agent->known_marks);
     agent_suspended_load(agent, store);
+    rc = load_crons(agent, store, err);
+    if (rc != ERR_NONE)
+        goto err_after_open;
     if (store_events_newest(store, AGENT_EVENTS_MAX / 2, &events, &count, NULL) == ERR_NONE)
         agent_load_events(agent, events, count);
     free(events);

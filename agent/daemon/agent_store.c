@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "agent/daemon/agent.h"
+#include "proto/record/value_codec.h"
 
 #define BATCH_DELAY_MS 2000 /* events are written together: flash wears out by the page */
 
@@ -32,7 +33,8 @@ enum write_kind {
     WRITE_EPOCHS,
     WRITE_REVOCATION,
     WRITE_MARKS,
-    WRITE_SUSPENDED
+    WRITE_SUSPENDED,
+    WRITE_CRON
 };
 
 struct write_job {
@@ -49,6 +51,7 @@ struct write_job {
     struct effect_marks marks;
     struct suspension *suspended; /* malloc */
     size_t suspended_count;
+    struct effect_cron cron;
     int rc;
     struct err err;
 };
@@ -110,6 +113,22 @@ static int write_suspended(struct write_job *write, struct store *store)
     return rc;
 }
 
+static int write_cron(struct write_job *write, struct store *store)
+{
+    const struct value_cron *value = &write->cron.value;
+    bool forget = value->accepted.tick == 0 && value->count == 0;
+    uint8_t bytes[RECORD_VALUE_MAX];
+    char key[INSTANCE_MAX + sizeof AGENT_CRON_META];
+    size_t len = 0;
+    int rc = value_cron_encode(value, bytes, sizeof bytes, &len);
+
+    if (rc != ERR_NONE)
+        return err_set(&write->err, rc, "store the runs of %s: %s", write->cron.workload,
+                       err_text(rc));
+    snprintf(key, sizeof key, "%s%s", AGENT_CRON_META, write->cron.workload);
+    return store_meta_set(store, key, forget ? NULL : bytes, len, &write->err);
+}
+
 static void run_write(struct worker_job *job, struct store *store)
 {
     struct write_job *write = (struct write_job *)job;
@@ -140,6 +159,9 @@ static void run_write(struct worker_job *job, struct store *store)
         write->rc = store_meta_set(store, AGENT_REGISTER_META, &write->kept, sizeof write->kept,
                                    &write->err);
         break;
+    case WRITE_CRON:
+        write->rc = write_cron(write, store);
+        break;
     case WRITE_DRAIN:
         write->rc = store_meta_set(store, AGENT_DRAIN_META, &write->drain, sizeof write->drain,
                                    &write->err);
@@ -157,6 +179,17 @@ static void answer_voters(struct agent *agent, const struct voters_state *stored
     agent_feed(agent, &event);
 }
 
+/* Not stored, not said, and nothing started: the node tries again. */
+static void answer_cron(struct agent *agent, const struct effect_cron *cron, bool failed)
+{
+    struct node_event event = {.type = NODE_CRON};
+
+    event.cron.workload = cron->workload;
+    event.cron.number = cron->number;
+    event.cron.failed = failed;
+    agent_feed(agent, &event);
+}
+
 static void write_done(struct worker_job *job)
 {
     struct write_job *write = (struct write_job *)job;
@@ -165,6 +198,8 @@ static void write_done(struct worker_job *job)
         agent_report(write->agent, EFFECT_ERROR, "store", "%s", write->err.text);
     if (write->kind == WRITE_VOTERS)
         answer_voters(write->agent, write->rc == ERR_NONE ? &write->voters : NULL);
+    if (write->kind == WRITE_CRON)
+        answer_cron(write->agent, &write->cron, write->rc != ERR_NONE);
     check_damage(write->agent, write->rc);
     keys_wipe(&write->epochs, sizeof write->epochs);
     free(write->suspended);
@@ -321,6 +356,16 @@ void agent_load_meta(struct store *store, const char *key, void *value, size_t s
 
     if (store_meta_get(store, key, &meta, NULL) == ERR_NONE && meta.size == size)
         memcpy(value, meta.value, size);
+}
+
+void agent_store_cron(struct agent *agent, const struct effect_cron *cron)
+{
+    struct write_job *write = new_write(agent, WRITE_CRON);
+
+    if (write != NULL)
+        write->cron = *cron;
+    if (submit(agent, write) != ERR_NONE)
+        answer_cron(agent, cron, true);
 }
 
 /* ---- the journal ---- */

@@ -89,7 +89,7 @@ class Update(flock.FlockTest):
             result = client.stop()
         self.assertEqual(result["failed"], [])
         self.assertGreater(result["asked"], 100)
-        self.assertEqual(pi.app("rest-api")["instances"][0]["ports"][0]["port"], PORT)
+        self.assertEqual(pi.app("rest-api")["instances"][0]["ports"]["http"], PORT)
         self.assertEqual(len(pi.has_event("handed over to its next version")), 3, pi.events())
 
     def test_a_version_that_does_not_get_ready_changes_nothing(self):

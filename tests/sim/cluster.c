@@ -166,6 +166,7 @@ static void run_task(struct cluster *c, size_t slot)
     case TASK_SYNC:
         git_task(m);
         break;
+    case TASK_CRON:
     case TASK_PEER:
     case TASK_VOTERS:
         agent_task(m, &task);

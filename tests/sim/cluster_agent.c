@@ -49,6 +49,8 @@ void agent_begin(struct machine *m)
     config.first_since_boot = !m->agent_ran;
     config.saved = m->saved_valid ? &m->saved : NULL;
     config.marks = &m->marks;
+    config.crons = m->crons;
+    config.cron_count = m->cron_count;
     config.facts.started = config.wall;
     config.facts.cpus = 4;
     thief_crypto(m, &config.crypto);
@@ -102,10 +104,36 @@ void agent_end(struct machine *m)
     simnet_stop(m->cluster->net, m->index);
 }
 
+static void cron_stored(struct machine *m, const struct task *task)
+{
+    struct node_event event = {.type = NODE_CRON};
+    size_t i = 0;
+
+    while (i < m->cron_count && strcmp(m->crons[i].workload, task->cron.workload) != 0)
+        i++;
+    if (i == CRONS_MAX) {
+        cluster_break(m->cluster, "more than %d crons", CRONS_MAX);
+        return;
+    }
+    if (!task->fails) {
+        snprintf(m->crons[i].workload, sizeof m->crons[i].workload, "%s", task->cron.workload);
+        m->crons[i].value = task->cron.value;
+        m->cron_count += i == m->cron_count;
+    }
+    event.cron.workload = task->cron.workload;
+    event.cron.number = task->cron.number;
+    event.cron.failed = task->fails;
+    agent_post(m, &event);
+}
+
 void agent_task(struct machine *m, struct task *task)
 {
     struct node_event event = {.type = NODE_VOTERS};
 
+    if (task->kind == TASK_CRON) {
+        cron_stored(m, task);
+        return;
+    }
     if (task->kind == TASK_PEER) {
         m->known[task->peer] = !task->revoked;
         m->heads[task->peer] = task->head;
@@ -236,6 +264,15 @@ static void keep_voters(struct machine *m, const struct voters_state *voters)
     task->fails = world_chance(c, c->chances.store_fails);
 }
 
+static void keep_cron(struct machine *m, const struct effect_cron *cron)
+{
+    struct cluster *c = m->cluster;
+    struct task *task = world_task(m, TASK_CRON, world_range(c, 5, 80), m->life);
+
+    task->cron = *cron;
+    task->fails = world_chance(c, c->chances.store_fails);
+}
+
 static void keep_peer(struct machine *m, const struct effect_peer *peer)
 {
     struct task *task = world_task(m, TASK_PEER, world_range(m->cluster, 5, 60), m->life);
@@ -325,6 +362,9 @@ static void carry_out(struct machine *m, const struct effect *effect)
         git_marked(m);
         break;
     case EFFECT_SUSPENDED: /* nobody suspends anything here */
+        break;
+    case EFFECT_CRON:
+        keep_cron(m, effect->cron);
         break;
     case EFFECT_APPLY:
         git_apply(m, effect->apply.commit);
@@ -466,6 +506,9 @@ void agent_post(struct machine *m, const struct node_event *event)
     if (event->type == NODE_PROBE) {
         snprintf(posted->name, sizeof posted->name, "%s", event->probe.instance);
         posted->event.probe.instance = posted->name;
+    } else if (event->type == NODE_CRON) {
+        snprintf(posted->name, sizeof posted->name, "%s", event->cron.workload);
+        posted->event.cron.workload = posted->name;
     } else if (event->type == NODE_FOUND || event->type == NODE_STARTED ||
                event->type == NODE_EXITED) {
         snprintf(posted->name, sizeof posted->name, "%s", event->instance.instance);

@@ -13,7 +13,8 @@
 #define COMMITS_MAX 128
 #define VIPS_MAX 21
 #define SYNC_WAITING_MAX 8 /* as in agent/io/uv_sync.h */
-#define TICKS_MAX 64
+#define CRONS_MAX 4
+#define STARTED_MAX 4096
 #define FOREVER INT64_MAX
 #define CLUSTER_ARP_BYTES 42
 
@@ -104,6 +105,8 @@ struct machine {
     struct value_head *heads;
     bool repo[COMMITS_MAX];
     struct rollout_marks marks;
+    struct node_cron crons[CRONS_MAX];
+    size_t cron_count;
     int64_t applied_at[COMMITS_MAX]; /* true time, of each commit's latest application; 0: never */
     bool given_up[COMMITS_MAX];
     unsigned sick_starts;
@@ -120,8 +123,6 @@ struct machine {
     int64_t off_at; /* true time when it lost power */
     struct fence fences[VIPS_MAX];
     struct process processes[PROCESSES_MAX];
-    uint64_t done_jobs[TICKS_MAX]; /* generations of cron runs that ended well */
-    size_t done_next;
 
     /* The agent. */
     struct node *node; /* NULL: it does not run */
@@ -157,6 +158,7 @@ enum task_kind {
     TASK_PROBE,    /* event.probe */
     TASK_SYNC,
     TASK_PEER,     /* a peer is in the store */
+    TASK_CRON,     /* claims and promises are in the store */
     TASK_VOTERS,   /* a voter set is in the store */
     TASK_ANNOUNCE, /* serial: the address; one try */
 };
@@ -174,6 +176,7 @@ struct task {
     bool revoked;
     bool fails;
     struct voters_state voters;
+    struct effect_cron cron;
     size_t next_free;
 };
 
@@ -195,6 +198,13 @@ struct cluster {
     size_t task_room, task_free;
     uint64_t serials;
     uint64_t starts, jobs;
+    struct started { /* runs of crons */
+        uint64_t generation;
+        size_t node;
+        uint64_t life;
+        bool well; /* it has ended so */
+    } started[STARTED_MAX];
+    size_t started_count;
     unsigned least_ready; /* cluster_require */
     struct cluster_stats stats;
     int gateway_at[VIPS_MAX]; /* whom the gateway's ARP cache names; -1: nobody */

@@ -158,12 +158,30 @@ static void post_failed(struct machine *m, const char *name, int errnum, const c
     agent_post(m, &event);
 }
 
-static bool job_done(const struct machine *m, uint64_t generation)
+static struct started *find_started(struct cluster *c, uint64_t generation)
 {
-    for (size_t i = 0; i < TICKS_MAX; i++)
-        if (m->done_jobs[i] == generation)
-            return true;
-    return false;
+    for (size_t i = c->started_count < STARTED_MAX ? c->started_count : STARTED_MAX; i-- > 0;)
+        if (c->started[i].generation == generation)
+            return &c->started[i];
+    return NULL;
+}
+
+/* One tick is one run, on one node; only its own agent, without a break, may try a failed one
+ * again. */
+static bool check_tick(struct machine *m, const struct effect_start *start)
+{
+    struct cluster *c = m->cluster;
+    struct started *known = find_started(c, start->generation);
+
+    if (known != NULL && (known->well || known->node != m->index || known->life != m->life)) {
+        cluster_break(c, "pi%zu runs a tick of %s that pi%zu ran", m->index + 1, start->instance,
+                      known->node + 1);
+        return false;
+    }
+    if (known == NULL)
+        c->started[c->started_count++ % STARTED_MAX] =
+            (struct started){.generation = start->generation, .node = m->index, .life = m->life};
+    return true;
 }
 
 void machine_end_process(struct machine *m, struct process *p, struct supervise_exit exit)
@@ -172,7 +190,9 @@ void machine_end_process(struct machine *m, struct process *p, struct supervise_
 
     world_trace(c, "pi%zu     %s ends (%d, %d)", m->index + 1, p->name, (int)exit.kind, exit.value);
     if (p->cron && exit.kind == SUPERVISE_EXIT_CODE && exit.value == 0) {
-        m->done_jobs[m->done_next++ % TICKS_MAX] = p->generation;
+        struct started *started = find_started(c, p->generation);
+        if (started != NULL)
+            started->well = true;
         c->jobs++;
     }
     p->state = PROCESS_ENDED;
@@ -251,10 +271,8 @@ void machine_start(struct machine *m, const struct effect_start *start)
                       start->instance);
         return;
     }
-    if (start->workload->cron && job_done(m, start->generation)) {
-        cluster_break(c, "pi%zu runs the job %s twice for one tick", m->index + 1, start->instance);
+    if (start->workload->cron && !check_tick(m, start))
         return;
-    }
     p = free_process(m);
     if (p == NULL) {
         cluster_break(c, "pi%zu has %d processes", m->index + 1, PROCESSES_MAX);

@@ -292,7 +292,9 @@ static void play_cron(struct scenario_run *run)
         if (!cluster_run(c, rng_range(cluster_rng(c), 60000, 3600000)))
             return;
         else
-            faults_play(c, 30000, FAULT_AGENTS | FAULT_POWER | FAULT_PROCESSES);
+            faults_play(c, 60000,
+                        FAULT_NETWORK | FAULT_AGENTS | FAULT_POWER | FAULT_PAUSES |
+                            FAULT_PROCESSES);
     faults_end(c);
     cluster_settle(c, SETTLE_MS);
 }
