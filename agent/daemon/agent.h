@@ -190,6 +190,9 @@ int agent_run(struct config *config, const char *path, char **argv, const struct
 
 /* Opens or makes the repository, and its hooks. */
 int agent_open_repository(struct agent *agent, struct err *err);
+int agent_open_store(struct agent *agent,
+                     struct err *err); /* agent_load.c; and what lies beside it */
+int agent_open_kept(struct agent *agent, struct err *err);
 
 /* agent_repository.c */
 int agent_open_sync(struct agent *agent, struct err *err); /* after the workers */
