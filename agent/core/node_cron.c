@@ -381,7 +381,6 @@ out:
 void node_cron_exited(struct node *node, const struct instance *instance, int exit_code)
 {
     char name[INSTANCE_MAX];
-    char text[128];
     struct job *job;
     struct value_run *run;
 
@@ -396,10 +395,10 @@ void node_cron_exited(struct node *node, const struct instance *instance, int ex
          instance->machine.state != SUPERVISE_STOPPED))
         return;
     tick_ended(&job->own, exit_code, node->wall);
-    snprintf(text, sizeof text, "its run ended with exit code %d", exit_code);
-    if (exit_code < 0)
-        snprintf(text, sizeof text, "how its run ended is unknown");
-    tell(node, job, exit_code == 0 ? EFFECT_INFO : EFFECT_WARNING, text);
+    if (exit_code == 0)
+        tell(node, job, EFFECT_INFO, "its run has ended well");
+    else if (exit_code < 0)
+        tell(node, job, EFFECT_WARNING, "how its run ended is unknown");
     store(node, job, false);
 }
 
@@ -453,6 +452,57 @@ void node_jobs_update(struct node *node)
         if (w == NULL || !w->cron)
             drop_job(node, i);
     }
+}
+
+static int by_tick(const void *a, const void *b)
+{
+    const struct value_run *x = &((const struct status_run *)a)->value;
+    const struct value_run *y = &((const struct status_run *)b)->value;
+
+    if (x->tick != y->tick)
+        return x->tick > y->tick ? -1 : 1;
+    return (int)y->attempt - (int)x->attempt;
+}
+
+/* Those that were withdrawn have not run. */
+static void add_runs(const struct value_cron *value, const char *name, bool gone,
+                     struct status_run *runs, size_t *count)
+{
+    for (size_t i = 0; i < value->count; i++) {
+        const struct value_run *run = &value->runs[i];
+        if (run->state == VALUE_RUN_WITHDRAWN)
+            continue;
+        runs[(*count)++] = (struct status_run){.node_name = name,
+                                               .unknown = run->state == VALUE_RUN_UNKNOWN ||
+                                                          (gone && run->state != VALUE_RUN_ENDED),
+                                               .value = *run};
+    }
+}
+
+int node_jobs_runs(const struct node *node, const struct desired_workload *w,
+                   struct status_run **runs, size_t *count)
+{
+    const struct job *job = find_job(node, w->name);
+    struct others others = {0};
+    int rc = look_around(node, w->name, &others);
+
+    *count = 0;
+    *runs = rc == ERR_NONE ? calloc((others.view.count + 1) * VALUE_RUNS_MAX, sizeof **runs) : NULL;
+    if (*runs == NULL) {
+        look_away(&others);
+        return ERR_NOMEM;
+    }
+    if (job != NULL)
+        add_runs(&job->own, node->config.head.name, false, *runs, count);
+    for (size_t i = 0; i < others.view.count; i++)
+        if (others.peers[i].value != NULL)
+            add_runs(others.peers[i].value, node_name(node, others.peers[i].id),
+                     others.peers[i].gone, *runs, count);
+    qsort(*runs, *count, sizeof **runs, by_tick);
+    if (*count > w->schedule.history_limit)
+        *count = w->schedule.history_limit;
+    look_away(&others);
+    return ERR_NONE;
 }
 
 mono_t node_jobs_deadline(const struct node *node)

@@ -298,6 +298,9 @@ void node_cron_exited(struct node *node, const struct instance *instance, int ex
 void node_jobs_create(struct node *node, const struct node_cron *known, size_t count);
 void node_jobs_update(struct node *node); /* whose claims are accepted */
 void node_jobs_stored(struct node *node, const struct node_event_cron *event);
+/* Runs of @w on all nodes, newest first, malloc; ERR_NOMEM. */
+int node_jobs_runs(const struct node *node, const struct desired_workload *w,
+                   struct status_run **runs, size_t *count);
 mono_t node_jobs_deadline(const struct node *node);
 void node_jobs_free(struct node *node);
 struct instance *node_add_instance(struct node *node, const char *name);

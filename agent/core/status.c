@@ -33,6 +33,8 @@ void status_free(struct status *status)
         return;
     free(status->nodes);
     free(status->vips);
+    for (size_t i = 0; status->apps != NULL && i < status->app_count; i++)
+        free(status->apps[i].runs);
     free(status->apps);
     free(status->instances);
     free(status->paths);
@@ -283,6 +285,8 @@ static void fill_apps(const struct node *node, struct status *status, size_t roo
                                    .next_run = next_run(w, status->now),
                                    .first = status->instance_count};
         out->pending = node_pending(node, w->name);
+        if (w->cron && node_jobs_runs(node, w, &out->runs, &out->run_count) != ERR_NONE)
+            out->run_count = 0;
         if (suspended != NULL)
             out->suspended = &suspended->value;
         records_each(node->records, NODE_NONE, "instance/", gather_instance, &gather);

@@ -73,6 +73,12 @@ struct status_instance {
     struct value_instance value;
 };
 
+struct status_run { /* a tick of a CronWorkload that was claimed */
+    const char *node_name;
+    bool unknown; /* its node is gone, or does not know: it may have run */
+    struct value_run value;
+};
+
 struct status_app {
     const char *name;
     const char *app;
@@ -84,7 +90,9 @@ struct status_app {
     int64_t next_run;                      /* Unix seconds; 0: none */
     const struct value_suspend *suspended; /* the app is; else NULL */
     const char *pending;                   /* why some of its replicas run nowhere; else NULL */
-    size_t first;                          /* instances[first … first + count) */
+    struct status_run *runs; /* newest first, as many as historyLimit says; NULL: none */
+    size_t run_count;
+    size_t first; /* instances[first … first + count) */
     size_t count;
 };
 

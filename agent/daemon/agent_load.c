@@ -52,7 +52,6 @@ static int load_crons(struct agent *agent, struct store *store, struct err *err)
 int agent_open_store(struct agent *agent, struct err *err)
 {
     struct store_opened opened;
-    struct store_meta meta;
     struct store *store;
     struct store_event *events = NULL;
     size_t count = 0;
@@ -78,12 +77,10 @@ int agent_open_store(struct agent *agent, struct err *err)
     rc = store_peers(store, &agent->known, &agent->known_count, err);
     if (rc != ERR_NONE)
         goto err_after_open;
-    if (store_meta_get(store, AGENT_DRAIN_META, &meta, NULL) == ERR_NONE &&
-        meta.size == sizeof agent->known_drain)
-        memcpy(&agent->known_drain, meta.value, sizeof agent->known_drain);
-    if (store_meta_get(store, AGENT_MARKS_META, &meta, NULL) == ERR_NONE &&
-        meta.size == sizeof agent->known_marks)
-        memcpy(&agent->known_marks, meta.value, sizeof agent->known_marks);
+    agent_load_meta(store, AGENT_DRAIN_META, &agent->known_drain, sizeof agent->known_drain);
+    agent_load_meta(store, AGENT_REGISTER_META, &agent->known_register,
+                    sizeof agent->known_register);
+    agent_load_meta(store, AGENT_MARKS_META, &agent->known_marks, sizeof agent->known_marks);
     agent_suspended_load(agent, store);
     rc = load_crons(agent, store, err);
     if (rc != ERR_NONE)

@@ -207,6 +207,33 @@ static json_t *instance(const struct status_instance *i)
                      "generation", generation, "reason", text(i->value.reason));
 }
 
+static const char *run_state(const struct status_run *run)
+{
+    if (run->unknown)
+        return "unknown";
+    if (run->value.state == VALUE_RUN_ENDED)
+        return run->value.exit_code == 0 ? "succeeded" : "failed";
+    return run->value.state == VALUE_RUN_RUNNING ? "running" : "claimed";
+}
+
+static json_t *runs(const struct status_app *a)
+{
+    json_t *items = json_array();
+
+    for (size_t i = 0; items != NULL && i < a->run_count; i++) {
+        const struct status_run *run = &a->runs[i];
+        bool ended = run->value.state == VALUE_RUN_ENDED;
+        json_array_append_new(
+            items, json_pack("{s:o, s:o, s:s, s:i, s:o, s:o, s:o}", "tick",
+                             status_json_time(run->value.tick), "node", text(run->node_name),
+                             "state", run_state(run), "attempt", (int)run->value.attempt,
+                             "exitCode", ended ? json_integer(run->value.exit_code) : json_null(),
+                             "started", status_json_time(run->value.started), "ended",
+                             status_json_time(ended ? run->value.ended : 0)));
+    }
+    return items;
+}
+
 static json_t *suspended(const struct value_suspend *s)
 {
     if (s == NULL)
@@ -223,17 +250,19 @@ json_t *status_json_apps(const struct status *status)
     for (size_t k = 0; items != NULL && k < status->app_count; k++) {
         const struct status_app *a = &status->apps[k];
         json_t *instances = json_array();
+        json_t *item;
         for (size_t i = 0; i < a->count; i++)
             json_array_append_new(instances, instance(&status->instances[a->first + i]));
-        json_array_append_new(
-            items,
-            json_pack("{s:o, s:o, s:s, s:o, s:I, s:I, s:o, s:o, s:o, s:o, s:o}", "name",
-                      text(a->name), "app", text(a->app), "kind", a->kind, "file", text(a->file),
-                      "desired", (json_int_t)a->desired, "ready", (json_int_t)a->ready, "schedule",
-                      a->schedule != NULL ? text(a->schedule) : json_null(), "nextRun",
-                      status_json_time(a->next_run), "suspended", suspended(a->suspended),
-                      "pending", a->pending != NULL ? text(a->pending) : json_null(), "instances",
-                      instances));
+        item = json_pack(
+            "{s:o, s:o, s:s, s:o, s:I, s:I, s:o, s:o, s:o, s:o, s:o}", "name", text(a->name), "app",
+            text(a->app), "kind", a->kind, "file", text(a->file), "desired", (json_int_t)a->desired,
+            "ready", (json_int_t)a->ready, "schedule",
+            a->schedule != NULL ? text(a->schedule) : json_null(), "nextRun",
+            status_json_time(a->next_run), "suspended", suspended(a->suspended), "pending",
+            a->pending != NULL ? text(a->pending) : json_null(), "instances", instances);
+        if (a->run_count > 0)
+            json_object_set_new(item, "runs", runs(a));
+        json_array_append_new(items, item);
     }
     return items;
 }

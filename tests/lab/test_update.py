@@ -132,6 +132,22 @@ class Update(flock.FlockTest):
             watcher.join()
         self.assertGreaterEqual(least[0], 3, "more than maxUnavailable were away")
 
+    def runs(self, pi):
+        return (pi.app("job") or {}).get("runs", [])
+
+    def test_each_tick_of_a_cron_runs_once_and_is_remembered(self):
+        self.flock.apply({"cluster.yaml": flock.CLUSTER, "apps/web/rest-api.yaml": None,
+                          "apps/jobs/job.yaml": flock.workload(
+                              "job", ["/bin/sh", "-c", "exit 3"], kind="CronWorkload",
+                              schedule="@every 2s", restartPolicy="Never", historyLimit=10)})
+        for pi in self.flock.pis:  # whichever one asks
+            flock.eventually(lambda p=pi: len([r for r in self.runs(p) if r["exitCode"] == 3]) >= 3,
+                             lambda p=pi: self.runs(p))
+        runs = self.runs(self.flock.pi1)
+        self.assertEqual(len({r["tick"] for r in runs}), len(runs), runs)
+        self.assertEqual(len({r["node"] for r in runs}), 1, "it is placed on one node")
+        self.assertIn("failed", self.flock.pi2.ctl("cron").stdout)
+
 
 if __name__ == "__main__":
     flock.main()

@@ -31,6 +31,7 @@ struct command {
 int cmd_status(const struct context *context, int argc, char **argv);
 int cmd_members(const struct context *context, int argc, char **argv);
 int cmd_net(const struct context *context, int argc, char **argv);
+int cmd_cron(const struct context *context, int argc, char **argv);
 int cmd_apps(const struct context *context, int argc, char **argv);
 int cmd_vip(const struct context *context, int argc, char **argv);
 int cmd_doctor(const struct context *context, int argc, char **argv);

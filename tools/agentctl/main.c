@@ -26,6 +26,11 @@ static const struct command commands[] = {
      cmd_net},
     {"apps", "[NAME]", "workloads: where each instance runs, and why not",
      "  agentctl apps\n  agentctl apps rest-api\n", cmd_apps},
+    {"cron", "[NAME]", "what runs by the clock: the next tick, and how the last ones ended",
+     "UNKNOWN is a run whose node went down: how it ended nobody knows. It is run again only "
+     "where\n"
+     "the document says retryLost: true.\n\n  agentctl cron\n  agentctl cron batch-job\n",
+     cmd_cron},
     {"vip", "[move ADDRESS NODE]", "virtual addresses: owner, epoch, lease, last move",
      "With move: hands the address (or the VirtualIP of that name) over, wherever it is held, and\n"
      "waits until it is there.\n\n"
