@@ -24,9 +24,6 @@
 
 #define EXPIRE_US (INT64_C(3600) * 1000000) /* between two looks for old idempotency keys */
 #define MIGRATE_PAUSE_US 500000
-/* From the first answers to the connections that they do not need: PostgreSQL starts a process for
- * each, which would take the processor from the one that answers. */
-#define CONNECT_ALL_US 50000
 
 extern const char smartbiz_openapi[];
 extern const size_t smartbiz_openapi_len;
@@ -41,8 +38,7 @@ struct program {
     int wake_fd; /* the migrator has come to an end */
     pthread_t migrator;
     int64_t expire_at;
-    int64_t connect_all_at; /* 0: all connections are open, or none may be yet */
-    int status;             /* exit code */
+    int status; /* exit code */
     bool stopping;
     atomic_bool migrating;
     atomic_bool migrator_failed;
@@ -154,20 +150,12 @@ static int64_t now_us(void)
     return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
 
-static void connect_all(struct program *program, int64_t now)
-{
-    if (program->connect_all_at == 0 || now < program->connect_all_at)
-        return;
-    program->connect_all_at = 0;
-    pg_connect(program->api.pg, false);
-}
-
 static void expire_keys(struct program *program)
 {
     const struct pg_statement statement = api_statement(ST_KEYS_EXPIRE);
     int64_t us = now_us();
 
-    if (program->connect_all_at != 0 || us < program->expire_at)
+    if (us < program->expire_at)
         return;
     program->expire_at = us + EXPIRE_US;
     pg_query(program->api.pg, &statement, NULL, 0, forget, NULL);
@@ -181,7 +169,7 @@ static void migrator_ended(struct program *program)
         return;
     if (atomic_load(&program->api.migrated)) {
         program->api.ready = true;
-        program->connect_all_at = now_us() + CONNECT_ALL_US;
+        pg_connect(program->api.pg, false);
     }
     if (atomic_load(&program->migrator_failed)) {
         fprintf(stderr, "smartbiz-api: %s\n", program->migrator_err.text);
@@ -207,15 +195,12 @@ static void turn(void *context, unsigned ms)
                            {.fd = program->stop_fd, .events = POLLIN}};
     int wait = shorter(shorter(http_wait_ms(http), pg_wait_ms(pg)), (int)ms);
 
-    if (program->connect_all_at != 0)
-        wait = shorter(wait, CONNECT_ALL_US / 1000);
     if (poll(fds, program->stopping ? 3 : 4, wait) < 0 && errno != EINTR)
         return;
     if (fds[2].revents != 0)
         migrator_ended(program);
     if (fds[3].revents != 0)
         program->stopping = true;
-    connect_all(program, now_us());
     pg_run(pg);
     http_run(http);
     pg_send(pg);
