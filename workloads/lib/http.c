@@ -18,6 +18,8 @@
 #include "workloads/lib/inherit.h"
 #include "workloads/lib/random.h"
 
+#define FRESH_US 1000000 /* a client that was accepted sends its first request within this */
+
 #define BACKLOG 511
 /* Per connection; half of it is the first read buffer, which the headers must fit into. */
 #define CONNECTION_MEMORY (2 * HTTP_HEADER_MAX + 4096)
@@ -221,6 +223,7 @@ static int open_socket(struct http *http, struct err *err)
     if (http->listen_fd >= 0) {
         http->port = config->port;
         http->probe_fd = inherit_probe();
+        http->inherited = true;
         return ERR_NONE;
     }
     http->listen_fd = socket(address.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -369,14 +372,14 @@ int http_wait_ms(const struct http *http)
 /* --- stop --------------------------------------------------------------------------------- */
 
 /* Takes in the clients that the kernel has already accepted for us: closing the listening socket
- * would reset them. */
-static void accept_last(struct MHD_Daemon *daemon)
+ * would reset them, unless another process has it too. */
+static void accept_last(const struct http *http, struct MHD_Daemon *daemon)
 {
     MHD_socket fd = MHD_quiesce_daemon(daemon);
 
     if (fd == MHD_INVALID_SOCKET)
         return;
-    for (;;) {
+    while (!http->inherited) {
         union address peer;
         socklen_t len = sizeof peer;
         int client = accept4(fd, &peer.any, &len, SOCK_CLOEXEC | SOCK_NONBLOCK);
@@ -395,6 +398,10 @@ static bool quiet(struct http *http)
     pthread_mutex_lock(&http->lock);
     for (struct request *r = http->first; r != NULL && result; r = r->next) {
         int waiting = 0;
+        if (now_us() < http->fresh_until && !atomic_load(&r->used)) {
+            result = false;
+            break;
+        }
         result = ioctl(r->fd, FIONREAD, &waiting) != 0 || waiting == 0;
     }
     pthread_mutex_unlock(&http->lock);
@@ -426,9 +433,11 @@ unsigned http_stop(struct http *http, unsigned grace_ms)
     unsigned cut = 0;
 
     atomic_store(&http->draining, true);
-    accept_last(http->daemon);
+    if (http->inherited)
+        http->fresh_until = now_us() + FRESH_US;
+    accept_last(http, http->daemon);
     if (http->probe_daemon != NULL)
-        accept_last(http->probe_daemon);
+        accept_last(http, http->probe_daemon);
     if (!wait_quiet(http, grace_ms))
         cut = atomic_load(&http->in_flight);
     /* libmicrohttpd must not be stopped while a connection is suspended. */

@@ -40,7 +40,8 @@ struct request {
     const char *url;    /* likewise */
     char path[256];     /* for the log: cut */
     char id[HTTP_ID_MAX + 1];
-    int64_t started; /* microseconds */
+    int64_t started;   /* microseconds */
+    _Atomic bool used; /* the connection has carried a request */
     enum route_result found;
     struct route_match match;
     bool header_too_large;
@@ -78,6 +79,8 @@ struct http {
     int listen_fd;                   /* while the daemon has it; -1 afterwards */
     struct MHD_Daemon *probe_daemon; /* on a socket for probes alone (inherit.h); NULL: none */
     int probe_fd;                    /* -1: none */
+    bool inherited;                  /* another process accepts from the sockets too */
+    int64_t fresh_until;             /* until then a new connection's first request is waited for */
     int epoll_fd;                    /* of both, in the caller's loop; -1: there is one daemon */
     uint16_t port;
     struct metric_family *requests; /* NULL: requests are not counted */

@@ -145,6 +145,7 @@ static void start(struct request *request, const char *url, const char *method)
 
     atomic_fetch_add_explicit(&request->http->in_flight, 1, memory_order_relaxed);
     request->stage = STAGE_READING;
+    atomic_store(&request->used, true);
     request->started = now_us();
     request->method = method;
     request->url = url;
