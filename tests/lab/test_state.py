@@ -93,9 +93,9 @@ class State(flock.FlockTest):
 
     def test_a_request_that_no_node_can_meet_is_told(self):
         self.flock.push({"apps/web/large.yaml": workload(
-            "large", ["sleep", "1d"], resources={"requests": {"memory": "100Ti"}})})
+            "large", ["sleep", "1d"], resources={"requests": {"memory": "1Ti"}})})
         app = eventually(lambda: (self.pi1.app("large") or {}).get("pending"), self.pi1.headline)
-        self.assertRegex(app, r"^no room for its requests \(104857600 MiB.*pi1 has \d+ of \d+ MiB")
+        self.assertRegex(app, r"^no room for its requests \(1048576 MiB.*pi1 has \d+ of \d+ MiB")
         self.assertIn("no room", self.pi2.ctl("apps", "large").stdout)
         self.assertTrue(self.pi1.has_event("warning app/large", "run nowhere"))
         type(self).commit = self.flock.apply({"apps/web/large.yaml": None})
