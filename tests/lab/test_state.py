@@ -96,7 +96,7 @@ class State(flock.FlockTest):
             "large", ["sleep", "1d"], resources={"requests": {"memory": "1Ti"}})})
         app = eventually(lambda: (self.pi1.app("large") or {}).get("pending"), self.pi1.headline)
         self.assertRegex(app, r"^no room for its requests \(1048576 MiB.*pi1 has \d+ of \d+ MiB")
-        self.assertIn("no room", self.pi2.ctl("apps", "large").stdout)
+        eventually(lambda: "no room" in self.pi2.ctl("apps", "large").stdout, self.pi2.headline)
         self.assertTrue(self.pi1.has_event("warning app/large", "run nowhere"))
         type(self).commit = self.flock.apply({"apps/web/large.yaml": None})
 
