@@ -61,6 +61,8 @@ static void view_instances(const struct node *node, struct rollout_view *view)
         view->ready = false;
         if (instance->machine.permitted && !instance->outdated)
             view->blocked = false;
+        if (instance->outdated && node_turn_needed(w) && !node_turn_come(node, instance))
+            view->waits = true;
     }
     view->blocked = view->blocked && !view->ready;
 }

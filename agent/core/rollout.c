@@ -127,6 +127,11 @@ enum rollout_verdict rollout_look(struct rollout *r, mono_t now, const struct ro
         return ROLLOUT_NO_CHANGE;
     if (view->ready != was_ready)
         r->ready_since = view->ready ? now : MONO_NEVER;
+    /* Of replicas that are replaced one after the other each has the whole time for itself. */
+    if (view->waits && r->state == ROLLOUT_WAITING) {
+        r->deadline = mono_add(now, r->timeout_ms);
+        r->limit = mono_add(now, 2 * r->timeout_ms);
+    }
     stable = view->ready && mono_reached(now, mono_add(r->ready_since, ROLLOUT_STABLE_MS));
     if (r->state == ROLLOUT_UNHEALTHY) { /* it may recover, if nobody gave it up */
         if (!stable || rollout_is_bad(r, r->commit))

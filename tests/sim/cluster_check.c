@@ -130,19 +130,23 @@ void cluster_check_rollout(struct cluster *c, bool calm)
     for (size_t i = 0; i < c->options.nodes; i++) {
         const struct machine *m = &c->machines[i];
         int commit = m->sync.applied;
-        int64_t since, limit;
+        const struct rollout *rollout;
+        int64_t limit;
         if (m->node == NULL || commit < 0 || !c->commits[commit].spec.fails ||
             m->node->held.desired != NULL || m->marks.good[0][0] == '\0')
             continue;
-        /* Where nothing else is wrong nobody runs it any more; else nobody still waits for it. */
-        if (!calm && (m->node->rollout.state != ROLLOUT_WAITING ||
-                      rollout_health(&m->node->rollout, world_local(m)) != VALUE_HEALTH_TRYING))
-            continue;
-        since = calm ? latest(c, commit) : m->applied_at[commit];
-        limit = (int64_t)c->commits[commit].spec.health_s * 1000 + ROLLOUT_SLACK_MS;
-        if (world_now(c) - since > limit)
+        /* Where nothing else is wrong nobody runs it any more, also after one replica waited for
+         * its turn while another was tried; else nobody still waits for it past its deadline. */
+        rollout = &m->node->rollout;
+        limit = 2 * (int64_t)c->commits[commit].spec.health_s * 1000 + ROLLOUT_SLACK_MS;
+        if (calm && world_now(c) - latest(c, commit) > limit)
             cluster_break(c, "pi%zu runs commit %d, which fails, %lld ms after it came", i + 1,
-                          commit, (long long)(world_now(c) - since));
+                          commit, (long long)(world_now(c) - latest(c, commit)));
+        if (!calm && rollout->state == ROLLOUT_WAITING &&
+            rollout_health(rollout, world_local(m)) == VALUE_HEALTH_TRYING &&
+            world_local(m).ms > rollout->deadline.ms + ROLLOUT_SLACK_MS)
+            cluster_break(c, "pi%zu waits for commit %d, which fails, past its deadline", i + 1,
+                          commit);
     }
 }
 

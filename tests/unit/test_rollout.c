@@ -160,6 +160,20 @@ static void what_waits_for_a_node_that_is_away_gets_more_time(void **state)
                      ROLLOUT_BECOMES_BAD);
 }
 
+static void who_waits_for_its_turn_has_the_whole_time_from_then_on(void **state)
+{
+    static const struct rollout_view waits = {.blocked = true, .waits = true, .peers_trying = true};
+    static const struct rollout_view begun = {.peers_trying = true};
+    struct rollout r = good_a();
+    (void)state;
+
+    rollout_applied(&r, at(0), B, TIMEOUT, true);
+    for (int i = 1; i <= 5; i++)
+        assert_int_equal(rollout_look(&r, at(i * TIMEOUT), &waits), ROLLOUT_NO_CHANGE);
+    assert_int_equal(rollout_look(&r, at(6 * TIMEOUT - 1), &begun), ROLLOUT_NO_CHANGE);
+    assert_int_equal(rollout_look(&r, at(6 * TIMEOUT), &begun), ROLLOUT_BECOMES_BAD);
+}
+
 static void marks_are_bounded_and_survive(void **state)
 {
     char commit[COMMIT_TEXT] = A;
@@ -189,6 +203,7 @@ int main(void)
         cmocka_unit_test(who_is_ready_waits_for_those_who_try),
         cmocka_unit_test(a_peers_mark_wins),
         cmocka_unit_test(what_waits_for_a_node_that_is_away_gets_more_time),
+        cmocka_unit_test(who_waits_for_its_turn_has_the_whole_time_from_then_on),
         cmocka_unit_test(marks_are_bounded_and_survive),
     };
 
