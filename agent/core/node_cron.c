@@ -10,6 +10,7 @@
 #define CLAIM_WAIT_MIN_S 10 /* promises are waited for at least that long */
 #define CLAIM_STORE_RETRY_MS 2000
 #define REPLACED 143 /* as a shell has it: SIGTERM */
+#define FORGET_S (7 * 24 * 3600)
 
 /* What this node has claimed and promised of one CronWorkload. */
 struct job {
@@ -22,6 +23,7 @@ struct job {
     mono_t retry;    /* the store failed; MONO_NEVER: it has not */
     bool former;     /* its newest run is of an earlier life of the agent */
     bool unanswered; /* people were told that its claim waits */
+    bool left;       /* the desired state does not name it; nothing is said of it */
 };
 
 struct jobs {
@@ -84,7 +86,7 @@ static void publish(struct node *node, const struct job *job)
     size_t len;
 
     snprintf(key, sizeof key, "cron/%.100s", job->name);
-    if (job->own.accepted.tick == 0 && job->own.count == 0)
+    if (job->left || (job->own.accepted.tick == 0 && job->own.count == 0))
         return;
     if (job->promised <= job->stored &&
         value_cron_encode(&job->own, bytes, sizeof bytes, &len) == ERR_NONE)
@@ -415,19 +417,34 @@ static void promise(struct node *node, struct job *job)
     look_away(&others);
 }
 
-/* Of a workload that left the desired state. What was promised is remembered no longer than what
- * it was about. */
 static void drop_job(struct node *node, size_t index)
 {
     struct job *job = &node->jobs->list[index];
-    char key[RECORD_KEY_MAX];
 
-    snprintf(key, sizeof key, "cron/%.100s", job->name);
-    node_unpublish(node, key);
     job->own = (struct value_cron){.count = 0};
     store(node, job, true);
-    node_unpublish(node, key);
     *job = node->jobs->list[--node->jobs->count];
+}
+
+/* Of a workload that left the desired state. A later commit may bring it back while one of its
+ * ticks may still be made up for, so what was promised is remembered for a while. */
+static void leave_job(struct node *node, size_t index)
+{
+    struct job *job = &node->jobs->list[index];
+    char key[RECORD_KEY_MAX];
+    int64_t newest = job->own.accepted.tick;
+
+    if (!job->left) {
+        snprintf(key, sizeof key, "cron/%.100s", job->name);
+        node_unpublish(node, key);
+        job->left = true;
+    }
+    if (mono_reached(node->now, job->retry))
+        store(node, job, job->promised > job->stored);
+    if (job->own.count > 0 && job->own.runs[0].tick > newest)
+        newest = job->own.runs[0].tick;
+    if (newest + FORGET_S < node->wall)
+        drop_job(node, index);
 }
 
 void node_jobs_update(struct node *node)
@@ -439,6 +456,7 @@ void node_jobs_update(struct node *node)
             job = add_job(node, w->name);
         if (job == NULL)
             continue;
+        job->left = false;
         if (job->former)
             settle_former(node, job);
         if (mono_reached(node->now, job->retry))
@@ -450,7 +468,7 @@ void node_jobs_update(struct node *node)
         const struct desired_workload *w =
             desired_workload(node->desired, node->jobs->list[i].name);
         if (w == NULL || !w->cron)
-            drop_job(node, i);
+            leave_job(node, i);
     }
 }
 
