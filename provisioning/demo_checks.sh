@@ -452,7 +452,7 @@ check_removed() {
 }
 
 check_cron() {
-    has_run() { [[ $(ctl pi1 logs batch-job) == *'"Batch finished"'* ]]; }
+    has_run() { [[ $(ctl pi1 logs batch-job) == *"Batch finished"* ]]; }
     await 75 "the next full minute" has_run ||
         fail_with "no run in its log: $(ctl pi1 logs batch-job 2>&1 | tail -1)" || return
     note=$(value pi1 '.items[] | select(.name == "batch-job") | "next run \(.nextRun)"' apps)
