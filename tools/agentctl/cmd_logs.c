@@ -61,7 +61,8 @@ static void put_value(const json_t *value)
             putchar('"');
         return;
     }
-    text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+    /* 15 digits give every number back as it was written: 179.98, not 179.97999999999999. */
+    text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(15));
     if (text != NULL)
         put_text(text, strlen(text));
     free(text);
