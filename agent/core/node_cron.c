@@ -113,6 +113,13 @@ static void store(struct node *node, struct job *job, bool binds)
     publish(node, job);
 }
 
+/* What the store could not take before. */
+static void retry_store(struct node *node, struct job *job)
+{
+    if (mono_reached(node->now, job->retry))
+        store(node, job, job->promised > job->stored);
+}
+
 void node_jobs_stored(struct node *node, const struct node_event_cron *event)
 {
     struct job *job = find_job(node, event->workload);
@@ -439,8 +446,7 @@ static void leave_job(struct node *node, size_t index)
         node_unpublish(node, key);
         job->left = true;
     }
-    if (mono_reached(node->now, job->retry))
-        store(node, job, job->promised > job->stored);
+    retry_store(node, job);
     if (job->own.count > 0 && job->own.runs[0].tick > newest)
         newest = job->own.runs[0].tick;
     if (newest + FORGET_S < node->wall)
@@ -459,8 +465,7 @@ void node_jobs_update(struct node *node)
         job->left = false;
         if (job->former)
             settle_former(node, job);
-        if (mono_reached(node->now, job->retry))
-            store(node, job, job->promised > job->stored);
+        retry_store(node, job);
         promise(node, job);
         publish(node, job);
     }
