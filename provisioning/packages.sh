@@ -19,7 +19,7 @@ packages_of() {
     run) echo git openssh-client nftables iproute2 ;;
     demo) packages_of run && echo util-linux procps curl jq iputils-ping iputils-arping tcpdump ;;
     test) packages_of demo && packages_of picture && echo libcmocka-dev python3-jsonschema python3-yaml \
-        rabbitmq-server python3-pika postgresql spin nodejs npm openssh-server openssl ;;
+        rabbitmq-server python3-pika postgresql spin prometheus python3-prometheus-client nodejs npm openssh-server openssl ;;
     bench) packages_of build && packages_of demo && echo python3 serf s6 runit supervisor keepalived ucarp \
         rabbitmq-server python3-pika python3-prometheus-client postgresql wrk gunicorn python3-flask \
         python3-fastapi python3-uvicorn python3-uvloop python3-httptools python3-sqlalchemy \

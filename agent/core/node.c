@@ -212,6 +212,9 @@ static void dispatch(struct node *node, const struct node_event *event)
     case NODE_EXITED:
         node_work_exited(node, &event->instance);
         break;
+    case NODE_NOTE:
+        node_work_note(node, &event->instance);
+        break;
     case NODE_DRIFT:
         node_env_drift(node, event->instance.instance);
         break;

@@ -111,6 +111,7 @@ enum node_event_type {
     NODE_STARTED,    /* instance: pid and ports */
     NODE_EXITED,     /* instance: exit; SUPERVISE_EXIT_FAILED: it could not be started */
     NODE_PROBE,      /* probe */
+    NODE_NOTE,       /* instance: reason: what is wrong with one that runs; "": nothing any more */
     NODE_DRIFT,      /* instance.instance: its files were edited by somebody else */
     NODE_SUSPEND,    /* suspend: commits shall not reach an app, or shall again */
     NODE_DRAIN,      /* drain: give leases away, take no work (true), or take part again (false) */

@@ -79,6 +79,17 @@ static void tell_elder(struct node *node, const struct instance *heir)
     node_instance_publish(node, heir->elder);
 }
 
+/* What matters most of what there is to say. */
+static void shown_reason(const struct instance *instance, char text[VALUE_REASON_MAX])
+{
+    if (instance->reason[0] != '\0')
+        snprintf(text, VALUE_REASON_MAX, "%s", instance->reason);
+    else if (instance->note[0] != '\0')
+        snprintf(text, VALUE_REASON_MAX, "%s", instance->note);
+    else if (instance->before[0] != '\0' && supervise_alive(&instance->machine))
+        snprintf(text, VALUE_REASON_MAX, "last run %.*s", VALUE_REASON_MAX - 10, instance->before);
+}
+
 void node_instance_publish(struct node *node, struct instance *instance)
 {
     struct value_instance value = {0};
@@ -106,7 +117,7 @@ void node_instance_publish(struct node *node, struct instance *instance)
     value.exit_code = shown_exit(&instance->machine.last_exit);
     value.port_count = instance->port_count;
     memcpy(value.ports, instance->ports, sizeof value.ports);
-    snprintf(value.reason, sizeof value.reason, "%s", instance->reason);
+    shown_reason(instance, value.reason);
     if (memcmp(&value, &instance->published, sizeof value) == 0)
         return;
     instance->published = value;
@@ -349,15 +360,34 @@ void node_work_exited(struct node *node, const struct node_event_instance *event
 
     if (instance == NULL)
         return;
-    expected = instance->machine.state == SUPERVISE_STOPPING ||
-               (event->exit.kind == SUPERVISE_EXIT_CODE && event->exit.value == 0);
+    expected = event->reason == NULL &&
+               (instance->machine.state == SUPERVISE_STOPPING ||
+                (event->exit.kind == SUPERVISE_EXIT_CODE && event->exit.value == 0));
     describe_exit(instance, event);
+    instance->note[0] = '\0';
+    snprintf(instance->before, sizeof instance->before, "%s", expected ? "" : instance->reason);
     snprintf(subject, sizeof subject, "app/%s", instance->name);
     if (!expected || instance->workload == NULL || !instance->workload->cron)
         node_event(node, expected ? EFFECT_INFO : EFFECT_WARNING, subject, "%s %s", instance->name,
                    instance->reason);
     node_instance_step(node, instance, &step);
     node_cron_exited(node, instance, shown_exit(&event->exit));
+}
+
+void node_work_note(struct node *node, const struct node_event_instance *event)
+{
+    struct instance *instance = node_find_process(node, event->instance);
+    const char *note = event->reason != NULL ? event->reason : "";
+    char subject[INSTANCE_MAX + 8];
+
+    if (instance == NULL || !supervise_alive(&instance->machine))
+        return;
+    if (instance->note[0] == '\0' && note[0] != '\0') {
+        snprintf(subject, sizeof subject, "app/%s", instance->name);
+        node_event(node, EFFECT_WARNING, subject, "%s: %s", instance->name, note);
+    }
+    snprintf(instance->note, sizeof instance->note, "%s", note);
+    node_instance_publish(node, instance);
 }
 
 void node_work_probe(struct node *node, const struct node_event_probe *event)

@@ -68,7 +68,9 @@ struct instance {
     struct health health;
     struct value_port ports[VALUE_PORTS_MAX];
     uint8_t port_count;
-    char reason[VALUE_REASON_MAX];
+    char reason[VALUE_REASON_MAX]; /* of its present state; "": none */
+    char note[VALUE_REASON_MAX];   /* what is wrong with it although it runs */
+    char before[VALUE_REASON_MAX]; /* how its last run ended, if that was not in order */
     struct rendering rendering;
     uint64_t rendered;   /* number of the desired state that it is of; 0: none yet */
     mono_t check_at;     /* its files are looked at again; MONO_NEVER: it has none */
@@ -316,6 +318,7 @@ void node_work_update(struct node *node);
 void node_work_found(struct node *node, const struct node_event_instance *event);
 void node_work_started(struct node *node, const struct node_event_instance *event);
 void node_work_exited(struct node *node, const struct node_event_instance *event);
+void node_work_note(struct node *node, const struct node_event_instance *event);
 void node_work_probe(struct node *node, const struct node_event_probe *event);
 void node_work_tick(struct node *node);
 void node_work_lease(struct node *node, uint64_t lease, bool held, mono_t until);

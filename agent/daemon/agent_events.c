@@ -291,7 +291,7 @@ static void step(struct agent *agent, struct node_event *event)
 static bool has_instance(const struct node_event *event)
 {
     return event->type == NODE_FOUND || event->type == NODE_STARTED || event->type == NODE_EXITED ||
-           event->type == NODE_PROBE || event->type == NODE_DRIFT;
+           event->type == NODE_PROBE || event->type == NODE_NOTE || event->type == NODE_DRIFT;
 }
 
 static const char *keep_text(char *copy, size_t size, const char *text)

@@ -134,6 +134,16 @@ static double read_oom(const struct instance_stats *s)
     return s->usage.known[OS_CGROUP_MEMORY] ? (double)s->usage.oom_kills : NAN;
 }
 
+static double read_refused(const struct instance_stats *s)
+{
+    return s->usage.known[OS_CGROUP_PIDS] ? (double)s->usage.pids_refused : NAN;
+}
+
+static double read_bytes(const struct instance_stats *s)
+{
+    return (double)s->log_bytes;
+}
+
 static double read_lines(const struct instance_stats *s)
 {
     return (double)s->log_lines;
@@ -152,6 +162,10 @@ static const struct column columns[] = {
     {"covey_instance_processes", EXPOSITION_GAUGE, "Processes and threads.", read_pids},
     {"covey_instance_oom_kills_total", EXPOSITION_COUNTER, "Processes killed for want of memory.",
      read_oom},
+    {"covey_instance_forks_refused_total", EXPOSITION_COUNTER,
+     "Forks refused at its limit of processes.", read_refused},
+    {"covey_instance_log_bytes_total", EXPOSITION_COUNTER,
+     "Bytes that this run has written to its output.", read_bytes},
     {"covey_instance_log_lines_total", EXPOSITION_COUNTER, "Lines of this run that are in its log.",
      read_lines},
     {"covey_instance_log_dropped_total", EXPOSITION_COUNTER, "Lines of this run that were lost.",
@@ -196,7 +210,7 @@ void agent_metrics(struct agent *agent, struct http_request *request)
         uv_http_text(request, 500, "%s\n", err_text(ERR_NOMEM));
         return;
     }
-    os_host_read(agent->config->state_dir, &host);
+    os_host_read("", agent->config->state_dir, &host);
     write_host(e, &host);
     if (agent->node != NULL &&
         node_status(agent->node, os_clock_now(), os_clock_wall_ms() / 1000, &status) == ERR_NONE) {

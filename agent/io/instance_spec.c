@@ -271,7 +271,8 @@ int instance_spec_make(const struct instance_keeper *keeper, const struct effect
     const struct desired_workload *workload = effect->workload;
     const struct os_cgroup_limits limits = {.memory = workload->memory_limit,
                                             .cpu_milli = workload->cpu_limit_milli,
-                                            .pids = workload->pids_limit};
+                                            .pids = workload->pids_limit != 0 ? workload->pids_limit
+                                                                              : INSTANCE_PIDS};
     uint64_t log_bytes = workload->log_bytes != 0 ? workload->log_bytes : INSTANCE_LOG_BYTES;
     struct shim_spec *shim = &spec->shim;
     struct os_files_owner owner;

@@ -12,7 +12,10 @@
 
 #define INSTANCE_PATH_MAX 4096
 #define INSTANCE_LOG_BYTES                                                                         \
-    (16u << 20)              /* of a workload that says nothing, rotated files included            \
+    (16u << 20) /* of a workload that says nothing, rotated files included                         \
+                 */
+#define INSTANCE_PIDS                                                                              \
+    1024                     /* processes and threads, where nothing is said: no bomb goes further \
                               */
 #define INSTANCE_LOG_FILES 3 /* rotated ones: a file has a quarter of the bytes */
 

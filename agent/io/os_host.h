@@ -21,7 +21,8 @@ struct os_host { /* NAN: this machine does not say */
     double self_files;    /* open descriptors */
 };
 
-/* @folder: whose file system disk_* is about. */
-void os_host_read(const char *folder, struct os_host *host);
+/* @root: "", or a folder whose "sys" is read instead of /sys. @folder: whose file system disk_* is
+ * about. */
+void os_host_read(const char *root, const char *folder, struct os_host *host);
 
 #endif

@@ -1,7 +1,6 @@
 #include "agent/io/uv_instances_inside.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,6 +34,23 @@ static void free_instances(struct uv_instances *instances)
     free(instances);
 }
 
+/* Once everything of it is closed. */
+static void finish_close(struct uv_instances *instances)
+{
+    if (instances->closed == NULL || instances->runs != NULL || instances->look_open)
+        return;
+    instances->closed(instances->closed_context);
+    free_instances(instances);
+}
+
+static void look_closed(uv_handle_t *handle)
+{
+    struct uv_instances *instances = handle->data;
+
+    instances->look_open = false;
+    finish_close(instances);
+}
+
 static void run_closed(uv_handle_t *handle)
 {
     struct run *run = handle->data;
@@ -49,10 +65,7 @@ static void run_closed(uv_handle_t *handle)
         }
     os_shim_close(run->shim);
     free(run);
-    if (instances->closed != NULL && instances->runs == NULL) {
-        instances->closed(instances->closed_context);
-        free_instances(instances);
-    }
+    finish_close(instances);
 }
 
 /* Before the end is posted: the node may start the instance anew within that call, and it shall get
@@ -135,30 +148,12 @@ static struct supervise_exit exit_of(const struct shim_record *record)
     return exit;
 }
 
-/* Why it ended, where its control group knows more than its exit status. */
-static const char *explain_end(struct run *run, char *text, size_t size)
-{
-    struct os_cgroup_usage now;
-    uint64_t limit = run->memory_limit >> 20;
-
-    os_cgroup_usage(run->owner->keeper.cgroup, run->name, &now);
-    if (now.oom_kills > run->before.oom_kills && limit > 0)
-        snprintf(text, size, "for want of memory, at its limit of %" PRIu64 " MiB", limit);
-    else if (now.oom_kills > run->before.oom_kills)
-        snprintf(text, size, "for want of memory");
-    else if (now.pids_refused > run->before.pids_refused)
-        snprintf(text, size, "after %" PRIu64 " forks were refused, at its limit of processes",
-                 now.pids_refused - run->before.pids_refused);
-    else
-        return NULL;
-    return text;
-}
-
 static void post_exited(struct run *run, const struct shim_record *record)
 {
     char text[128];
 
-    post_instance(run, NODE_EXITED, record, exit_of(record), explain_end(run, text, sizeof text));
+    post_instance(run, NODE_EXITED, record, exit_of(record),
+                  instance_explain_end(run, record, text, sizeof text));
 }
 
 void uv_instances_failed(struct run *run, int errnum, const char *reason)
@@ -214,8 +209,7 @@ static void on_event(uv_poll_t *poll, int status, int events)
         case OS_SHIM_NONE:
             return;
         case OS_SHIM_STATUS:
-            run->log_lines = event.record.log_lines;
-            run->log_dropped = event.record.log_dropped;
+            run->counts = event.record;
             uv_instances_keep_sockets(run);
             take_status(run, &event.record);
             break;
@@ -334,6 +328,7 @@ int uv_instances_create(uv_loop_t *loop, const struct uv_instances_config *confi
         free(instances);
         return rc;
     }
+    instance_notes_begin(instances);
     *out = instances;
     return ERR_NONE;
 }
@@ -349,11 +344,7 @@ void uv_instances_close(struct uv_instances *instances, void (*closed)(void *con
     instances->closed_context = context;
     while (instances->probes != NULL)
         uv_probe_cancel(instances->probes->probe);
-    if (instances->runs == NULL) {
-        closed(context);
-        free_instances(instances);
-        return;
-    }
+    uv_close((uv_handle_t *)&instances->look, look_closed);
     for (struct run *run = instances->runs; run != NULL; run = run->next)
         close_run(run);
 }

@@ -57,6 +57,7 @@ struct instance_stats {
     struct os_cgroup_usage usage;
     uint64_t memory_limit; /* 0: none, or not known since a restart of the agent */
     uint64_t log_lines;    /* of this run; as its shim said last */
+    uint64_t log_bytes;
     uint64_t log_dropped;
     int64_t probe_ms[HEALTH_PROBES]; /* of the newest answer; −1: none yet */
 };

@@ -28,8 +28,11 @@ struct run { /* one instance with a shim, or with what a killed shim left */
     bool wanted;                   /* found so, and its start was asked for since */
     struct os_cgroup_usage before; /* at its start */
     uint64_t memory_limit;         /* as it was started with; 0: none, or not known */
-    uint64_t log_lines;            /* as the shim said last */
-    uint64_t log_dropped;
+    struct shim_record counts;     /* as the shim said last */
+    bool seen;                     /* seen_…: at the last look */
+    uint64_t seen_lines;
+    uint64_t seen_bytes;
+    char note[VALUE_REASON_MAX];     /* that the node was told last */
     int64_t probe_ms[HEALTH_PROBES]; /* −1: none answered yet */
     struct run *next;
 };
@@ -43,6 +46,8 @@ struct uv_instances {
     struct post post;
     struct run *runs;
     struct socket_set *sockets;
+    uv_timer_t look;
+    bool look_open;
     struct probe_ticket *probes; /* under way */
     void (*closed)(void *context);
     void *closed_context;
@@ -57,6 +62,12 @@ struct probe_ticket {
     uint64_t began_ms; /* of the loop's clock */
     struct probe_ticket *next;
 };
+
+/* uv_instances_notes.c: why @run ended, where more is known than its exit status; NULL: nothing. */
+const char *instance_explain_end(const struct run *run, const struct shim_record *record,
+                                 char *text, size_t size);
+/* Looks at those that run from now on, and tells the node what is wrong with them. */
+void instance_notes_begin(struct uv_instances *instances);
 
 /* The run of instance @name that is not over; NULL: there is none. */
 struct run *uv_instances_run(struct uv_instances *instances, const char *name);

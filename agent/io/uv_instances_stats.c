@@ -60,8 +60,9 @@ void uv_instances_stats(struct uv_instances *instances, struct instance_stats **
         if (!s->usage.known[OS_CGROUP_CPU] && run->pid > 0)
             count_process(run->pid, &s->usage);
         s->memory_limit = run->memory_limit;
-        s->log_lines = run->log_lines;
-        s->log_dropped = run->log_dropped;
+        s->log_lines = run->counts.log_lines;
+        s->log_bytes = run->counts.log_bytes;
+        s->log_dropped = run->counts.log_dropped;
         memcpy(s->probe_ms, run->probe_ms, sizeof s->probe_ms);
         ++*count;
         (void)os_shim_ask(run->shim, NULL); /* its counts, for the next time */

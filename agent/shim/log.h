@@ -26,6 +26,8 @@ struct shim_log {
     int64_t age_s;   /* a file that began longer ago is rotated; 0: never */
     int64_t began_s; /* the present file */
     uint64_t lines;
+    uint64_t bytes;  /* of text */
+    uint64_t binary; /* blocks of text with a zero byte in them */
     uint64_t dropped;
     uint64_t unreported; /* dropped since the log last said so */
     int errnum;          /* why */

@@ -149,7 +149,10 @@ int life_begin(struct shim *s, struct err *err)
 static void count_log(struct shim *s)
 {
     s->record.log_lines = s->log.lines;
+    s->record.log_bytes = s->log.bytes;
     s->record.log_dropped = s->log.dropped;
+    s->record.log_errnum = s->log.dropped > 0 ? s->log.errnum : 0;
+    s->record.log_binary = s->log.binary;
 }
 
 static void write_control(int dir, const char *name, const char *text)
@@ -336,12 +339,15 @@ static void main_ended(struct shim *s, int status)
 static void end_rest(struct shim *s)
 {
     int64_t latest = clock_ms(CLOCK_BOOTTIME) + s->stop_timeout_ms;
+    unsigned left;
 
     if (s->phase == LIFE_MAIN)
         s->record.state = SHIM_STOPPING;
     if (s->kill_at == 0 || latest < s->kill_at)
         s->kill_at = latest;
-    shim_processes_signal(s->phase == LIFE_MAIN ? s->stop_signal : SIGTERM);
+    left = shim_processes_signal(s->phase == LIFE_MAIN ? s->stop_signal : SIGTERM);
+    if (s->phase == LIFE_MAIN && !s->asked_to_stop)
+        s->record.left = (int)left;
     shim_clients_push(&s->clients, &s->record);
 }
 
@@ -394,6 +400,8 @@ static void on_time(struct shim *s)
             s->record.state = SHIM_STOPPING;
         kill_all(s, now);
     } else if (s->kill_at > 0 && now >= s->kill_at) {
+        if (s->phase == LIFE_MAIN && s->asked_to_stop && s->record.exit == SHIM_EXIT_NONE)
+            s->record.killed = 1;
         kill_all(s, now);
     }
 }

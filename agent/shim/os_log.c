@@ -228,6 +228,8 @@ bool shim_log_take(struct shim_log *log, struct shim_stream *s)
         close_stream(log, s);
         return false;
     }
+    log->bytes += (uint64_t)n;
+    log->binary += memchr(data, '\0', (size_t)n) != NULL;
     if (log->dir >= 0) {
         refresh_stamp(log);
         split(log, s, data, (size_t)n);

@@ -130,18 +130,19 @@ const char *shim_state_name(enum shim_state state)
 
 size_t shim_record_encode(const struct shim_record *r, char buffer[SHIM_RECORD_MAX])
 {
-    int n =
-        snprintf(buffer, SHIM_RECORD_MAX,
-                 VERSION_LINE
-                 "instance=%s\ngeneration=%" PRIu64 "\nnote=%s\nstate=%s\nshim_pid=%" PRId32
-                 "\npid=%" PRId32 "\nstart_ticks=%" PRIu64 "\nstarted_ms=%" PRId64
-                 "\nstarted_wall_ms=%" PRId64 "\nended_ms=%" PRId64 "\nended_wall_ms=%" PRId64
-                 "\nexit=%s\nexit_value=%d\ncause=%s\ndeadline_ms=%" PRId64 "\nlog_lines=%" PRIu64
-                 "\nlog_dropped=%" PRIu64 "\ngarbage=%" PRIu64 "\ncode=%d\nerrnum=%d\ntext=",
-                 r->instance, r->generation, r->note, states[r->state], r->shim_pid, r->pid,
-                 r->start_ticks, r->started_ms, r->started_wall_ms, r->ended_ms, r->ended_wall_ms,
-                 exits[r->exit], r->exit_value, causes[r->cause], r->deadline_ms, r->log_lines,
-                 r->log_dropped, r->garbage, r->code, r->errnum);
+    int n = snprintf(
+        buffer, SHIM_RECORD_MAX,
+        VERSION_LINE "instance=%s\ngeneration=%" PRIu64 "\nnote=%s\nstate=%s\nshim_pid=%" PRId32
+                     "\npid=%" PRId32 "\nstart_ticks=%" PRIu64 "\nstarted_ms=%" PRId64
+                     "\nstarted_wall_ms=%" PRId64 "\nended_ms=%" PRId64 "\nended_wall_ms=%" PRId64
+                     "\nexit=%s\nexit_value=%d\ncause=%s\ndeadline_ms=%" PRId64
+                     "\nlog_lines=%" PRIu64 "\nlog_bytes=%" PRIu64 "\nlog_dropped=%" PRIu64
+                     "\nlog_errnum=%d\nlog_binary=%" PRIu64 "\nleft=%d\nkilled=%d\ngarbage=%" PRIu64
+                     "\ncode=%d\nerrnum=%d\ntext=",
+        r->instance, r->generation, r->note, states[r->state], r->shim_pid, r->pid, r->start_ticks,
+        r->started_ms, r->started_wall_ms, r->ended_ms, r->ended_wall_ms, exits[r->exit],
+        r->exit_value, causes[r->cause], r->deadline_ms, r->log_lines, r->log_bytes, r->log_dropped,
+        r->log_errnum, r->log_binary, r->left, r->killed, r->garbage, r->code, r->errnum);
     size_t len = (size_t)n;
 
     /* The text may hold anything that a path can. */
@@ -167,6 +168,7 @@ static int record_line(const struct line *line, struct shim_record *r)
     } unsigned_keys[] = {
         {"generation", &r->generation}, {"start_ticks", &r->start_ticks},
         {"log_lines", &r->log_lines},   {"log_dropped", &r->log_dropped},
+        {"log_bytes", &r->log_bytes},   {"log_binary", &r->log_binary},
         {"garbage", &r->garbage},
     };
     const struct {
@@ -174,7 +176,8 @@ static int record_line(const struct line *line, struct shim_record *r)
         int *value;
     } int_keys[] = {
         {"shim_pid", &r->shim_pid}, {"pid", &r->pid},       {"exit_value", &r->exit_value},
-        {"code", &r->code},         {"errnum", &r->errnum},
+        {"code", &r->code},         {"errnum", &r->errnum}, {"log_errnum", &r->log_errnum},
+        {"left", &r->left},         {"killed", &r->killed},
     };
     const char *key = line->key;
     int which = 0;

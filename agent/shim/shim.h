@@ -163,7 +163,12 @@ struct shim_record {
     enum shim_cause cause;
     int64_t deadline_ms;      /* 0: none */
     uint64_t log_lines;       /* frames ending a line that were written */
+    uint64_t log_bytes;       /* of text, whether it could be written or not */
     uint64_t log_dropped;     /* frames that could not be written */
+    int log_errnum;           /* why, of the last of them */
+    uint64_t log_binary;      /* blocks of text with a zero byte in them */
+    int left;                 /* processes that it left when its main process ended by itself */
+    int killed;               /* 1: it was asked to stop, did not in its time, and was killed */
     uint64_t garbage;         /* messages that were no request */
     int code;                 /* enum err_code, of SHIM_FAILED */
     int errnum;               /* errno, of SHIM_FAILED; 0: unknown */

@@ -1,0 +1,173 @@
+/* What people are told of an instance beside its state: why it ended, where more is known than its
+ * exit status; and what is wrong with one that runs. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/statvfs.h>
+
+#include "agent/core/node.h"
+#include "agent/io/os_folder.h"
+#include "agent/io/uv_instances_inside.h"
+
+#define LOOK_MS 5000
+#define FLOOD_LINES 1000           /* a second */
+#define FLOOD_BYTES (1024 * 1024)  /* a second */
+#define FULL_PART 100              /* a disk with less than this part left is full */
+#define FOLDER_FILES_MAX 20000     /* looked at, to find who has filled it */
+#define FOLDER_LEAST (16ull << 20) /* bytes: less is not worth a word */
+
+const char *instance_explain_end(const struct run *run, const struct shim_record *record,
+                                 char *text, size_t size)
+{
+    struct os_cgroup_usage now;
+    uint64_t limit = run->memory_limit >> 20;
+
+    os_cgroup_usage(run->owner->keeper.cgroup, run->name, &now);
+    if (now.oom_kills > run->before.oom_kills && limit > 0)
+        snprintf(text, size, "for want of memory, at its limit of %" PRIu64 " MiB", limit);
+    else if (now.oom_kills > run->before.oom_kills)
+        snprintf(text, size, "for want of memory");
+    else if (now.pids_refused > run->before.pids_refused)
+        snprintf(text, size, "after %" PRIu64 " forks were refused, at its limit of processes",
+                 now.pids_refused - run->before.pids_refused);
+    else if (record->killed)
+        snprintf(text, size, "as it had not ended in its time when it was asked to");
+    else if (record->left > 0)
+        snprintf(text, size,
+                 "and left %d process%s behind, which had to end too: a workload "
+                 "stays in the foreground",
+                 record->left, record->left > 1 ? "es" : "");
+    else
+        return NULL;
+    return text;
+}
+
+/* ---- of one that runs ---- */
+
+struct notes {
+    char text[VALUE_REASON_MAX];
+    size_t used;
+};
+
+static void add(struct notes *notes, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+static void add(struct notes *notes, const char *format, ...)
+{
+    size_t room = sizeof notes->text - notes->used;
+    va_list args;
+    int n;
+
+    if (notes->used > 0)
+        n = snprintf(notes->text + notes->used, room, "; ");
+    else
+        n = 0;
+    if (n < 0 || (size_t)n >= room)
+        return;
+    va_start(args, format);
+    n += vsnprintf(notes->text + notes->used + n, room - (size_t)n, format, args);
+    va_end(args);
+    notes->used += (size_t)n < room ? (size_t)n : room - 1;
+}
+
+/* Rounded down, so that a steady flood is told of once: 1000, 10000 … */
+static uint64_t magnitude(uint64_t n)
+{
+    uint64_t step = 1;
+
+    while (step <= n / 10)
+        step *= 10;
+    return step;
+}
+
+static void note_log(struct run *run, uint64_t seconds, struct notes *notes)
+{
+    const struct shim_record *now = &run->counts;
+    uint64_t lines = now->log_lines + now->log_dropped - run->seen_lines;
+    uint64_t bytes = now->log_bytes - run->seen_bytes;
+
+    if (now->log_dropped > 0)
+        add(notes, "%" PRIu64 " lines of its log were lost: %s", now->log_dropped,
+            strerror(now->log_errnum));
+    if (run->seen && lines / seconds >= FLOOD_LINES)
+        add(notes, "floods its log: more than %" PRIu64 " lines a second",
+            magnitude(lines / seconds));
+    else if (run->seen && bytes / seconds >= FLOOD_BYTES)
+        add(notes, "floods its log: more than %" PRIu64 " MiB a second",
+            magnitude(bytes / seconds >> 20));
+    if (now->log_binary > 0)
+        add(notes, "writes binary data to its output");
+    run->seen = true;
+    run->seen_lines = now->log_lines + now->log_dropped;
+    run->seen_bytes = now->log_bytes;
+}
+
+static void note_limits(const struct run *run, struct notes *notes)
+{
+    struct os_cgroup_usage now;
+
+    os_cgroup_usage(run->owner->keeper.cgroup, run->name, &now);
+    if (now.pids_refused > run->before.pids_refused)
+        add(notes, "%" PRIu64 " forks were refused, at its limit of processes",
+            now.pids_refused - run->before.pids_refused);
+    if (now.oom_kills > run->before.oom_kills)
+        add(notes, "%" PRIu64 " of its processes were killed at its limit of memory",
+            now.oom_kills - run->before.oom_kills);
+}
+
+static void note_disk(const struct run *run, struct notes *notes)
+{
+    char path[PATH_SIZE];
+    uint64_t bytes;
+
+    snprintf(path, sizeof path, "%.3800s/instances/%s", run->owner->config.state_dir, run->name);
+    bytes = os_folder_bytes(path, FOLDER_FILES_MAX);
+    if (bytes >= FOLDER_LEAST)
+        add(notes, "the disk is full, and its folder holds %" PRIu64 " MiB", bytes >> 20);
+}
+
+static bool is_full(const char *folder)
+{
+    struct statvfs disk;
+
+    return statvfs(folder, &disk) == 0 && disk.f_blocks > 0 &&
+           disk.f_bavail < disk.f_blocks / FULL_PART;
+}
+
+static void tell(struct run *run, const char *text)
+{
+    struct node_event event = {.type = NODE_NOTE};
+
+    if (strcmp(run->note, text) == 0)
+        return;
+    snprintf(run->note, sizeof run->note, "%s", text);
+    event.instance.instance = run->name;
+    event.instance.reason = run->note;
+    run->owner->post.event(run->owner->post.context, &event);
+}
+
+static void on_look(uv_timer_t *timer)
+{
+    struct uv_instances *instances = timer->data;
+    bool full = is_full(instances->config.state_dir);
+
+    for (struct run *run = instances->runs; run != NULL; run = run->next) {
+        struct notes notes = {.used = 0};
+        if (run->over || run->shim == NULL || !run->started)
+            continue;
+        note_log(run, LOOK_MS / 1000, &notes);
+        note_limits(run, &notes);
+        if (full)
+            note_disk(run, &notes);
+        tell(run, notes.text);
+        (void)os_shim_ask(run->shim, NULL); /* its counts, for the next time */
+    }
+}
+
+void instance_notes_begin(struct uv_instances *instances)
+{
+    uv_timer_init(instances->loop, &instances->look);
+    instances->look.data = instances;
+    instances->look_open = true;
+    uv_timer_start(&instances->look, on_look, LOOK_MS, LOOK_MS);
+}
