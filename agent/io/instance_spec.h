@@ -11,13 +11,12 @@
 #include "agent/shim/shim.h"
 
 #define INSTANCE_PATH_MAX 4096
-#define INSTANCE_LOG_BYTES                                                                         \
-    (16u << 20) /* of a workload that says nothing, rotated files included                         \
-                 */
-#define INSTANCE_PIDS                                                                              \
-    1024                     /* processes and threads, where nothing is said: no bomb goes further \
-                              */
-#define INSTANCE_LOG_FILES 3 /* rotated ones: a file has a quarter of the bytes */
+/* Of a workload that says nothing: bytes of its log, rotated files included; */
+#define INSTANCE_LOG_BYTES (16u << 20)
+/* processes and threads: no bomb goes further; */
+#define INSTANCE_PIDS 1024
+/* and rotated files of its log: each has a quarter of the bytes. */
+#define INSTANCE_LOG_FILES 3
 
 /* What this node can do to keep workloads in their place. */
 struct instance_keeper {
