@@ -25,6 +25,8 @@ cache=${WIFI_CACHE:-/var/tmp/covey-wifi}
 modules="virtio_pci 9pnet_virtio 9p overlay mac80211_hwsim sch_netem bridge veth nf_tables nft_chain_nat
     nft_ct nft_numgen nft_limit tun ccm ctr cmac"
 
+. "$here/../lib/kernel.sh"
+
 die() {
     echo "vm.sh: $*" >&2
     exit 1
@@ -33,29 +35,6 @@ die() {
 usage() {
     sed -n '4p' "$0" >&2
     exit 2
-}
-
-# The newest kernel of this release, unpacked and not installed.
-fetch_kernel() {
-    local package
-    [[ ! -f $cache/complete ]] || return 0
-    mkdir -p "$cache/root"
-    package=$(apt-cache depends linux-image-amd64 | awk '/Depends:/ { print $2; exit }')
-    [[ -n $package ]] || die "apt knows no linux-image-amd64: run apt-get update"
-    echo "Downloading $package" >&2
-    (cd "$cache" && apt-get download "$package" >/dev/null && dpkg -x "$package"_*.deb root &&
-        rm -f "$package"_*.deb) || die "$package cannot be downloaded or unpacked"
-    depmod -b "$cache/root" "$(ls "$cache/root/lib/modules")"
-    touch "$cache/complete"
-}
-
-# Files of a module and what it needs, in the order of loading.
-module_files() {
-    local module
-    for module in $modules; do
-        modprobe -d "$cache/root" -S "$version" --show-depends "$module" 2>/dev/null |
-            awk '$1 == "insmod" { print $2 }'
-    done | awk '!seen[$0]++'
 }
 
 # What runs before there is a root file system: loads modules, mounts this machine's files.
@@ -94,7 +73,7 @@ write_initrd() {
     local file
     mkdir -p "$work"/initrd/{bin,modules,root,proc,dev,sys}
     cp "$(command -v busybox)" "$work/initrd/bin/"
-    module_files | while read -r file; do
+    kernel_module_files "$cache" "$version" $modules | while read -r file; do
         cp "$file" "$work/initrd/modules/"
         basename "$file"
     done >"$work/initrd/order"
@@ -135,7 +114,7 @@ for program in qemu-system-x86_64 busybox cpio hostapd wpa_supplicant iw modprob
 done
 work=$(mktemp -d /var/tmp/covey-wifi.XXXXXX)
 trap 'rm -rf "$work"' EXIT
-fetch_kernel
+kernel_fetch "$cache"
 version=$(ls "$cache/root/lib/modules")
 write_initrd "$@"
 boot | tee "$work/console" | grep --line-buffered -av -e '^vm-' -e SeaBIOS -e 'Booting from ROM' -e '^$' ||
