@@ -237,7 +237,7 @@ class Systemd(unittest.TestCase):
         other = subprocess.Popen(
             ["unshare", "--mount", "sh", "-c", "umount -l /sys/fs/cgroup && exec "
              f"/usr/libexec/covey/agentd --config {folder}/agent.yaml"],
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
         try:
             socket = ["--socket", folder / "run/agent.sock"]
             eventually(lambda: ctl(*socket, "init", check=False).returncode in (0, 6), "it answers")
