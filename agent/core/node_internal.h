@@ -82,7 +82,6 @@ struct instance {
     mono_t elsewhere;    /* then the process is replaced, for it leads elsewhere; or MONO_NEVER */
     uint64_t wished;     /* generation of the last wish; 0: none */
     uint64_t document;   /* generation of the document of the last wish; 0: not known */
-    uint64_t tick;       /* cron: the tick of the last wish */
     struct cron cron;
     bool cron_valid;
     uint64_t cron_generation;
@@ -295,6 +294,12 @@ int node_place_owners(struct node *node, const struct desired_workload *w,
                       struct place_node **nodes, int **owner);
 uint64_t node_singleton_lease(const char *workload);
 void node_cron_update(struct node *node, struct instance *instance);
+uint8_t node_cron_process(const struct instance *instance); /* its number, WORKLOAD.number */
+/* NULL and "UTC" are UTC. Errors: ERR_NOTFOUND. */
+int node_cron_zone(const struct node *node, const char *name, struct cron_zone *zone,
+                   struct err *err);
+/* Makes @instance one of the same workload as @first, placed as that. */
+void node_place_beside(struct node *node, struct instance *instance, const struct instance *first);
 /* After its machine has taken note; @exit_code -1: not known. */
 void node_cron_exited(struct node *node, const struct instance *instance, int exit_code);
 void node_jobs_create(struct node *node, const struct node_cron *known, size_t count);

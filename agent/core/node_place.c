@@ -75,6 +75,12 @@ void node_place_heir(struct node *node, struct instance *heir)
         bind_workload(node, heir, heir->elder->workload);
 }
 
+void node_place_beside(struct node *node, struct instance *instance, const struct instance *first)
+{
+    bind_workload(node, instance, first->workload);
+    instance->placed = first->placed;
+}
+
 static void place_here(struct node *node, const struct desired_workload *w, uint32_t replica)
 {
     char name[INSTANCE_MAX];
@@ -107,6 +113,26 @@ static void place_away(struct node *node, const struct desired_workload *w, uint
     if (mono_is_never(instance->moving))
         instance->moving = node->now;
     instance->moved_to = owner;
+}
+
+/* Runs of a cron beside the first one: here they go on, and are left to their ends elsewhere. */
+static void place_runs(struct node *node, const struct desired_workload *w, node_id owner)
+{
+    bool here = node_id_equal(owner, node->config.self);
+    char name[INSTANCE_MAX];
+
+    for (uint32_t i = 1; i < VALUE_RUN_PROCESSES_MAX; i++) {
+        struct instance *instance;
+        if (!here)
+            place_away(node, w, i, owner);
+        snprintf(name, sizeof name, "%s.%u", w->name, (unsigned)i);
+        instance = here ? node_find_instance(node, name) : NULL;
+        if (instance == NULL)
+            continue;
+        bind_workload(node, instance, w);
+        instance->placed = true;
+        instance->moving = MONO_NEVER;
+    }
 }
 
 static size_t place_nodes(struct node *node, struct place_node *nodes)
@@ -316,6 +342,8 @@ static void apply(struct node *node, const struct place_node *nodes)
             else
                 place_away(node, w, r, nodes[owner[r]].id);
         }
+        if (w->cron && owner[0] >= 0)
+            place_runs(node, w, nodes[owner[0]].id);
     }
 }
 

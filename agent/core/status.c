@@ -256,13 +256,14 @@ static bool count_instance(void *context, const struct record_view *view)
     return true;
 }
 
-static int64_t next_run(const struct desired_workload *w, int64_t wall)
+static int64_t next_run(const struct node *node, const struct desired_workload *w, int64_t wall)
 {
     struct cron cron = {.handled_s = wall};
     int64_t next;
 
     if (!w->cron || w->schedule.suspend ||
-        cron_parse(w->schedule.expression, &cron.schedule, NULL) != ERR_NONE)
+        cron_parse(w->schedule.expression, &cron.schedule, NULL) != ERR_NONE ||
+        node_cron_zone(node, w->schedule.time_zone, &cron.zone, NULL) != ERR_NONE)
         return 0;
     next = cron_next(&cron.schedule, &cron.zone, wall);
     return next == CRON_NEVER ? 0 : next;
@@ -282,7 +283,7 @@ static void fill_apps(const struct node *node, struct status *status, size_t roo
                                    .file = w->file,
                                    .desired = w->cron ? 0 : w->replicas,
                                    .schedule = w->cron ? w->schedule.expression : NULL,
-                                   .next_run = next_run(w, status->now),
+                                   .next_run = next_run(node, w, status->now),
                                    .first = status->instance_count};
         out->pending = node_pending(node, w->name);
         if (w->cron && node_jobs_runs(node, w, &out->runs, &out->run_count) != ERR_NONE)

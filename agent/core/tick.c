@@ -121,24 +121,36 @@ bool tick_accept(struct value_cron *own, const struct tick_view *view)
     return true;
 }
 
-bool tick_begin(struct value_cron *own, const struct tick_view *view, int64_t tick, uint8_t attempt,
-                uint64_t number, unsigned keep)
+/* Room for one more: the oldest go, save those that are under way. */
+static bool make_room(struct value_cron *own, unsigned keep)
+{
+    for (size_t i = own->count; own->count >= keep && i-- > 0;) {
+        if (own->runs[i].state == VALUE_RUN_RUNNING)
+            continue;
+        own->count--;
+        memmove(&own->runs[i], &own->runs[i + 1], (own->count - i) * sizeof own->runs[0]);
+    }
+    return own->count < VALUE_RUNS_MAX;
+}
+
+bool tick_begin(struct value_cron *own, const struct tick_view *view,
+                const struct tick_claim *wanted, unsigned keep)
 {
     struct claim known = newest(own, view);
 
-    if (is_future(tick, view->now) || compare(tick, attempt, known.tick, known.attempt) <= 0 ||
-        !may_promise(own, view, tick, attempt))
+    if (is_future(wanted->tick, view->now) ||
+        compare(wanted->tick, wanted->attempt, known.tick, known.attempt) <= 0 ||
+        !may_promise(own, view, wanted->tick, wanted->attempt) || !make_room(own, keep))
         return false;
-    if (own->count >= keep)
-        own->count = (uint8_t)(keep - 1);
     memmove(&own->runs[1], &own->runs[0], own->count * sizeof own->runs[0]);
     own->count++;
-    own->runs[0] = (struct value_run){.tick = tick,
-                                      .number = number,
+    own->runs[0] = (struct value_run){.tick = wanted->tick,
+                                      .number = wanted->number,
                                       .state = VALUE_RUN_CLAIMED,
-                                      .attempt = attempt,
+                                      .attempt = wanted->attempt,
+                                      .process = wanted->process,
                                       .exit_code = -1};
-    own->accepted = (struct value_claim){tick, view->self, number, attempt};
+    own->accepted = (struct value_claim){wanted->tick, view->self, wanted->number, wanted->attempt};
     return true;
 }
 
@@ -168,23 +180,23 @@ enum tick_verdict tick_look(const struct value_cron *own, const struct tick_view
     return other.tick != 0 && goes_before(&other, &mine) ? TICK_WITHDRAW : TICK_WAIT;
 }
 
-void tick_started(struct value_cron *own, int64_t now)
+void tick_started(struct value_run *run, int64_t now)
 {
-    own->runs[0].state = VALUE_RUN_RUNNING;
-    own->runs[0].started = now;
+    run->state = VALUE_RUN_RUNNING;
+    run->started = now;
 }
 
-void tick_withdrawn(struct value_cron *own, int64_t now)
+void tick_withdrawn(struct value_run *run, int64_t now)
 {
-    own->runs[0].state = VALUE_RUN_WITHDRAWN;
-    own->runs[0].ended = now;
+    run->state = VALUE_RUN_WITHDRAWN;
+    run->ended = now;
 }
 
-void tick_ended(struct value_cron *own, int exit_code, int64_t now)
+void tick_ended(struct value_run *run, int exit_code, int64_t now)
 {
-    own->runs[0].state = exit_code >= 0 ? VALUE_RUN_ENDED : VALUE_RUN_UNKNOWN;
-    own->runs[0].exit_code = (int16_t)(exit_code >= 0 && exit_code <= 255 ? exit_code : -1);
-    own->runs[0].ended = now;
+    run->state = exit_code >= 0 ? VALUE_RUN_ENDED : VALUE_RUN_UNKNOWN;
+    run->exit_code = (int16_t)(exit_code >= 0 && exit_code <= 255 ? exit_code : -1);
+    run->ended = now;
 }
 
 int64_t tick_newest(const struct value_cron *own, const struct tick_view *view)

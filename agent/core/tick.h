@@ -43,10 +43,17 @@ struct tick_view {
  * it durable, then publish it. */
 bool tick_accept(struct value_cron *own, const struct tick_view *view);
 
-/* Claims attempt @attempt of the tick. False: it is another's, or is over. Else as tick_accept.
- * @keep (1..VALUE_RUNS_MAX): how many runs are remembered. */
-bool tick_begin(struct value_cron *own, const struct tick_view *view, int64_t tick, uint8_t attempt,
-                uint64_t number, unsigned keep);
+/* Claims attempt @attempt of the tick, to be run as @process. False: it is another's, or is over.
+ * Else as tick_accept. @keep (1..VALUE_RUNS_MAX): how many runs are remembered; those that are
+ * under way are in any case. */
+struct tick_claim {
+    int64_t tick;
+    uint8_t attempt;
+    uint8_t process;
+    uint64_t number;
+};
+bool tick_begin(struct value_cron *own, const struct tick_view *view,
+                const struct tick_claim *wanted, unsigned keep);
 
 enum tick_verdict {
     TICK_NONE,     /* nothing is claimed by this node, or it was started */
@@ -58,10 +65,10 @@ enum tick_verdict {
 /* What becomes of the newest own claim, when all that was changed in @own is durable. */
 enum tick_verdict tick_look(const struct value_cron *own, const struct tick_view *view);
 
-/* The newest own run changes its state. */
-void tick_started(struct value_cron *own, int64_t now);
-void tick_withdrawn(struct value_cron *own, int64_t now);
-void tick_ended(struct value_cron *own, int exit_code, int64_t now); /* -1: nobody knows how */
+/* An own run changes its state. */
+void tick_started(struct value_run *run, int64_t now);
+void tick_withdrawn(struct value_run *run, int64_t now);
+void tick_ended(struct value_run *run, int exit_code, int64_t now); /* -1: nobody knows how */
 
 /* The newest tick that anybody has claimed, as far as is known; 0: none. */
 int64_t tick_newest(const struct value_cron *own, const struct tick_view *view);

@@ -224,12 +224,14 @@ static json_t *runs(const struct status_app *a)
         const struct status_run *run = &a->runs[i];
         bool ended = run->value.state == VALUE_RUN_ENDED;
         json_array_append_new(
-            items, json_pack("{s:o, s:o, s:s, s:i, s:o, s:o, s:o}", "tick",
-                             status_json_time(run->value.tick), "node", text(run->node_name),
-                             "state", run_state(run), "attempt", (int)run->value.attempt,
-                             "exitCode", ended ? json_integer(run->value.exit_code) : json_null(),
-                             "started", status_json_time(run->value.started), "ended",
-                             status_json_time(ended ? run->value.ended : 0)));
+            items,
+            json_pack("{s:o, s:o, s:o, s:s, s:i, s:o, s:o, s:o}", "tick",
+                      status_json_time(run->value.tick), "node", text(run->node_name), "instance",
+                      json_sprintf("%s.%u", a->name, (unsigned)run->value.process), "state",
+                      run_state(run), "attempt", (int)run->value.attempt, "exitCode",
+                      ended ? json_integer(run->value.exit_code) : json_null(), "started",
+                      status_json_time(run->value.started), "ended",
+                      status_json_time(ended ? run->value.ended : 0)));
     }
     return items;
 }

@@ -219,6 +219,7 @@ struct value_turn {
 };
 
 #define VALUE_RUNS_MAX 20
+#define VALUE_RUN_PROCESSES_MAX 8 /* runs of one CronWorkload side by side */
 
 enum value_run_state {
     VALUE_RUN_CLAIMED = 1,   /* waits for others to accept the claim */
@@ -234,6 +235,7 @@ struct value_run {
     uint64_t number;        /* of the claim, never used twice */
     uint8_t state;          /* enum value_run_state */
     uint8_t attempt;        /* from 1; higher ones are made of ticks whose end nobody knows */
+    uint8_t process;        /* it runs as the instance WORKLOAD.process */
     int16_t exit_code;      /* 0..255, or 128 + signal; -1 for none yet */
     int64_t started, ended; /* Unix seconds; 0: not yet */
 };

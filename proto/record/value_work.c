@@ -70,10 +70,13 @@ int value_turn_decode(const uint8_t *data, size_t len, struct value_turn *v)
 
 /* ---- ticks ---- */
 
+#define RUN_FIELDS 7 /* and one more where several run side by side */
+
 static bool run_valid(const struct value_run *run)
 {
     return run->tick > 0 && run->number != 0 && run->state >= VALUE_RUN_CLAIMED &&
-           run->state <= VALUE_RUN_UNKNOWN && run->attempt > 0 && run->exit_code >= -1 &&
+           run->state <= VALUE_RUN_UNKNOWN && run->attempt > 0 &&
+           run->process < VALUE_RUN_PROCESSES_MAX && run->exit_code >= -1 &&
            run->exit_code <= 255 && run->started >= 0 && run->ended >= 0;
 }
 
@@ -107,7 +110,7 @@ int value_cron_encode(const struct value_cron *v, uint8_t *out, size_t cap, size
     pack_array(&p, v->count);
     for (size_t i = 0; i < v->count; i++) {
         const struct value_run *run = &v->runs[i];
-        pack_array(&p, 7);
+        pack_array(&p, run->process == 0 ? RUN_FIELDS : RUN_FIELDS + 1);
         pack_int(&p, run->tick);
         pack_uint(&p, run->number);
         pack_uint(&p, run->state);
@@ -115,6 +118,8 @@ int value_cron_encode(const struct value_cron *v, uint8_t *out, size_t cap, size
         pack_int(&p, run->exit_code);
         pack_int(&p, run->started);
         pack_int(&p, run->ended);
+        if (run->process != 0)
+            pack_uint(&p, run->process);
     }
     return finish(&p, len);
 }
@@ -132,7 +137,9 @@ int value_cron_decode(const uint8_t *data, size_t len, struct value_cron *v)
     v->count = (uint8_t)unpack_array(&u, VALUE_RUNS_MAX);
     for (size_t i = 0; i < v->count; i++) {
         struct value_run *run = &v->runs[i];
-        unpack_fields(&u, 7);
+        size_t fields = unpack_array(&u, RUN_FIELDS + 1);
+        if (fields < RUN_FIELDS)
+            unpack_fail(&u, WIRE_BODY_FIELDS);
         run->tick = unpack_int(&u, 1, INT64_MAX);
         run->number = unpack_uint(&u, 1, UINT64_MAX);
         run->state = (uint8_t)unpack_uint(&u, VALUE_RUN_CLAIMED, VALUE_RUN_UNKNOWN);
@@ -140,6 +147,9 @@ int value_cron_decode(const uint8_t *data, size_t len, struct value_cron *v)
         run->exit_code = (int16_t)unpack_int(&u, -1, 255);
         run->started = unpack_int(&u, 0, INT64_MAX);
         run->ended = unpack_int(&u, 0, INT64_MAX);
+        run->process = 0;
+        if (fields > RUN_FIELDS)
+            run->process = (uint8_t)unpack_uint(&u, 1, VALUE_RUN_PROCESSES_MAX - 1);
     }
     return unpack_end(&u) == WIRE_OK && cron_valid(v) ? ERR_NONE : ERR_INVALID;
 }

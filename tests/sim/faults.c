@@ -1,4 +1,5 @@
 #include <stdio.h>
+#include <string.h>
 
 #include "tests/sim/scenario.h"
 
@@ -15,6 +16,7 @@ struct cluster_spec spec_default(const struct cluster *c)
 
 struct cluster_spec spec_random(struct cluster *c, unsigned revision)
 {
+    static const char *const overlaps[] = {"Replace", "Forbid", "Allow"};
     struct rng *rng = cluster_rng(c);
     struct cluster_spec spec = spec_default(c);
 
@@ -28,7 +30,9 @@ struct cluster_spec spec_random(struct cluster *c, unsigned revision)
     spec.strict_vip = rng_below(rng, 2) == 0;
     if (rng_below(rng, 2) == 0)
         spec.cron = "* * * * *";
-    spec.overlap = rng_below(rng, 2) == 0 ? "Replace" : "Forbid";
+    spec.overlap = overlaps[rng_below(rng, 3)];
+    if (spec.cron != NULL && strcmp(spec.overlap, "Allow") == 0 && rng_below(rng, 2) == 0)
+        spec.cron = "@every 5s"; /* its runs may last longer */
     spec.hold_down_s = (unsigned)rng_range(rng, 5, 15);
     return spec;
 }

@@ -266,6 +266,31 @@ static void play_updates(struct scenario_run *run)
 
 /* ---- cron ---- */
 
+/* Every tick of a job that may run beside itself runs, though the runs before it have not ended. */
+static void play_beside(struct scenario_run *run, struct cluster_spec spec)
+{
+    struct cluster *c = run->cluster;
+    uint64_t jobs = cluster_jobs(c);
+    int64_t began = cluster_now(c);
+    unsigned most = 0;
+
+    spec.cron = "@every 5s";
+    spec.overlap = "Allow";
+    cluster_push(c, 0, &spec);
+    while (cluster_now(c) < began + 600000 && cluster_run(c, LOOK_MS)) {
+        unsigned beside = cluster_ready(c, "job");
+        most = beside > most ? beside : most;
+    }
+    jobs = cluster_jobs(c) - jobs;
+    if (jobs < 110 || jobs > 121 || most < 2)
+        cluster_break(c, "%llu runs of a job that was due 120 times, %u at most side by side",
+                      (unsigned long long)jobs, most);
+    spec.cron = NULL;
+    spec.revision++;
+    cluster_push(c, 0, &spec); /* what runs is ended */
+    cluster_settle(c, BEGIN_MS);
+}
+
 static void play_cron(struct scenario_run *run)
 {
     struct cluster *c = run->cluster;
@@ -274,8 +299,10 @@ static void play_cron(struct scenario_run *run)
     int64_t began;
     int64_t due;
 
-    spec.cron = "*/10 * * * *";
     cluster_run(c, 3000);
+    play_beside(run, spec);
+    spec.revision += 2;
+    spec.cron = "*/10 * * * *";
     cluster_push(c, 0, &spec);
     if (!cluster_settle(c, BEGIN_MS))
         return;

@@ -77,7 +77,7 @@ static void restart(struct flock *f, size_t i)
     node->own = node->durable;
     if (node->own.count > 0 && (node->own.runs[0].state == VALUE_RUN_CLAIMED ||
                                 node->own.runs[0].state == VALUE_RUN_RUNNING)) {
-        tick_ended(&node->own, -1, f->now);
+        tick_ended(&node->own.runs[0], -1, f->now);
         node->durable = node->own;
     }
 }
@@ -116,9 +116,9 @@ static void claim(struct flock *f, size_t i, const struct tick_view *view, int64
     if (node->own.count > 0 && node->own.runs[0].state == VALUE_RUN_CLAIMED) {
         if (node->own.runs[0].tick == tick)
             return;
-        tick_withdrawn(&node->own, f->now);
+        tick_withdrawn(&node->own.runs[0], f->now);
     }
-    if (tick_begin(&node->own, view, tick, attempt, ++f->numbers, 4))
+    if (tick_begin(&node->own, view, &(struct tick_claim){tick, attempt, 0, ++f->numbers}, 4))
         keep(f, i);
 }
 
@@ -132,7 +132,7 @@ static void act(struct flock *f, size_t i, int64_t tick)
 
     if (node->open && (node->own.runs[0].tick != tick || rng_below(&f->rng, 2) == 0)) {
         node->open = false;
-        tick_ended(&node->own, 0, f->now);
+        tick_ended(&node->own.runs[0], 0, f->now);
         node->durable = node->own;
     }
     if (is_placed(f, i))
@@ -144,12 +144,12 @@ static void act(struct flock *f, size_t i, int64_t tick)
         return;
     switch (tick_look(&node->own, &view)) {
     case TICK_START:
-        tick_started(&node->own, f->now);
+        tick_started(&node->own.runs[0], f->now);
         started(f, &node->own.runs[0]);
         node->open = true;
         break;
     case TICK_WITHDRAW:
-        tick_withdrawn(&node->own, f->now);
+        tick_withdrawn(&node->own.runs[0], f->now);
         if (!keep(f, i))
             return;
         break;
@@ -235,11 +235,37 @@ static void a_clock_that_is_far_ahead_blocks_nobody(void **state)
     f.now = 1800000000;
     view = look(&f, 0, peers);
     f.now -= 1000000;
-    assert_true(tick_begin(&f.nodes[0].own, &view, 1800000000, 1, 1, 4));
+    assert_true(tick_begin(&f.nodes[0].own, &view, &(struct tick_claim){1800000000, 1, 0, 1}, 4));
     f.nodes[1].seen[0] = f.nodes[0].own;
     view = look(&f, 1, peers);
     assert_false(tick_accept(&f.nodes[1].own, &view));
-    assert_true(tick_begin(&f.nodes[1].own, &view, f.now, 1, 2, 4));
+    assert_true(tick_begin(&f.nodes[1].own, &view, &(struct tick_claim){f.now, 1, 0, 2}, 4));
+}
+
+static void what_is_under_way_is_not_forgotten(void **state)
+{
+    static struct flock f;
+    struct tick_peer peers[NODES_MAX];
+    struct value_cron *own = &f.nodes[0].own;
+
+    (void)state;
+    begin(&f, 1, 1);
+    for (uint8_t i = 0; i < 6; i++) {
+        struct tick_view view = look(&f, 0, peers);
+        f.now += HOUR;
+        view.now = f.now;
+        assert_true(
+            tick_begin(own, &view, &(struct tick_claim){f.now, 1, i, i + 1}, i < 3 ? 8 : 2));
+        tick_started(&own->runs[0], f.now);
+        if (i == 1 || i > 3)
+            tick_ended(&own->runs[0], 0, f.now);
+    }
+    /* Ended ones go: the second, then the fifth. Process 0, 2 and 3 run on. */
+    assert_int_equal(own->count, 4);
+    assert_int_equal(own->runs[0].process, 5);
+    assert_int_equal(own->runs[1].process, 3);
+    assert_int_equal(own->runs[2].process, 2);
+    assert_int_equal(own->runs[3].process, 0);
 }
 
 int main(void)
@@ -248,6 +274,7 @@ int main(void)
         cmocka_unit_test(every_tick_of_a_year_runs_once_where_nothing_fails),
         cmocka_unit_test(no_tick_of_a_year_runs_twice_whatever_fails),
         cmocka_unit_test(a_clock_that_is_far_ahead_blocks_nobody),
+        cmocka_unit_test(what_is_under_way_is_not_forgotten),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -290,16 +290,43 @@ static void test_cron(void **state)
                                           .number = UINT64_MAX - (uint64_t)i,
                                           .state = VALUE_RUN_ENDED,
                                           .attempt = UINT8_MAX,
+                                          .process = VALUE_RUN_PROCESSES_MAX - 1,
                                           .exit_code = 255,
                                           .started = UINT32_MAX,
                                           .ended = UINT32_MAX};
     ROUND_TRIP(cron, cron, back); /* the longest fits a record */
     assert_memory_equal(&back.runs[19], &cron.runs[19], sizeof cron.runs[19]);
+    cron.runs[4].process = 0;
+    ROUND_TRIP(cron, cron, back);
+    cron.runs[4].process = VALUE_RUN_PROCESSES_MAX;
+    assert_int_equal(value_cron_encode(&cron, bytes, sizeof bytes, &len), ERR_INVALID);
+    cron.runs[4].process = 0;
     cron.runs[4].state = 0;
     assert_int_equal(value_cron_encode(&cron, bytes, sizeof bytes, &len), ERR_INVALID);
     cron.count = 0;
     cron.accepted.node = NODE_NONE; /* of nobody */
     assert_int_equal(value_cron_encode(&cron, bytes, sizeof bytes, &len), ERR_INVALID);
+}
+
+/* As agents wrote it that knew of one process only, and the form that has a shorter one. */
+static void test_cron_process(void **state)
+{
+    static const uint8_t older[] = {0x95, 0, 0, 0, 0, 0x91, 0x97, 5, 1, 3, 1, 0, 6, 7};
+    static const uint8_t beside[] = {0x95, 0, 0, 0, 0, 0x91, 0x98, 5, 1, 3, 1, 0, 6, 7, 2};
+    uint8_t longer[sizeof beside];
+    struct value_cron cron;
+
+    (void)state;
+    assert_int_equal(value_cron_decode(older, sizeof older, &cron), ERR_NONE);
+    assert_int_equal(cron.runs[0].process, 0);
+    assert_int_equal(cron.runs[0].ended, 7);
+    assert_int_equal(value_cron_decode(beside, sizeof beside, &cron), ERR_NONE);
+    assert_int_equal(cron.runs[0].process, 2);
+    memcpy(longer, beside, sizeof longer);
+    longer[sizeof longer - 1] = 0;
+    assert_int_equal(value_cron_decode(longer, sizeof longer, &cron), ERR_INVALID);
+    longer[sizeof longer - 1] = VALUE_RUN_PROCESSES_MAX;
+    assert_int_equal(value_cron_decode(longer, sizeof longer, &cron), ERR_INVALID);
 }
 
 static void test_admission(void **state)
@@ -322,11 +349,12 @@ static void test_admission(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_head),       cmocka_unit_test(test_node),
-        cmocka_unit_test(test_commit),     cmocka_unit_test(test_instance),
-        cmocka_unit_test(test_small_ones), cmocka_unit_test(test_clients),
-        cmocka_unit_test(test_admission),  cmocka_unit_test(test_turn),
-        cmocka_unit_test(test_suspend),    cmocka_unit_test(test_cron),
+        cmocka_unit_test(test_head),         cmocka_unit_test(test_node),
+        cmocka_unit_test(test_commit),       cmocka_unit_test(test_instance),
+        cmocka_unit_test(test_small_ones),   cmocka_unit_test(test_clients),
+        cmocka_unit_test(test_admission),    cmocka_unit_test(test_turn),
+        cmocka_unit_test(test_suspend),      cmocka_unit_test(test_cron),
+        cmocka_unit_test(test_cron_process),
     };
 
     if (keys_start(NULL) != ERR_NONE)

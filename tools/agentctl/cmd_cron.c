@@ -13,12 +13,12 @@ static enum table_color run_color(const char *state)
     return strcmp(state, "succeeded") == 0 ? TABLE_GOOD : TABLE_PLAIN;
 }
 
-static void print_run(struct table *table, const char *name, const json_t *run)
+static void print_run(struct table *table, const json_t *run)
 {
     const json_t *code = json_object_get(run, "exitCode");
     const char *state = member_string(run, "state");
 
-    table_cell(table, TABLE_PLAIN, "%s", name);
+    table_cell(table, TABLE_PLAIN, "%s", member_string(run, "instance"));
     table_cell(table, TABLE_PLAIN, "%s", member_string(run, "tick"));
     table_cell(table, TABLE_PLAIN, "%s", member_string(run, "node"));
     table_cell(table, run_color(state), "%s", state);
@@ -53,7 +53,7 @@ static void print_cron(const struct context *context, const json_t *document)
             table_cell(table, TABLE_PLAIN, "-");
         json_array_foreach(json_object_get(app, "runs"), k, run)
         {
-            print_run(table, member_string(app, "name"), run);
+            print_run(table, run);
         }
     }
     table_print(table);
