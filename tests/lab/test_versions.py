@@ -21,6 +21,7 @@ class Versions(flock.FlockTest):
         path = self.flock.folder / source
         if not path.exists():
             shutil.copy(flock.programs / source, path)
+            path.chmod(0o755)
         for helper in ("agent-shim", "agent-seccomp", "agentctl"):
             if not (self.flock.folder / helper).exists():
                 (self.flock.folder / helper).symlink_to(flock.programs / helper)
