@@ -410,6 +410,7 @@ static int read_query(const struct http_request *request, struct gathering *g, s
     long long lines = 100;
     long long since = 0;
     long long follow = 0;
+    long long previous = 0;
 
     if (name == NULL || strlen(name) >= sizeof g->query.name || strcspn(name, " ,:~") == 0 ||
         name[strcspn(name, " ,:~@")] != '\0')
@@ -419,11 +420,15 @@ static int read_query(const struct http_request *request, struct gathering *g, s
         return err_set(err, ERR_INVALID, "lines: a number up to %d is expected; 0: all",
                        LOG_TAIL_MAX);
     if (!read_count(request, "since", INT64_MAX, &since) ||
-        !read_count(request, "follow", 1, &follow))
-        return err_set(err, ERR_INVALID, "since: milliseconds since 1970 are expected; follow: 1");
+        !read_count(request, "follow", 1, &follow) ||
+        !read_count(request, "previous", follow != 0 ? 0 : 1, &previous))
+        return err_set(err, ERR_INVALID,
+                       "since: milliseconds since 1970 are expected; follow: 1; previous: 1, and "
+                       "not with follow");
     g->query.tail = (size_t)lines;
     g->query.since_ms = since;
     g->query.follow = follow != 0;
+    g->query.previous = previous != 0;
     if (level != NULL && (g->query.level = log_level_find(level, strlen(level))) == 0)
         return err_set(err, ERR_INVALID,
                        "level: trace, debug, info, warning, error or fatal is expected");

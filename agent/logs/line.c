@@ -11,7 +11,7 @@
 #define PINO_STEP 10 /* trace is 10, fatal 60 */
 
 static const char *const streams[LOG_STREAMS] = {
-    [LOG_STDOUT] = "stdout", [LOG_STDERR] = "stderr", [LOG_SHIM] = "shim"};
+    [LOG_STDOUT] = "stdout", [LOG_STDERR] = "stderr", [LOG_SHIM] = "shim", [LOG_RUN] = "run"};
 
 static const char *const levels[LOG_LEVELS] = {
     "",

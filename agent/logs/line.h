@@ -6,7 +6,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum log_stream { LOG_STDOUT, LOG_STDERR, LOG_SHIM, LOG_STREAMS };
+enum log_stream {
+    LOG_STDOUT,
+    LOG_STDERR,
+    LOG_SHIM,
+    LOG_RUN, /* no line: a run has ended here */
+    LOG_STREAMS
+};
 
 /* Rising. A line that does not say is counted as LOG_INFO. */
 enum log_level {

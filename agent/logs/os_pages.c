@@ -9,15 +9,16 @@
 
 #include "agent/shim/shim.h"
 
+#define VIEW_PREVIOUS 2     /* in a request, where 1 is to follow */
 #define SCAN_MAX (32 << 20) /* bytes of log read for one page, all instances together */
 
 /* ---- queries ---- */
 
 int log_query_write(const struct log_query *q, char *text, size_t size, struct err *err)
 {
-    int n =
-        snprintf(text, size, "logs %s %zu %" PRId64 " %d %d %s%s", q->name, q->tail, q->since_ms,
-                 (int)q->level, q->follow, q->resume ? "@" : "-", q->resume ? q->cursor : "");
+    int n = snprintf(text, size, "logs %s %zu %" PRId64 " %d %d %s%s", q->name, q->tail,
+                     q->since_ms, (int)q->level, q->previous ? VIEW_PREVIOUS : (int)q->follow,
+                     q->resume ? "@" : "-", q->resume ? q->cursor : "");
 
     return n > 0 && (size_t)n < size
                ? ERR_NONE
@@ -28,7 +29,7 @@ int log_query_read(const char *text, size_t len, struct log_query *q, struct err
 {
     char copy[LOG_NODE_CURSOR_MAX + 256];
     int level;
-    int follow;
+    int view;
     int used = 0;
 
     memset(q, 0, sizeof *q);
@@ -37,13 +38,14 @@ int log_query_read(const char *text, size_t len, struct log_query *q, struct err
     memcpy(copy, text, len);
     copy[len] = '\0';
     if (sscanf(copy, "logs %127s %6zu %" SCNd64 " %1d %1d %n", q->name, &q->tail, &q->since_ms,
-               &level, &follow, &used) != 5 ||
+               &level, &view, &used) != 5 ||
         used == 0 || !shim_instance_valid(q->name) || q->tail > LOG_TAIL_MAX || q->since_ms < 0 ||
         level < 0 || level >= LOG_LEVELS || (copy[used] != '@' && copy[used] != '-') ||
         strlen(copy + used + 1) >= sizeof q->cursor)
         return err_set(err, ERR_INVALID, "a request for logs is malformed");
     q->level = (enum log_level)level;
-    q->follow = follow != 0;
+    q->follow = view != 0 && view != VIEW_PREVIOUS;
+    q->previous = view == VIEW_PREVIOUS;
     q->resume = copy[used] == '@';
     memcpy(q->cursor, copy + used + 1, strlen(copy + used + 1) + 1);
     return ERR_NONE;
@@ -123,15 +125,17 @@ static void place(struct making *m, size_t i)
     struct log_reader *reader = m->readers[i];
     struct log_position position = {0};
 
+    if (q->previous)
+        log_reader_seek_previous(reader);
     if (q->resume) { /* an instance that is new since begins at its beginning */
         log_cursor_position(q->cursor, strlen(q->cursor), source->instance, &position);
         if (!log_reader_seek(reader, &position))
             m->page.skipped = true;
-    } else if (q->tail > 0) {
+    } else if (q->tail > 0 && !q->previous) {
         log_reader_seek_tail(reader, q->tail);
-    } else if (q->since_ms > 0) {
+    } else if (q->since_ms > 0 && !q->previous) {
         log_reader_seek_since(reader);
-    } else {
+    } else if (!q->previous) {
         log_reader_seek(reader, &position);
     }
     log_reader_position(reader, &source->start);

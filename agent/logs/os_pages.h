@@ -11,6 +11,7 @@ struct log_query {
     int64_t since_ms;        /* 0: none */
     enum log_level level;    /* this and graver ones; 0: all */
     bool follow;             /* lines that are not complete yet wait */
+    bool previous;           /* of the run that ended last, alone */
     bool resume;             /* go on at @cursor instead of @tail and the beginning */
     char cursor[LOG_NODE_CURSOR_MAX]; /* this node's part */
 };

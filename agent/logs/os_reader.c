@@ -34,7 +34,10 @@ struct log_reader {
     size_t file;       /* of what is in the buffer */
     uint64_t offset;   /* of the buffer's first byte in it */
     size_t at, filled; /* in the buffer */
-    size_t line_file;  /* where the present line begins */
+    bool bounded;      /* it ends at the end of a run: */
+    size_t end_file;
+    uint64_t end_offset;
+    size_t line_file; /* where the present line begins */
     uint64_t line_offset;
     enum log_state state;
     struct log_line line;
@@ -160,6 +163,12 @@ static void join(struct log_reader *r, const struct log_frame *frame)
     r->joined += len;
 }
 
+static bool is_over(const struct log_reader *r)
+{
+    return r->bounded && (r->file > r->end_file ||
+                          (r->file == r->end_file && r->offset + r->at >= r->end_offset));
+}
+
 /* The next line, whatever it is. False: there is none yet; a begun one is left where it begins. */
 static bool next_line(struct log_reader *r)
 {
@@ -168,7 +177,7 @@ static bool next_line(struct log_reader *r)
     bool begun = false;
 
     for (;;) {
-        if (!next_frame(r, &frame, &used)) {
+        if (!next_frame(r, &frame, &used) || is_over(r)) {
             if (begun && !r->filter.whole)
                 break;
             if (begun)
@@ -177,6 +186,10 @@ static bool next_line(struct log_reader *r)
         }
         if (begun && frame.stream != r->line.stream)
             break; /* another stream's line came between */
+        if (frame.stream == LOG_RUN) {
+            r->at += used;
+            continue;
+        }
         if (!begun) {
             r->joined = 0;
             r->line_file = r->file;
@@ -301,6 +314,35 @@ void log_reader_seek_tail(struct log_reader *r, size_t lines)
     }
     r->budget = budget;
     stand(r, file, from);
+    r->time_ms = 0;
+    log_reader_next(r);
+}
+
+void log_reader_seek_previous(struct log_reader *r)
+{
+    uint64_t budget = r->budget;
+    size_t begin_file[2] = {0}; /* behind the last two ends */
+    uint64_t begin[2] = {0};
+    struct log_frame frame;
+    size_t used;
+
+    r->bounded = true;
+    r->end_file = 0;
+    r->end_offset = 0;
+    stand(r, 0, 0);
+    while (next_frame(r, &frame, &used)) {
+        if (frame.stream == LOG_RUN) {
+            begin_file[0] = begin_file[1];
+            begin[0] = begin[1];
+            begin_file[1] = r->file;
+            begin[1] = r->offset + r->at + used;
+            r->end_file = r->file;
+            r->end_offset = r->offset + r->at;
+        }
+        r->at += used;
+    }
+    r->budget = budget;
+    stand(r, begin_file[0], begin[0]);
     r->time_ms = 0;
     log_reader_next(r);
 }

@@ -50,6 +50,9 @@ void log_reader_close(struct log_reader *reader); /* NULL is allowed */
 bool log_reader_seek(struct log_reader *reader, const struct log_position *position);
 /* Before the first line of the last @lines that match, or some more. */
 void log_reader_seek_tail(struct log_reader *reader, size_t lines);
+/* Before the first line of the run that ended last; it is as if nothing followed that, also for a
+ * seek to a position in it. Nothing, where none has ended. */
+void log_reader_seek_previous(struct log_reader *reader);
 /* Near the first line since filter.since_ms, without reading all before it. */
 void log_reader_seek_since(struct log_reader *reader);
 

@@ -218,6 +218,15 @@ static bool abandoned(const struct shim *s)
     return s->clients.count == 0 && fstat(s->dir, &st) == 0 && st.st_nlink == 0;
 }
 
+static void log_end(struct shim *s)
+{
+    char text[32];
+
+    snprintf(text, sizeof text, "%s %d", s->record.exit == SHIM_EXIT_SIGNAL ? "signal" : "code",
+             s->record.exit_value);
+    shim_log_end(&s->log, text);
+}
+
 /* Everything has ended and is reaped. The record first, then the lock, then the news: who hears it
  * may start the next run at once. */
 static void finish(struct shim *s)
@@ -225,6 +234,7 @@ static void finish(struct shim *s)
     forget_spec(s);
     shim_log_finish(&s->log, &s->output);
     shim_log_finish(&s->log, &s->error);
+    log_end(s);
     count_log(s);
     s->record.state = SHIM_EXITED;
     s->kill_at = 0;

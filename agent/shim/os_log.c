@@ -122,7 +122,7 @@ static void report_loss(struct shim_log *log)
         log->unreported = 0;
 }
 
-void shim_log_say(struct shim_log *log, const char *text)
+static void write_own(struct shim_log *log, const char *stream, const char *text)
 {
     char line[512];
     int n;
@@ -130,8 +130,18 @@ void shim_log_say(struct shim_log *log, const char *text)
     if (log->dir < 0)
         return;
     refresh_stamp(log);
-    n = snprintf(line, sizeof line, "%s shim F %.400s\n", log->stamp, text);
+    n = snprintf(line, sizeof line, "%s %s F %.400s\n", log->stamp, stream, text);
     write_whole(log, line, (size_t)n);
+}
+
+void shim_log_say(struct shim_log *log, const char *text)
+{
+    write_own(log, "shim", text);
+}
+
+void shim_log_end(struct shim_log *log, const char *text)
+{
+    write_own(log, "run", text);
 }
 
 static void flush(struct shim_log *log)

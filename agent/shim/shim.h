@@ -16,7 +16,8 @@
  * Logs are <log_dir>/log and, older, log.1, log.2 … One frame per line, in the format of the
  * Container Runtime Interface with milliseconds:
  *   2026-01-31T13:37:00.123Z stdout F text of the line
- * The stream is stdout, stderr, or shim (the shim's own words, such as a count of lost lines). F
+ * The stream is stdout, stderr, shim (the shim's own words, such as a count of lost lines), or run
+ * (what stands before it is one run of the workload; the text says how that ended). F
  * ends a line; P is a part of one that is longer than SHIM_LINE_MAX: the next frame of that stream
  * goes on with it. The text is what the workload wrote, byte for byte, control characters and all:
  * readers escape. A frame is never split over two files. Where a frame cannot be written (full

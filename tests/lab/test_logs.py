@@ -68,6 +68,20 @@ class Logs(flock.FlockTest):
             found = numbers(lines, instance)
             self.assertEqual(found, list(range(found[0], found[0] + len(found))))
 
+    def test_the_run_before(self):
+        self.flock.apply({"apps/a/short.yaml": workload(
+            "short", ["/bin/sh", "-c", "echo in $$; echo out $$; sleep 1; exit 3"])})
+        run = eventually(lambda: (lines := self.flock.must(
+            self.pi2, "logs", "-p", "short", "--raw").stdout.split("\n")) and lines[0] and lines,
+            lambda: self.pi1.ctl("apps", "short").stdout)
+        self.assertEqual((run[0].split()[0], run[1:]), ("in", [f"out {run[0].split()[1]}", ""]))
+        last = self.flock.must(self.pi2, "logs", "-p", "short", "-n", "1", "--raw").stdout
+        self.assertRegex(last, r"^out \d+\n$")
+        result = self.pi1.ctl("logs", "-p", "plain")
+        self.assertEqual((result.status, result.stdout), (0, ""))
+        self.assertIn("no run that has ended", result.stderr)
+        self.assertEqual(self.pi1.ctl("logs", "-p", "-f", "plain").status, 2)
+
     def test_followed_over_a_restart_of_an_agent(self):
         """No line is missing, none comes twice, and the order is that of time."""
         _, path = self.follow("ticker", "-n", "all")

@@ -52,8 +52,10 @@ static void next_frame(const char **at, const char *end, struct frame *f)
     *at = stop + 1;
 }
 
-static void read_file(const char *path, uint64_t limit, take_frame *take, void *context)
+/* The ends of runs are counted and not taken; they say how. */
+static unsigned read_file(const char *path, uint64_t limit, take_frame *take, void *context)
 {
+    unsigned ends = 0;
     struct stat st;
     struct frame f;
     char *data;
@@ -68,26 +70,34 @@ static void read_file(const char *path, uint64_t limit, take_frame *take, void *
     close(fd);
     for (at = data; at < data + st.st_size;) {
         next_frame(&at, data + st.st_size, &f);
-        take(context, &f);
+        if (strcmp(f.stream, "run") == 0) {
+            assert_true(memcmp(f.text, "code ", 5) == 0 || memcmp(f.text, "signal ", 7) == 0);
+            ends++;
+        } else {
+            take(context, &f);
+        }
     }
     free(data);
+    return ends;
 }
 
-/* All frames of instance "a", oldest first. Returns the number of files. */
+/* All frames of the one run of instance "a", oldest first. Returns the number of files. */
 static int read_log(const struct rig *rig, uint64_t limit, take_frame *take, void *context)
 {
     char path[192];
+    unsigned ends = 0;
     int files = 1;
 
     for (int n = SHIM_LOG_FILES_MAX; n > 0; n--) {
         snprintf(path, sizeof path, "%s/a/log.%d", rig->log_dir, n);
         if (access(path, F_OK) == 0) {
             files++;
-            read_file(path, limit, take, context);
+            ends += read_file(path, limit, take, context);
         }
     }
     snprintf(path, sizeof path, "%s/a/log", rig->log_dir);
-    read_file(path, limit, take, context);
+    ends += read_file(path, limit, take, context);
+    assert_int_equal(ends, 1);
     return files;
 }
 

@@ -311,6 +311,42 @@ static void a_time_is_found_without_reading_all(void **state)
     log_reader_close(reader);
 }
 
+static void expect_previous(const struct logs *logs, const char *wanted)
+{
+    struct log_reader *reader = open_log(logs, (struct log_filter){0});
+
+    log_reader_seek_previous(reader);
+    expect(reader, wanted);
+    log_reader_close(reader);
+}
+
+static void the_run_that_ended_last_is_found(void **state)
+{
+    struct log_position at = {0};
+    struct log_reader *reader;
+
+    expect_previous(*state, "");
+    append(*state, "log", T "stdout F one\n");
+    expect_previous(*state, ""); /* it runs */
+    append(*state, "log", T "stderr P cut\n" T "run F code 1\n");
+    expect_previous(*state, "one|cut|"); /* it waits for its next start */
+    append(*state, "log", T "stdout F two\n");
+    rotate(*state);
+    append(*state, "log", T "stdout F three\n" T "run F signal 9\n" T "stdout F four\n");
+    expect_previous(*state, "two|three|");
+    expect_from(*state, &at, "one|cut|two|three|four|", true); /* ends are no lines */
+    /* Whoever reads it in parts goes on to its end, and not beyond. */
+    reader = open_log(*state, (struct log_filter){0});
+    log_reader_seek_previous(reader);
+    log_reader_behind(reader, &at);
+    log_reader_close(reader);
+    reader = open_log(*state, (struct log_filter){0});
+    log_reader_seek_previous(reader);
+    assert_true(log_reader_seek(reader, &at));
+    expect(reader, "three|");
+    log_reader_close(reader);
+}
+
 static void an_empty_log_is_no_error(void **state)
 {
     struct log_position at = {0};
@@ -346,6 +382,7 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(the_last_lines_are_those_that_match, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_time_is_found_without_reading_all, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(the_run_that_ended_last_is_found, set_up, tear_down),
         cmocka_unit_test_setup_teardown(an_empty_log_is_no_error, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -20,7 +20,9 @@ struct logs {
     long lines; /* −1: not said; 0: all */
     long long since_ms;
     bool follow;
+    bool previous;
     bool raw;
+    bool any; /* line was printed */
     char *cursor;
     char *problem; /* that was told last */
 };
@@ -183,6 +185,7 @@ static int print_page(struct logs *logs, char *text, bool *more, struct err *err
             tell_problems(logs, object);
         } else {
             print_line(logs, line, object);
+            logs->any = true;
         }
         json_decref(object);
     }
@@ -194,12 +197,12 @@ static int ask(struct logs *logs, bool *more, struct err *err)
 {
     char path[PATH_SIZE];
     char *text = NULL;
-    int n =
-        snprintf(path, sizeof path, "/v1/logs?name=%s&lines=%ld&since=%lld&follow=%d%s%s%s%s%s%s",
-                 logs->app, logs->lines, logs->since_ms, logs->follow,
-                 logs->node != NULL ? "&node=" : "", logs->node != NULL ? logs->node : "",
-                 logs->level != NULL ? "&level=" : "", logs->level != NULL ? logs->level : "",
-                 logs->cursor != NULL ? "&after=" : "", logs->cursor != NULL ? logs->cursor : "");
+    int n = snprintf(
+        path, sizeof path, "/v1/logs?name=%s&lines=%ld&since=%lld&follow=%d%s%s%s%s%s%s%s",
+        logs->app, logs->lines, logs->since_ms, logs->follow, logs->previous ? "&previous=1" : "",
+        logs->node != NULL ? "&node=" : "", logs->node != NULL ? logs->node : "",
+        logs->level != NULL ? "&level=" : "", logs->level != NULL ? logs->level : "",
+        logs->cursor != NULL ? "&after=" : "", logs->cursor != NULL ? logs->cursor : "");
     int rc;
 
     if (n < 0 || (size_t)n >= sizeof path)
@@ -233,6 +236,8 @@ static int run(struct logs *logs)
         else if (!more && logs->follow)
             nanosleep(&pause, NULL);
     }
+    if (logs->previous && !logs->any)
+        fprintf(stderr, "agentctl: %s has no run that has ended and is in its log\n", logs->app);
     return 0;
 }
 
@@ -338,6 +343,8 @@ static int read_arguments(struct logs *logs, int argc, char **argv)
         const char *value;
         if (strcmp(argv[i], "-f") == 0 || strcmp(argv[i], "--follow") == 0) {
             logs->follow = true;
+        } else if (strcmp(argv[i], "-p") == 0 || strcmp(argv[i], "--previous") == 0) {
+            logs->previous = true;
         } else if (strcmp(argv[i], "--raw") == 0) {
             logs->raw = true;
         } else if ((value = option("-n", argc, argv, &i)) != NULL ||
@@ -362,6 +369,8 @@ static int read_arguments(struct logs *logs, int argc, char **argv)
             return usage("logs", "does not understand \"%s\"", argv[i]);
         }
     }
+    if (logs->previous && logs->follow)
+        return usage("logs", "-p: a run that has ended cannot be followed");
     if (logs->app == NULL)
         return usage("logs", "needs the name of a workload or of one of its instances");
     if (!is_name(logs->app))

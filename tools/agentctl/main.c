@@ -48,11 +48,12 @@ static const struct command commands[] = {
     {"events", "[-f] [-n N]", "what happened, newest last",
      "  agentctl events\n  agentctl events -f      # follow\n  agentctl events -n 10\n",
      cmd_events},
-    {"logs", "NAME [-f] [-n N|all] [--since TIME] [--node NODE] [--level LEVEL] [--raw]",
+    {"logs", "NAME [-f|-p] [-n N|all] [--since TIME] [--node NODE] [--level LEVEL] [--raw]",
      "log lines of a workload, or of one instance, from all nodes in the order of time",
      "Without -n or --since the last 100. NAME may be a workload that is gone, as long as its logs "
      "are\nkept; earlier runs of an instance come before its present one.\n\n"
      "  -f, --follow     go on as lines are written, over restarts and moves\n"
+     "  -p, --previous   of each instance the run that ended last: why it was restarted, say\n"
      "  -n, --tail N     the last N lines (up to 10000), or all\n"
      "  --since TIME     10m, 1h30m, 2d; 2026-01-31T13:37:00Z; \"2026-01-31 13:37\"\n"
      "  --node NODE      only what this node has\n"
