@@ -56,6 +56,7 @@ enum effect_type {
                           * answer comes back as NODE_CONFLICT */
     EFFECT_OWNER,        /* owner: an address has another holder, or none, anywhere in the flock */
     EFFECT_START,        /* start: run an instance under a new shim */
+    EFFECT_PREPARE,      /* start: what follows when it ends; make that start a quick one */
     EFFECT_FILES,        /* files: write those that differ and signal the process then */
     EFFECT_STOP,         /* stop */
     EFFECT_EXTEND,       /* stop.instance, stop.until: the shim of a singleton lives till then */

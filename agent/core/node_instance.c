@@ -218,6 +218,20 @@ static mono_t lease_end(const struct node *node, const struct instance *instance
     return view.end;
 }
 
+static struct effect_start start_of(const struct node *node, const struct instance *instance,
+                                    uint64_t generation)
+{
+    return (struct effect_start){.instance = node_instance_process(instance),
+                                 .desired = node->desired,
+                                 .workload = instance->workload,
+                                 .generation = generation,
+                                 .env = {instance->rendering.env, instance->rendering.env_count},
+                                 .args = instance->rendering.args,
+                                 .files = instance->rendering.files,
+                                 .file_count = instance->rendering.file_count,
+                                 .lease_until = lease_end(node, instance)};
+}
+
 static void machine_effect(struct node *node, struct instance *instance,
                            const struct supervise_effect *from)
 {
@@ -236,16 +250,7 @@ static void machine_effect(struct node *node, struct instance *instance,
         instance->probe_port = 0;
         instance->unprobed = false;
         effect = node_effect(node, EFFECT_START);
-        effect->start =
-            (struct effect_start){.instance = node_instance_process(instance),
-                                  .desired = node->desired,
-                                  .workload = instance->workload,
-                                  .generation = instance->machine.run_generation,
-                                  .env = {instance->rendering.env, instance->rendering.env_count},
-                                  .args = instance->rendering.args,
-                                  .files = instance->rendering.files,
-                                  .file_count = instance->rendering.file_count,
-                                  .lease_until = lease_end(node, instance)};
+        effect->start = start_of(node, instance, instance->machine.run_generation);
         break;
     case SUPERVISE_DO_STOP:
     case SUPERVISE_DO_KILL:
@@ -260,6 +265,12 @@ static void machine_effect(struct node *node, struct instance *instance,
         break;
     case SUPERVISE_DO_PROBE_END:
         health_end(&instance->health);
+        break;
+    case SUPERVISE_DO_PREPARE:
+        if (instance->workload == NULL || instance->workload->cron)
+            break;
+        effect = node_effect(node, EFFECT_PREPARE);
+        effect->start = start_of(node, instance, instance->rendering.generation);
         break;
     }
 }

@@ -76,6 +76,15 @@ static enum supervise_state kill_now(struct supervise *m, const struct step *s)
     return SUPERVISE_STOPPING;
 }
 
+/* Before a run counts as stable, but not for one that ends soon; and not for all in one moment,
+ * where many were started or found together. */
+static mono_t prepare_time(const struct supervise *m, const struct step *s)
+{
+    int64_t stable = m->policy.stable_ms;
+
+    return mono_add(s->now, stable / 2 + rng_range(s->rng, 0, stable / 3));
+}
+
 /* A process lives: is it the one that is wanted? */
 static enum supervise_state settle(struct supervise *m, const struct step *s)
 {
@@ -132,6 +141,7 @@ static void record_end(struct supervise *m, const struct step *s)
 {
     probes_end(m, s);
     m->last_exit = s->event->exit;
+    m->prepare_at = MONO_NEVER;
     m->last_stable = m->pid != 0 && mono_diff(s->now, m->started_at) >= m->policy.stable_ms;
     m->pid = 0;
 }
@@ -262,6 +272,7 @@ static enum supervise_state started(struct supervise *m, const struct step *s)
 {
     m->pid = s->event->pid;
     m->started_at = s->now;
+    m->prepare_at = prepare_time(m, s);
     if (m->policy.needs_lease && !m->leased)
         return kill_now(m, s);
     return settle(m, s);
@@ -271,8 +282,10 @@ static enum supervise_state found(struct supervise *m, const struct step *s)
 {
     m->pid = s->event->pid;
     m->started_at = s->event->started_at;
+    m->prepare_at = prepare_time(m, s);
     m->run_generation = s->event->generation;
     m->unhealthy = false;
+    m->unjudged = false; /* an end before this one needs no judgement */
     if (m->starts == 0)
         m->starts = 1;
     if (s->event->stopping)
@@ -336,10 +349,15 @@ static enum supervise_state tick_retry(struct supervise *m, const struct step *s
     return mono_reached(s->now, m->wake_at) ? start(m, s) : m->state;
 }
 
-static enum supervise_state tick_stable(struct supervise *m, const struct step *s)
+static enum supervise_state tick_run(struct supervise *m, const struct step *s)
 {
     if (mono_diff(s->now, m->started_at) >= m->policy.stable_ms)
         m->failures = 0;
+    if (!mono_reached(s->now, m->prepare_at))
+        return m->state;
+    m->prepare_at = MONO_NEVER;
+    if (m->policy.restart != SUPERVISE_NEVER && m->wanted && m->generation == m->run_generation)
+        emit(s, SUPERVISE_DO_PREPARE)->generation = m->generation;
     return m->state;
 }
 
@@ -420,7 +438,7 @@ static const struct cell {
                 [SUPERVISE_PROBE_READY] = {probe_ready, READY},
                 [SUPERVISE_PROBE_UNREADY] = {probe_unready, RUNNING},
                 [SUPERVISE_PROBE_DEAD] = {probe_dead, STOPPING},
-                [SUPERVISE_TICK] = {tick_stable, RUNNING},
+                [SUPERVISE_TICK] = {tick_run, RUNNING},
             },
         [SUPERVISE_READY] =
             {
@@ -434,7 +452,7 @@ static const struct cell {
                 [SUPERVISE_PROBE_READY] = {probe_ready, READY},
                 [SUPERVISE_PROBE_UNREADY] = {probe_unready, RUNNING},
                 [SUPERVISE_PROBE_DEAD] = {probe_dead, STOPPING},
-                [SUPERVISE_TICK] = {tick_stable, READY},
+                [SUPERVISE_TICK] = {tick_run, READY},
             },
         [SUPERVISE_STOPPING] =
             {
@@ -503,6 +521,7 @@ void supervise_init(struct supervise *m, mono_t now)
         .state = SUPERVISE_STOPPED,
         .since = now,
         .permitted = true,
+        .prepare_at = MONO_NEVER,
         .policy = supervise_policy_default(),
     };
 }
@@ -540,7 +559,9 @@ mono_t supervise_deadline(const struct supervise *m)
         return m->wake_at;
     case SUPERVISE_RUNNING:
     case SUPERVISE_READY:
-        return m->failures > 0 ? mono_add(m->started_at, m->policy.stable_ms) : MONO_NEVER;
+        return mono_min(m->failures > 0 ? mono_add(m->started_at, m->policy.stable_ms) : MONO_NEVER,
+                        m->wanted && m->policy.restart != SUPERVISE_NEVER ? m->prepare_at
+                                                                          : MONO_NEVER);
     default:
         return MONO_NEVER;
     }
@@ -549,41 +570,4 @@ mono_t supervise_deadline(const struct supervise *m)
 bool supervise_alive(const struct supervise *m)
 {
     return (1u << m->state & (STARTING | RUNNING | READY | STOPPING)) != 0;
-}
-
-const char *supervise_state_name(enum supervise_state state)
-{
-    static const char *const names[SUPERVISE_STATES] = {
-        [SUPERVISE_STOPPED] = "stopped",     [SUPERVISE_WAITING] = "waiting",
-        [SUPERVISE_STARTING] = "starting",   [SUPERVISE_RUNNING] = "running",
-        [SUPERVISE_READY] = "ready",         [SUPERVISE_STOPPING] = "stopping",
-        [SUPERVISE_BACKOFF] = "backoff",     [SUPERVISE_FAILED] = "failed",
-        [SUPERVISE_COMPLETED] = "completed",
-    };
-
-    assert((unsigned)state < SUPERVISE_STATES);
-    return names[state];
-}
-
-const char *supervise_event_name(enum supervise_event_type type)
-{
-    static const char *const names[SUPERVISE_EVENTS] = {
-        [SUPERVISE_WANT_RUN] = "want-run",
-        [SUPERVISE_WANT_STOP] = "want-stop",
-        [SUPERVISE_PERMIT] = "permit",
-        [SUPERVISE_FORBID] = "forbid",
-        [SUPERVISE_LEASE_GAINED] = "lease-gained",
-        [SUPERVISE_LEASE_LOST] = "lease-lost",
-        [SUPERVISE_STARTED] = "started",
-        [SUPERVISE_START_FAILED] = "start-failed",
-        [SUPERVISE_EXITED] = "exited",
-        [SUPERVISE_FOUND] = "found",
-        [SUPERVISE_PROBE_READY] = "probe-ready",
-        [SUPERVISE_PROBE_UNREADY] = "probe-unready",
-        [SUPERVISE_PROBE_DEAD] = "probe-dead",
-        [SUPERVISE_TICK] = "tick",
-    };
-
-    assert((unsigned)type < SUPERVISE_EVENTS);
-    return names[type];
 }

@@ -110,7 +110,8 @@ enum supervise_effect_type {
     SUPERVISE_DO_STOP,        /* signal, timeout_ms: the shim kills what is left after it */
     SUPERVISE_DO_KILL,        /* everything of this instance, now */
     SUPERVISE_DO_PROBE_BEGIN, /* started_at: initial delays count from there */
-    SUPERVISE_DO_PROBE_END
+    SUPERVISE_DO_PROBE_END,
+    SUPERVISE_DO_PREPARE /* it may end as a stable run: a start at once would follow */
 };
 
 struct supervise_effect {
@@ -143,6 +144,7 @@ struct supervise {
     int32_t pid;             /* 0: none lives */
     mono_t started_at;
     mono_t wake_at;    /* end of back-off, or next kill */
+    mono_t prepare_at; /* of DO_PREPARE, once in a run; MONO_NEVER: it was, or nothing lives */
     bool unhealthy;    /* stopping because a probe gave it up: counts as a failure */
     bool unjudged;     /* ended before any wish: its policy has yet to say what follows */
     bool last_stable;  /* the last run was a stable one */
@@ -159,7 +161,7 @@ struct supervise_policy supervise_policy_default(void);
 /* A machine in the state stopped, permitted to start, without lease. */
 void supervise_init(struct supervise *m, mono_t now);
 
-/* Advances @m by @event and fills @out. @rng is used for the jitter of back-off alone. */
+/* Advances @m by @event and fills @out. @rng is used for jitter alone. */
 void supervise_step(struct supervise *m, mono_t now, const struct supervise_event *event,
                     struct rng *rng, struct supervise_out *out);
 

@@ -201,6 +201,9 @@ static void carry_out(struct agent *agent, const struct effect *effect)
     case EFFECT_START:
         uv_instances_start(agent->instances, &effect->start);
         break;
+    case EFFECT_PREPARE:
+        uv_instances_prepare(agent->instances, &effect->start);
+        break;
     case EFFECT_FILES:
         uv_instances_files(agent->instances, &effect->files);
         break;

@@ -265,14 +265,28 @@ static void set_hook(const struct desired_hook *from, struct shim_hook *to)
     to->timeout_ms = (int64_t)from->timeout_s * 1000;
 }
 
+static struct os_cgroup_limits limits_of(const struct desired_workload *workload)
+{
+    return (struct os_cgroup_limits){.memory = workload->memory_limit,
+                                     .cpu_milli = workload->cpu_limit_milli,
+                                     .pids = workload->pids_limit != 0 ? workload->pids_limit
+                                                                       : INSTANCE_PIDS};
+}
+
+int instance_limit(const struct instance_keeper *keeper, const struct desired_workload *workload,
+                   const char *instance, bool one_more, struct err *err)
+{
+    struct os_cgroup_limits limits = limits_of(workload);
+
+    limits.pids += one_more;
+    return os_cgroup_make(keeper->cgroup, instance, &limits, err);
+}
+
 int instance_spec_make(const struct instance_keeper *keeper, const struct effect_start *effect,
                        struct instance_spec *spec, struct err *err)
 {
     const struct desired_workload *workload = effect->workload;
-    const struct os_cgroup_limits limits = {.memory = workload->memory_limit,
-                                            .cpu_milli = workload->cpu_limit_milli,
-                                            .pids = workload->pids_limit != 0 ? workload->pids_limit
-                                                                              : INSTANCE_PIDS};
+    const struct os_cgroup_limits limits = limits_of(workload);
     uint64_t log_bytes = workload->log_bytes != 0 ? workload->log_bytes : INSTANCE_LOG_BYTES;
     struct shim_spec *shim = &spec->shim;
     struct os_files_owner owner;
@@ -300,10 +314,9 @@ int instance_spec_make(const struct instance_keeper *keeper, const struct effect
     if (keeper->root)
         find_groups(workload->user, shim);
     rc = make_folder(keeper, effect->instance, spec, err);
-    if (rc == ERR_NONE)
-        rc = os_cgroup_make(keeper->cgroup, effect->instance, &limits, &spec->cgroups, err);
     if (rc != ERR_NONE)
         return rc;
+    os_cgroup_place(keeper->cgroup, effect->instance, &limits, &spec->cgroups);
     memcpy(shim->cgroups, spec->cgroups.cgroups, sizeof shim->cgroups);
     shim->working_dir = workload->working_dir != NULL ? workload->working_dir : spec->folder;
     return set_privileges(keeper, workload, spec, err);

@@ -45,7 +45,12 @@ void instance_keeper_close(struct instance_keeper *keeper);
 int instance_user(const struct instance_keeper *keeper, const struct desired_workload *workload,
                   struct os_files_owner *owner, struct err *err);
 
-/* Fills everything but command, environment and note, and makes the folder and the groups. Freed by
+/* Makes its control groups, or sets the limits of those that are there; with @one_more process than
+ * the document allows, for one that is kept ready. Errors: ERR_IO. */
+int instance_limit(const struct instance_keeper *keeper, const struct desired_workload *workload,
+                   const char *instance, bool one_more, struct err *err);
+
+/* Fills everything but command, environment and note, and makes the folder. Freed by
  * instance_spec_free, also after an error. Errors: ERR_NOTFOUND (its user), ERR_IO, ERR_LIMIT. */
 int instance_spec_make(const struct instance_keeper *keeper, const struct effect_start *effect,
                        struct instance_spec *spec, struct err *err);

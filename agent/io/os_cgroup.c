@@ -303,14 +303,26 @@ static bool is_entered(const struct os_cgroup *c, int hierarchy,
     return hierarchy != CPUACCT && (hierarchy != OS_CGROUP_CPU || limits->cpu_milli != 0);
 }
 
+void os_cgroup_place(const struct os_cgroup *c, const char *instance,
+                     const struct os_cgroup_limits *limits, struct os_cgroup_place *place)
+{
+    char path[PATH_BYTES];
+
+    memset(place, 0, sizeof *place);
+    for (int i = 0; i < HIERARCHIES; i++) {
+        if (c->folder[i][0] == '\0' || !is_entered(c, i, limits))
+            continue;
+        group_path(c, i, instance, path);
+        add_place(place, path);
+    }
+}
+
 int os_cgroup_make(const struct os_cgroup *c, const char *instance,
-                   const struct os_cgroup_limits *limits, struct os_cgroup_place *place,
-                   struct err *err)
+                   const struct os_cgroup_limits *limits, struct err *err)
 {
     char path[PATH_BYTES];
     int rc;
 
-    memset(place, 0, sizeof *place);
     for (int i = 0; i < HIERARCHIES; i++) {
         if (c->folder[i][0] == '\0')
             continue;
@@ -321,10 +333,25 @@ int os_cgroup_make(const struct os_cgroup *c, const char *instance,
         if (rc != 0)
             return err_errno(err, ERR_IO, rc, "set the limit of %s in the control group %s",
                              controllers[i], path);
-        if (is_entered(c, i, limits))
-            add_place(place, path);
     }
     return ERR_NONE;
+}
+
+void os_cgroup_refused(const struct os_cgroup *c, const char *instance,
+                       struct os_cgroup_usage *usage)
+{
+    const char *oom = c->version == 2 ? "memory.events" : "memory.oom_control";
+    char path[PATH_BYTES];
+
+    memset(usage, 0, sizeof *usage);
+    if (os_cgroup_has(c, OS_CGROUP_MEMORY)) {
+        group_path(c, OS_CGROUP_MEMORY, instance, path);
+        (void)read_count(path, oom, "oom_kill", &usage->oom_kills);
+    }
+    if (os_cgroup_has(c, OS_CGROUP_PIDS)) {
+        group_path(c, OS_CGROUP_PIDS, instance, path);
+        (void)read_count(path, "pids.events", "max", &usage->pids_refused);
+    }
 }
 
 void os_cgroup_usage(const struct os_cgroup *c, const char *instance, struct os_cgroup_usage *usage)
@@ -333,13 +360,11 @@ void os_cgroup_usage(const struct os_cgroup *c, const char *instance, struct os_
     bool v2 = c->version == 2;
     int cpu = v2 ? OS_CGROUP_CPU : CPUACCT;
 
-    memset(usage, 0, sizeof *usage);
+    os_cgroup_refused(c, instance, usage);
     if (os_cgroup_has(c, OS_CGROUP_MEMORY)) {
         group_path(c, OS_CGROUP_MEMORY, instance, path);
         usage->known[OS_CGROUP_MEMORY] =
             read_count(path, v2 ? "memory.current" : "memory.usage_in_bytes", NULL, &usage->memory);
-        (void)read_count(path, v2 ? "memory.events" : "memory.oom_control", "oom_kill",
-                         &usage->oom_kills);
     }
     if (c->folder[cpu][0] != '\0') {
         group_path(c, cpu, instance, path);
@@ -352,7 +377,6 @@ void os_cgroup_usage(const struct os_cgroup *c, const char *instance, struct os_
     if (os_cgroup_has(c, OS_CGROUP_PIDS)) {
         group_path(c, OS_CGROUP_PIDS, instance, path);
         usage->known[OS_CGROUP_PIDS] = read_count(path, "pids.current", NULL, &usage->pids);
-        (void)read_count(path, "pids.events", "max", &usage->pids_refused);
     }
 }
 

@@ -55,14 +55,21 @@ void os_cgroup_close(struct os_cgroup *cgroup);
 int os_cgroup_version(const struct os_cgroup *cgroup);
 bool os_cgroup_has(const struct os_cgroup *cgroup, enum os_cgroup_controller controller);
 
-/* Makes the instance's groups, or takes those that are there, and sets @limits; fills @place.
- * Controllers that are missing are left out. Errors: ERR_IO. */
+/* Fills @place with the groups that an instance with @limits enters, whether they are there or not.
+ */
+void os_cgroup_place(const struct os_cgroup *cgroup, const char *instance,
+                     const struct os_cgroup_limits *limits, struct os_cgroup_place *place);
+
+/* Makes the instance's groups, or takes those that are there, and sets @limits. Controllers that
+ * are missing are left out. Errors: ERR_IO. */
 int os_cgroup_make(const struct os_cgroup *cgroup, const char *instance,
-                   const struct os_cgroup_limits *limits, struct os_cgroup_place *place,
-                   struct err *err);
+                   const struct os_cgroup_limits *limits, struct err *err);
 
 void os_cgroup_usage(const struct os_cgroup *cgroup, const char *instance,
                      struct os_cgroup_usage *usage);
+/* Only what was refused and killed. */
+void os_cgroup_refused(const struct os_cgroup *cgroup, const char *instance,
+                       struct os_cgroup_usage *usage);
 
 /* Removes the instance's groups; those with processes in them stay. */
 void os_cgroup_remove(const struct os_cgroup *cgroup, const char *instance);

@@ -4,12 +4,9 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -21,7 +18,7 @@
 
 /* ---- folders ---- */
 
-static int make_folder(const char *path, mode_t mode, struct err *err)
+int os_shim_make_folder(const char *path, mode_t mode, struct err *err)
 {
     if (mkdir(path, mode) != 0 && errno != EEXIST)
         return err_errno(err, ERR_IO, errno, "make the folder %s", path);
@@ -72,191 +69,9 @@ int os_shim_prepare(const struct os_shims *where, struct err *err)
     int rc = os_shim_join(path, where->run_dir, OS_SHIM_FOLDER, "", err);
 
     if (rc == ERR_NONE)
-        rc = make_folder(path, 0700, err);
+        rc = os_shim_make_folder(path, 0700, err);
     if (rc == ERR_NONE && where->log_dir != NULL)
-        rc = make_folder(where->log_dir, 0750, err);
-    return rc;
-}
-
-/* ---- starting ---- */
-
-/* The specification in memory that only the shim can read: it may hold secrets. */
-static int spec_file(const struct shim_spec *spec, int *fd, struct err *err)
-{
-    char *buffer = malloc(SHIM_SPEC_MAX);
-    size_t done = 0;
-    size_t len = 0;
-    int rc;
-    int f;
-
-    if (buffer == NULL)
-        return err_set(err, ERR_NOMEM, "start %s: out of memory", spec->instance);
-    rc = shim_spec_encode(spec, buffer, SHIM_SPEC_MAX, &len, err);
-    if (rc != ERR_NONE)
-        goto err_after_malloc;
-    f = memfd_create("covey-spec", MFD_CLOEXEC);
-    if (f < 0) {
-        rc = err_errno(err, ERR_IO, errno, "start %s: make its specification", spec->instance);
-        goto err_after_encode;
-    }
-    while (done < len) {
-        ssize_t n = write(f, buffer + done, len - done);
-        if (n <= 0) {
-            rc = err_errno(err, ERR_IO, errno, "start %s: write its specification", spec->instance);
-            close(f);
-            goto err_after_encode;
-        }
-        done += (size_t)n;
-    }
-    *fd = f;
-err_after_encode:
-    explicit_bzero(buffer, len);
-err_after_malloc:
-    free(buffer);
-    return rc;
-}
-
-/* Runs the program with @spec, @client and @sockets on the descriptors it expects. Returns an
- * errno.
- */
-static int spawn(const char *program, const char *instance, int spec, int client,
-                 const int *sockets, uint32_t count, pid_t *pid)
-{
-    char *const argv[] = {(char *)"agent-shim", (char *)instance, NULL};
-    char *const env[] = {NULL};
-    posix_spawn_file_actions_t actions;
-    posix_spawnattr_t attributes;
-    sigset_t none;
-    sigset_t all;
-    int rc;
-
-    sigemptyset(&none);
-    sigfillset(&all);
-    rc = posix_spawn_file_actions_init(&actions);
-    if (rc != 0)
-        return rc;
-    rc = posix_spawnattr_init(&attributes);
-    if (rc != 0)
-        goto out_after_actions;
-    posix_spawnattr_setflags(&attributes,
-                             POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-    posix_spawnattr_setsigmask(&attributes, &none);
-    posix_spawnattr_setsigdefault(&attributes, &all);
-    rc = posix_spawn_file_actions_adddup2(&actions, spec, SHIM_FD_SPEC);
-    if (rc == 0)
-        rc = posix_spawn_file_actions_adddup2(&actions, client, SHIM_FD_CLIENT);
-    for (uint32_t i = 0; i < count && rc == 0; i++)
-        rc = posix_spawn_file_actions_adddup2(&actions, sockets[i], SHIM_FD_LISTEN + (int)i);
-    if (rc == 0)
-        rc = posix_spawn(pid, program, &actions, &attributes, argv, env);
-    posix_spawnattr_destroy(&attributes);
-out_after_actions:
-    posix_spawn_file_actions_destroy(&actions);
-    return rc;
-}
-
-/* Moves @fd above the numbers that spawn gives away: a dup2 must not close a later one's source. */
-static int move_up(int *fd)
-{
-    int moved = fcntl(*fd, F_DUPFD_CLOEXEC, SHIM_FD_LISTEN + SHIM_LISTEN_MAX);
-
-    if (moved < 0)
-        return errno;
-    close(*fd);
-    *fd = moved;
-    return 0;
-}
-
-/* Copies of the sockets, likewise above. Returns an errno; what was copied is in @copies. */
-static int copy_sockets(const struct shim_spec *spec, int copies[SHIM_LISTEN_MAX], uint32_t *count)
-{
-    for (*count = 0; *count < spec->listen; ++*count) {
-        copies[*count] =
-            fcntl(spec->sockets[*count], F_DUPFD_CLOEXEC, SHIM_FD_LISTEN + SHIM_LISTEN_MAX);
-        if (copies[*count] < 0)
-            return errno;
-    }
-    return 0;
-}
-
-static int start_with(const struct os_shims *where, const struct shim_spec *spec,
-                      struct os_shim *shim, struct err *err)
-{
-    int sockets[SHIM_LISTEN_MAX];
-    uint32_t count = 0;
-    int ends[2];
-    int spec_fd = -1;
-    int errnum;
-    int rc = spec_file(spec, &spec_fd, err);
-
-    if (rc != ERR_NONE)
-        return rc;
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) != 0) {
-        close(spec_fd);
-        return err_errno(err, ERR_IO, errno, "start %s: make a socket", spec->instance);
-    }
-    errnum = move_up(&spec_fd);
-    if (errnum == 0)
-        errnum = move_up(&ends[1]);
-    if (errnum == 0)
-        errnum = copy_sockets(spec, sockets, &count);
-    if (errnum == 0)
-        errnum =
-            spawn(where->program, spec->instance, spec_fd, ends[1], sockets, count, &shim->starter);
-    while (count > 0)
-        close(sockets[--count]);
-    close(spec_fd);
-    close(ends[1]);
-    if (errnum != 0) {
-        close(ends[0]);
-        return err_errno(err, errnum == ENOENT ? ERR_NOTFOUND : ERR_IO, errnum, "run %s",
-                         where->program);
-    }
-    shim->fd = ends[0];
-    return ERR_NONE;
-}
-
-int os_shim_start(const struct os_shims *where, const struct shim_spec *spec,
-                  struct os_shim **result, struct err *err)
-{
-    struct shim_spec whole = *spec;
-    char dir[OS_SHIM_PATH];
-    char log_dir[OS_SHIM_PATH];
-    char name[INSTANCE_MAX];
-    struct os_shim *shim;
-    int rc;
-
-    rc = os_shim_folder(where, spec->instance, dir, err);
-    if (rc == ERR_NONE)
-        rc = make_folder(dir, 0700, err);
-    if (rc == ERR_NONE && where->log_dir != NULL) {
-        shim_instance_file(spec->instance, name);
-        rc = os_shim_join(log_dir, where->log_dir, "", name, err);
-        if (rc == ERR_NONE)
-            rc = make_folder(log_dir, 0750, err);
-    }
-    if (rc != ERR_NONE)
-        return rc;
-    whole.dir = dir;
-    whole.log_dir = where->log_dir != NULL ? log_dir : NULL;
-    shim = calloc(1, sizeof *shim);
-    if (shim == NULL)
-        return err_set(err, ERR_NOMEM, "start %s: out of memory", spec->instance);
-    snprintf(shim->last.instance, sizeof shim->last.instance, "%s", spec->instance);
-    shim->last.generation = spec->generation;
-    rc = os_shim_open_folder(where, spec->instance, &shim->dir, err);
-    if (rc != ERR_NONE)
-        goto err_after_calloc;
-    rc = start_with(where, &whole, shim, err);
-    if (rc != ERR_NONE)
-        goto err_after_open;
-    *result = shim;
-    return ERR_NONE;
-
-err_after_open:
-    close(shim->dir);
-err_after_calloc:
-    free(shim);
+        rc = os_shim_make_folder(where->log_dir, 0750, err);
     return rc;
 }
 

@@ -29,7 +29,8 @@ enum os_shim_event_type {
     OS_SHIM_FAILED, /* record: could not be started; code and text say why. ERR_EXISTS: it runs
                        already: connect to it. */
     OS_SHIM_EXITED, /* record: the workload and all of its processes are gone; another start may
-                       follow at once */
+                       follow at once. With record.standby the shim waits for a word whether it
+                       shall go on: os_shim_next, or os_shim_acknowledge */
     OS_SHIM_LOST    /* the shim was killed; record: the last that was known. os_shim_sweep, or a
                        new start, kills what is left of the workload. */
 };
@@ -64,6 +65,18 @@ void os_shim_read(struct os_shim *shim, struct os_shim_event *event);
 /* The listening sockets that the shim has sent with its first record, now the caller's; returns how
  * many. */
 uint32_t os_shim_take_sockets(struct os_shim *shim, int sockets[SHIM_LISTEN_MAX]);
+
+/* Has the shim keep a process of @spec ready for the next run, in the place of an earlier one; a
+ * record with its ticket in standby tells that it is. @spec as for os_shim_start; no hook before
+ * its start, and no sockets. Errors: ERR_INVALID, ERR_LIMIT, ERR_IO, ERR_NOMEM, ERR_UNREACHABLE. */
+int os_shim_keep_ready(const struct os_shims *where, struct os_shim *shim,
+                       const struct shim_spec *spec, struct err *err);
+
+/* After OS_SHIM_EXITED with record.standby: runs that process, if it is one of @spec, with the
+ * spec's deadline. What comes of it are events, as after os_shim_start. Errors: ERR_CONFLICT: it
+ * was prepared for something else; those of os_shim_keep_ready. */
+int os_shim_next(const struct os_shims *where, struct os_shim *shim, const struct shim_spec *spec,
+                 struct err *err);
 
 /* Asks for the present record; it comes as an event. Errors of this and the next two:
  * ERR_UNREACHABLE: the shim is gone or does not read; an event will tell which. */

@@ -18,6 +18,8 @@ struct os_shim {
     uint32_t socket_count;
 };
 
+/* Harmless if it is there. Errors: ERR_IO. */
+int os_shim_make_folder(const char *path, mode_t mode, struct err *err);
 /* "<base>/<middle><name>"; errors: ERR_LIMIT. */
 int os_shim_join(char path[OS_SHIM_PATH], const char *base, const char *middle, const char *name,
                  struct err *err);

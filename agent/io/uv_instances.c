@@ -27,6 +27,14 @@ struct run *uv_instances_run(struct uv_instances *instances, const char *name)
     return NULL;
 }
 
+struct run *uv_instances_waiting(struct uv_instances *instances, const char *name)
+{
+    for (struct run *run = instances->runs; run != NULL; run = run->next)
+        if (run->waiting && strcmp(run->name, name) == 0)
+            return run;
+    return NULL;
+}
+
 static void free_instances(struct uv_instances *instances)
 {
     uv_instances_close_sockets(instances);
@@ -186,6 +194,57 @@ static void begin_sweep(struct run *run)
     uv_timer_start(&run->sweep, on_sweep, 0, 0);
 }
 
+void uv_instances_dismiss(struct run *run)
+{
+    run->waiting = false;
+    run->leaving = true;
+    os_shim_acknowledge(&run->owner->where, run->name, run->shim);
+}
+
+/* A dismissed shim has left, or was killed: what it leaves is a next one's, if there is one. */
+static void has_left(struct run *run)
+{
+    struct uv_instances *instances = run->owner;
+
+    run->leaving = false;
+    if (uv_instances_run(instances, run->name) == NULL) {
+        os_shim_acknowledge(&instances->where, run->name, NULL);
+        if (run->forgotten)
+            os_cgroup_remove(instances->keeper.cgroup, run->name);
+    }
+    close_run(run);
+}
+
+static void read_leaving(struct run *run)
+{
+    struct os_shim_event event;
+
+    do
+        os_shim_read(run->shim, &event);
+    while (event.type == OS_SHIM_STATUS ||
+           (event.type == OS_SHIM_EXITED && event.record.standby != 0));
+    if (event.type != OS_SHIM_NONE)
+        has_left(run);
+}
+
+void uv_instances_revive(struct run *run)
+{
+    run->waiting = run->over = run->started = run->found = run->seen = false;
+    run->ended = run->pid;
+    run->note[0] = '\0';
+    for (int i = 0; i < HEALTH_PROBES; i++)
+        run->probe_ms[i] = -1;
+}
+
+/* Its end is posted while its shim waits: the node may want it anew within that call. */
+static void end_waiting(struct run *run, const struct shim_record *record)
+{
+    run->over = run->waiting = true;
+    post_exited(run, record);
+    if (run->waiting)
+        uv_instances_dismiss(run);
+}
+
 static void take_status(struct run *run, const struct shim_record *record)
 {
     struct supervise_exit none = {.kind = SUPERVISE_EXIT_NONE};
@@ -203,6 +262,10 @@ static void on_event(uv_poll_t *poll, int status, int events)
 
     (void)status;
     (void)events;
+    if (run->leaving) {
+        read_leaving(run);
+        return;
+    }
     while (!run->over) {
         os_shim_read(run->shim, &event);
         switch (event.type) {
@@ -221,7 +284,13 @@ static void on_event(uv_poll_t *poll, int status, int events)
                 uv_instances_failed(run, event.record.errnum, event.record.text);
             return;
         case OS_SHIM_EXITED:
+            if (event.record.pid == run->ended) /* said once more before it went on */
+                break;
             take_status(run, &event.record);
+            if (event.record.standby != 0) {
+                end_waiting(run, &event.record);
+                break;
+            }
             os_shim_acknowledge(&run->owner->where, run->name, run->shim);
             close_run(run);
             post_exited(run, &event.record);
@@ -259,6 +328,9 @@ void uv_instances_forget(struct uv_instances *instances, const struct effect_sto
 {
     if (uv_instances_run(instances, effect->instance) != NULL)
         return;
+    for (struct run *run = instances->runs; run != NULL; run = run->next)
+        if ((run->waiting || run->leaving) && strcmp(run->name, effect->instance) == 0)
+            run->forgotten = true;
     os_shim_acknowledge(&instances->where, effect->instance, NULL);
     os_files_remove(instances->config.run_dir, effect->instance);
     os_cgroup_remove(instances->keeper.cgroup, effect->instance);
@@ -282,7 +354,7 @@ static void found(void *context, enum os_shim_found kind, const struct shim_reco
     if (run == NULL)
         return;
     run->port_count = instance_note_read(record->note, run->ports, &run->probe_port);
-    os_cgroup_usage(instances->keeper.cgroup, run->name, &run->before);
+    os_cgroup_refused(instances->keeper.cgroup, run->name, &run->before);
     run->found = true;
     run->started = record->pid != 0;
     if (run->started)

@@ -40,6 +40,9 @@ int uv_instances_scan(struct uv_instances *instances, struct err *err);
  * CONFIG_DIR where there are files, then the effect's), starts a shim; posts NODE_STARTED with pid
  * and ports, or NODE_EXITED with SUPERVISE_EXIT_FAILED and a reason; later NODE_EXITED. */
 void uv_instances_start(struct uv_instances *instances, const struct effect_start *effect);
+/* EFFECT_PREPARE: lets its shim keep a process ready for the run that follows (agent/shim/shim.h);
+ * a start of the very same is then its execve. Posts nothing. */
+void uv_instances_prepare(struct uv_instances *instances, const struct effect_start *effect);
 /* EFFECT_FILES: writes those that differ, and sends the document's signal if one of them wants it.
  */
 void uv_instances_files(struct uv_instances *instances, const struct effect_files *effect);

@@ -26,6 +26,10 @@ struct run { /* one instance with a shim, or with what a killed shim left */
     uint16_t probe_port;           /* where it alone listens; 0: its sockets are its own */
     bool found;                    /* by a scan, while it had no main process yet */
     bool wanted;                   /* found so, and its start was asked for since */
+    bool waiting;                  /* over, and its shim would go on with the next run */
+    bool leaving;                  /* over, and its shim was told to end */
+    bool forgotten;                /* its control groups are to be removed then */
+    pid_t ended;                   /* the run before this one, under the same shim; 0: none */
     struct os_cgroup_usage before; /* at its start */
     uint64_t memory_limit;         /* as it was started with; 0: none, or not known */
     struct shim_record counts;     /* as the shim said last */
@@ -72,9 +76,15 @@ void instance_notes_begin(struct uv_instances *instances);
 /* The run of instance @name that is not over; NULL: there is none. */
 struct run *uv_instances_run(struct uv_instances *instances, const char *name);
 
+/* The one that is over and waiting. */
+struct run *uv_instances_waiting(struct uv_instances *instances, const char *name);
+
 /* NULL: no memory. */
 struct run *uv_instances_add(struct uv_instances *instances, const char *name);
 int uv_instances_watch(struct run *run, struct err *err); /* its shim */
+/* Its shim, which is waiting, goes on with the next run of it, or shall end. */
+void uv_instances_revive(struct run *run);
+void uv_instances_dismiss(struct run *run);
 /* It could not be started: posts that, and closes it. */
 void uv_instances_failed(struct run *run, int errnum, const char *reason);
 

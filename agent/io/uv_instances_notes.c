@@ -23,7 +23,7 @@ const char *instance_explain_end(const struct run *run, const struct shim_record
     struct os_cgroup_usage now;
     uint64_t limit = run->memory_limit >> 20;
 
-    os_cgroup_usage(run->owner->keeper.cgroup, run->name, &now);
+    os_cgroup_refused(run->owner->keeper.cgroup, run->name, &now);
     if (now.oom_kills > run->before.oom_kills && limit > 0)
         snprintf(text, size, "for want of memory, at its limit of %" PRIu64 " MiB", limit);
     else if (now.oom_kills > run->before.oom_kills)
@@ -106,7 +106,7 @@ static void note_limits(const struct run *run, struct notes *notes)
 {
     struct os_cgroup_usage now;
 
-    os_cgroup_usage(run->owner->keeper.cgroup, run->name, &now);
+    os_cgroup_refused(run->owner->keeper.cgroup, run->name, &now);
     if (now.pids_refused > run->before.pids_refused)
         add(notes, "%" PRIu64 " forks were refused, at its limit of processes",
             now.pids_refused - run->before.pids_refused);

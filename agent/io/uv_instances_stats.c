@@ -59,6 +59,8 @@ void uv_instances_stats(struct uv_instances *instances, struct instance_stats **
         os_cgroup_usage(instances->keeper.cgroup, run->name, &s->usage);
         if (!s->usage.known[OS_CGROUP_CPU] && run->pid > 0)
             count_process(run->pid, &s->usage);
+        if (run->counts.standby != 0 && s->usage.pids > 0)
+            s->usage.pids--; /* the one that is kept ready */
         s->memory_limit = run->memory_limit;
         s->log_lines = run->counts.log_lines;
         s->log_bytes = run->counts.log_bytes;

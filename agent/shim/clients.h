@@ -25,8 +25,9 @@ void shim_clients_add(struct shim_clients *c, int fd);
 /* Sends @record to all. A client that does not read is disconnected. */
 void shim_clients_push(struct shim_clients *c, const struct shim_record *record);
 
-/* Reads a request of client @i. ERR_NONE: *request is set; ERR_BUSY: nothing there; any other: the
- * client is disconnected, with ERR_INVALID and ERR_VERSION because of what it sent. */
-int shim_clients_read(struct shim_clients *c, size_t i, struct shim_request *request);
+/* Reads a request of client @i. ERR_NONE: *request is set, and *fd to the descriptor that came with
+ * it, the caller's, or -1; ERR_BUSY: nothing there; any other: the client is disconnected, with
+ * ERR_INVALID and ERR_VERSION because of what it sent. */
+int shim_clients_read(struct shim_clients *c, size_t i, struct shim_request *request, int *fd);
 
 #endif

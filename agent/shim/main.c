@@ -18,6 +18,7 @@
 #include "agent/shim/processes.h"
 
 #define SWEEP_TRIES 100 /* and pauses of 20 ms, for what a killed shim left */
+#define LOCK_TRIES 100  /* and pauses of 5 ms, for a shim that is about to leave */
 
 /* In static storage: its pages are touched only where a workload writes much. */
 static struct shim shim;
@@ -63,6 +64,18 @@ static void open_cgroups(struct shim *s, const struct shim_spec *spec)
         s->cgroups[i] = open(spec->cgroups[i], O_PATH | O_DIRECTORY | O_CLOEXEC);
 }
 
+static int take_lock(struct shim *s, struct err *err)
+{
+    const struct timespec pause = {.tv_nsec = 5000000};
+    int rc = shim_lock_take(s->dir, &s->lock, err);
+
+    for (int i = 0; i < LOCK_TRIES && rc == ERR_EXISTS; i++) {
+        nanosleep(&pause, NULL);
+        rc = shim_lock_take(s->dir, &s->lock, err);
+    }
+    return rc;
+}
+
 static int begin(struct shim *s, const struct shim_spec *spec, struct err *err)
 {
     struct shim_record old;
@@ -74,7 +87,7 @@ static int begin(struct shim *s, const struct shim_spec *spec, struct err *err)
     s->dir = open(".", O_DIRECTORY | O_RDONLY | O_CLOEXEC);
     if (s->dir < 0)
         return err_errno(err, ERR_IO, errno, "open the folder %s", spec->dir);
-    rc = shim_lock_take(s->dir, &s->lock, err);
+    rc = take_lock(s, err);
     if (rc != ERR_NONE)
         return rc;
     left = shim_file_read(s->dir, SHIM_STATUS, &old) == ERR_NONE;
@@ -159,6 +172,10 @@ int main(int argc, char **argv)
     shim.clients.listener = -1;
     shim.output.fd = -1;
     shim.error.fd = -1;
+    shim.output.name = "stdout";
+    shim.error.name = "stderr";
+    shim.next.output = -1;
+    shim.next.error = -1;
     for (size_t i = 0; i < SHIM_CGROUPS_MAX; i++)
         shim.cgroups[i] = -1;
     shim_clients_add(&shim.clients, SHIM_FD_CLIENT);

@@ -101,12 +101,33 @@ void shim_clients_push(struct shim_clients *c, const struct shim_record *record)
     }
 }
 
-int shim_clients_read(struct shim_clients *c, size_t i, struct shim_request *request)
+static ssize_t receive(int socket, char *buffer, size_t size, int *fd)
+{
+    union {
+        struct cmsghdr header;
+        char bytes[CMSG_SPACE(sizeof(int))]; /* more descriptors than one: the kernel closes them */
+    } control;
+    struct iovec part = {.iov_base = buffer, .iov_len = size};
+    struct msghdr message = {.msg_iov = &part,
+                             .msg_iovlen = 1,
+                             .msg_control = control.bytes,
+                             .msg_controllen = sizeof control.bytes};
+    /* MSG_TRUNC: the true length, so that one that is too long is not taken for its beginning. */
+    ssize_t n = recvmsg(socket, &message, MSG_DONTWAIT | MSG_TRUNC | MSG_CMSG_CLOEXEC);
+    const struct cmsghdr *header = n >= 0 ? CMSG_FIRSTHDR(&message) : NULL;
+
+    *fd = -1;
+    if (header != NULL && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS &&
+        header->cmsg_len == CMSG_LEN(sizeof *fd))
+        memcpy(fd, CMSG_DATA(header), sizeof *fd);
+    return n;
+}
+
+int shim_clients_read(struct shim_clients *c, size_t i, struct shim_request *request, int *fd)
 {
     char buffer[SHIM_REQUEST_MAX];
     int rc;
-    /* MSG_TRUNC: the true length, so that one that is too long is not taken for its beginning. */
-    ssize_t n = recv(c->fd[i], buffer, sizeof buffer, MSG_DONTWAIT | MSG_TRUNC);
+    ssize_t n = receive(c->fd[i], buffer, sizeof buffer, fd);
 
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return ERR_BUSY;
@@ -116,7 +137,10 @@ int shim_clients_read(struct shim_clients *c, size_t i, struct shim_request *req
         rc = ERR_INVALID;
     else
         rc = shim_request_decode(buffer, (size_t)n, request);
-    if (rc != ERR_NONE)
-        drop(c, i);
+    if (rc == ERR_NONE)
+        return rc;
+    if (*fd >= 0)
+        close(*fd);
+    drop(c, i);
     return rc;
 }

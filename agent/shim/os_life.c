@@ -20,15 +20,15 @@
 #define KILL_AGAIN_MAX_MS 2000 /* the longest pause between two SIGKILL to everything */
 #define RECORD_AGAIN_MS 5000   /* between attempts to write the exit record */
 
-enum { POLL_SIGNAL, POLL_TIMER, POLL_LISTENER, POLL_OUTPUT, POLL_ERROR, POLL_CLIENTS };
-
-static int64_t clock_ms(clockid_t clock)
-{
-    struct timespec t;
-
-    clock_gettime(clock, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
+enum {
+    POLL_SIGNAL,
+    POLL_TIMER,
+    POLL_LISTENER,
+    POLL_OUTPUT,
+    POLL_ERROR,
+    POLL_STANDBY,
+    POLL_CLIENTS
+};
 
 /* ---- time ---- */
 
@@ -39,6 +39,8 @@ static void arm(struct shim *s)
 
     if (s->record_at > 0)
         wake = s->record_at;
+    else if (s->next_until > 0)
+        wake = s->next_until;
     else if (s->record.deadline_ms > 0 && !s->killing &&
              (s->kill_at == 0 || s->record.deadline_ms < s->kill_at))
         wake = s->record.deadline_ms;
@@ -53,95 +55,6 @@ static void arm(struct shim *s)
         at.it_value.tv_nsec = (long)(wake % 1000) * 1000000 + 1;
     }
     timerfd_settime(s->timer, TFD_TIMER_ABSTIME, &at, NULL);
-}
-
-/* ---- starting ---- */
-
-/* The environment may hold secrets: it was the workload's, and is no longer here. */
-static void forget_spec(struct shim *s)
-{
-    if (s->spec == NULL)
-        return;
-    s->spec = NULL;
-    munmap(s->spec_text, s->spec_size);
-}
-
-static int open_pipe(struct shim_stream *stream, const char *name, int *write_end, struct err *err)
-{
-    int ends[2];
-
-    if (pipe2(ends, O_CLOEXEC) != 0)
-        return err_errno(err, ERR_IO, errno, "make a pipe for %s", name);
-    /* Only this end: the workload's writes wait for room, as it expects. */
-    fcntl(ends[0], F_SETFL, O_NONBLOCK);
-    stream->name = name;
-    stream->fd = ends[0];
-    *write_end = ends[1];
-    return ERR_NONE;
-}
-
-static int start(struct shim *s, const char *const *argv, pid_t *pid, struct err *err)
-{
-    int output = -1;
-    int error = -1;
-    int rc;
-
-    shim_log_finish(&s->log, &s->output);
-    shim_log_finish(&s->log, &s->error);
-    rc = open_pipe(&s->output, "stdout", &output, err);
-    if (rc == ERR_NONE)
-        rc = open_pipe(&s->error, "stderr", &error, err);
-    if (rc == ERR_NONE)
-        rc = shim_process_start(s->spec, argv, output, error, pid, &s->record.errnum, err);
-    if (output >= 0)
-        close(output);
-    if (error >= 0)
-        close(error);
-    return rc;
-}
-
-static int start_hook(struct shim *s, enum life_phase phase, const struct shim_hook *hook,
-                      struct err *err)
-{
-    int rc = start(s, hook->argv, &s->hook, err);
-
-    if (rc != ERR_NONE)
-        return rc;
-    s->phase = phase;
-    s->killing = false;
-    s->kill_again_ms = LIFE_KILL_AGAIN_MIN_MS;
-    s->kill_at = hook->timeout_ms > 0 ? clock_ms(CLOCK_BOOTTIME) + hook->timeout_ms : 0;
-    return ERR_NONE;
-}
-
-static int start_main(struct shim *s, struct err *err)
-{
-    const struct shim_spec *spec = s->spec;
-    pid_t pid;
-    int rc;
-
-    if (s->record.deadline_ms > 0 && clock_ms(CLOCK_BOOTTIME) >= s->record.deadline_ms)
-        return err_set(err, ERR_TIMEOUT, "the lease of %s ended before its start", spec->instance);
-    rc = start(s, spec->argv, &pid, err);
-    if (rc != ERR_NONE)
-        return rc;
-    s->phase = LIFE_MAIN;
-    s->kill_at = 0;
-    s->record.pid = pid;
-    s->record.start_ticks = shim_process_ticks(pid);
-    s->record.started_ms = clock_ms(CLOCK_BOOTTIME);
-    s->record.started_wall_ms = clock_ms(CLOCK_REALTIME);
-    s->record.state = SHIM_RUNNING;
-    if (spec->post_stop.argv[0] == NULL)
-        forget_spec(s);
-    return ERR_NONE;
-}
-
-int life_begin(struct shim *s, struct err *err)
-{
-    if (s->spec->pre_start.argv[0] != NULL)
-        return start_hook(s, LIFE_PRE_START, &s->spec->pre_start, err);
-    return start_main(s, err);
 }
 
 /* ---- the end of the workload ---- */
@@ -169,12 +82,13 @@ static void write_control(int dir, const char *name, const char *text)
 /* First no new process can come, however fast they fork; then whoever is there goes. */
 static void kill_all(struct shim *s, int64_t now)
 {
+    next_discard(s);
     s->killing = true;
     for (size_t i = 0; i < SHIM_CGROUPS_MAX; i++) {
         write_control(s->cgroups[i], "pids.max", "0");
         write_control(s->cgroups[i], "cgroup.kill", "1");
     }
-    shim_processes_signal(SIGKILL);
+    shim_processes_signal(SIGKILL, 0);
     s->kill_at = now + s->kill_again_ms;
     if (s->kill_again_ms < KILL_AGAIN_MAX_MS)
         s->kill_again_ms *= 2;
@@ -182,7 +96,7 @@ static void kill_all(struct shim *s, int64_t now)
 
 static void stop(struct shim *s, int signal, int64_t timeout_ms)
 {
-    int64_t now = clock_ms(CLOCK_BOOTTIME);
+    int64_t now = life_clock(CLOCK_BOOTTIME);
     bool alive = s->phase == LIFE_MAIN && s->record.exit == SHIM_EXIT_NONE;
 
     if (s->record.state == SHIM_EXITED)
@@ -190,6 +104,7 @@ static void stop(struct shim *s, int signal, int64_t timeout_ms)
     if (timeout_ms < 0)
         timeout_ms = s->stop_timeout_ms;
     s->asked_to_stop = true;
+    next_discard(s);
     if (s->phase != LIFE_PRE_START)
         s->record.state = SHIM_STOPPING;
     if (alive && s->record.cause == SHIM_CAUSE_SELF)
@@ -197,7 +112,7 @@ static void stop(struct shim *s, int signal, int64_t timeout_ms)
     if (timeout_ms == 0) {
         kill_all(s, now);
     } else if (s->phase == LIFE_PRE_START) {
-        shim_processes_signal(SIGTERM);
+        shim_processes_signal(SIGTERM, s->next.process.pid);
         s->kill_at = now + timeout_ms;
     } else if (s->phase == LIFE_MAIN) {
         if (s->kill_at == 0 || now + timeout_ms < s->kill_at)
@@ -231,7 +146,7 @@ static void log_end(struct shim *s)
  * may start the next run at once. */
 static void finish(struct shim *s)
 {
-    forget_spec(s);
+    life_forget_spec(s);
     shim_log_finish(&s->log, &s->output);
     shim_log_finish(&s->log, &s->error);
     log_end(s);
@@ -240,15 +155,22 @@ static void finish(struct shim *s)
     s->kill_at = 0;
     if (shim_file_write(s->dir, SHIM_EXIT, &s->record, true, NULL) != ERR_NONE && !abandoned(s)) {
         /* Memory is the only record now: stay until it was noted or can be written. */
-        s->record_at = clock_ms(CLOCK_BOOTTIME) + RECORD_AGAIN_MS;
+        next_discard(s);
+        s->record_at = life_clock(CLOCK_BOOTTIME) + RECORD_AGAIN_MS;
         shim_clients_push(&s->clients, &s->record);
         return;
     }
-    s->done = true;
+    if (s->record.standby == 0) {
+        s->done = true;
+        return;
+    }
+    s->next_until = life_clock(CLOCK_BOOTTIME) + SHIM_NEXT_MS;
+    shim_clients_push(&s->clients, &s->record);
 }
 
 static void leave(struct shim *s)
 {
+    next_discard(s);
     unlinkat(s->dir, SHIM_STATUS, 0);
     unlinkat(s->dir, SHIM_SOCKET, 0);
     close(s->lock);
@@ -257,6 +179,7 @@ static void leave(struct shim *s)
 
 void life_fail(struct shim *s, int code, const struct err *err)
 {
+    next_discard(s);
     s->done = true;
     s->record.state = SHIM_FAILED;
     s->record.code = code;
@@ -294,7 +217,7 @@ static void after_pre_start(struct shim *s)
 
     if (s->asked_to_stop)
         err_set(&err, ERR_BUSY, "was asked to stop while its preStart hook ran");
-    else if (!hook_failure(s, "preStart", &err) && start_main(s, &err) == ERR_NONE) {
+    else if (!hook_failure(s, "preStart", &err) && life_start_main(s, &err) == ERR_NONE) {
         shim_file_write(s->dir, SHIM_STATUS, &s->record, false, NULL);
         shim_clients_push(&s->clients, &s->record);
         return;
@@ -326,7 +249,7 @@ static void next_phase(struct shim *s)
     case LIFE_MAIN:
         if (s->spec == NULL || s->spec->post_stop.argv[0] == NULL) {
             finish(s);
-        } else if (start_hook(s, LIFE_POST_STOP, &s->spec->post_stop, &err) != ERR_NONE) {
+        } else if (life_start_hook(s, LIFE_POST_STOP, &s->spec->post_stop, &err) != ERR_NONE) {
             shim_log_say(&s->log, err.text);
             finish(s);
         }
@@ -341,21 +264,22 @@ static void main_ended(struct shim *s, int status)
 {
     s->record.exit = WIFSIGNALED(status) ? SHIM_EXIT_SIGNAL : SHIM_EXIT_CODE;
     s->record.exit_value = WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status);
-    s->record.ended_ms = clock_ms(CLOCK_BOOTTIME);
-    s->record.ended_wall_ms = clock_ms(CLOCK_REALTIME);
+    s->record.ended_ms = life_clock(CLOCK_BOOTTIME);
+    s->record.ended_wall_ms = life_clock(CLOCK_REALTIME);
 }
 
 /* The leader has ended, others of the phase have not: they get the time of a stop. */
 static void end_rest(struct shim *s)
 {
-    int64_t latest = clock_ms(CLOCK_BOOTTIME) + s->stop_timeout_ms;
+    int64_t latest = life_clock(CLOCK_BOOTTIME) + s->stop_timeout_ms;
     unsigned left;
 
     if (s->phase == LIFE_MAIN)
         s->record.state = SHIM_STOPPING;
     if (s->kill_at == 0 || latest < s->kill_at)
         s->kill_at = latest;
-    left = shim_processes_signal(s->phase == LIFE_MAIN ? s->stop_signal : SIGTERM);
+    left = shim_processes_signal(s->phase == LIFE_MAIN ? s->stop_signal : SIGTERM,
+                                 s->next.process.pid);
     if (s->phase == LIFE_MAIN && !s->asked_to_stop)
         s->record.left = (int)left;
     shim_clients_push(&s->clients, &s->record);
@@ -392,7 +316,7 @@ static void reap(struct shim *s)
 
 static void on_time(struct shim *s)
 {
-    int64_t now = clock_ms(CLOCK_BOOTTIME);
+    int64_t now = life_clock(CLOCK_BOOTTIME);
     uint64_t expirations;
 
     if (read(s->timer, &expirations, sizeof expirations) < 0)
@@ -401,6 +325,10 @@ static void on_time(struct shim *s)
     if (s->record_at > 0) {
         if (now >= s->record_at)
             finish(s);
+        return;
+    }
+    if (s->next_until > 0) {
+        s->done = now >= s->next_until;
         return;
     }
     if (s->record.deadline_ms > 0 && now >= s->record.deadline_ms && !s->killing) {
@@ -424,26 +352,31 @@ static void on_signal(struct shim *s)
         if (info.ssi_signo == SIGTERM)
             stop(s, 0, -1);
     }
-    if (s->record_at == 0 && !s->done)
+    if (s->record_at == 0 && s->next_until == 0 && !s->done)
         reap(s);
 }
 
 static void extend(struct shim *s, int64_t deadline_ms)
 {
     /* One that has passed has been acted upon, or is about to be. */
-    if (s->record.deadline_ms > clock_ms(CLOCK_BOOTTIME) && deadline_ms > s->record.deadline_ms)
+    if (s->record.deadline_ms > life_clock(CLOCK_BOOTTIME) && deadline_ms > s->record.deadline_ms)
         s->record.deadline_ms = deadline_ms;
 }
 
 static void on_request(struct shim *s, size_t client)
 {
     struct shim_request request;
-    int rc = shim_clients_read(&s->clients, client, &request);
+    int fd;
+    int rc = shim_clients_read(&s->clients, client, &request, &fd);
 
     if (rc == ERR_INVALID || rc == ERR_VERSION)
         s->record.garbage++;
     if (rc != ERR_NONE)
         return;
+    if (request.type == SHIM_ASK_PREPARE)
+        next_prepare(s, &request, fd);
+    if (fd >= 0)
+        close(fd);
     switch (request.type) {
     case SHIM_ASK_STOP:
         stop(s, request.signal, request.timeout_ms);
@@ -454,6 +387,9 @@ static void on_request(struct shim *s, size_t client)
     case SHIM_ASK_EXTEND:
         extend(s, request.deadline_ms);
         break;
+    case SHIM_ASK_NEXT:
+        next_begin(s, &request);
+        return;
     default:
         break;
     }
@@ -469,6 +405,7 @@ static void serve(struct shim *s)
         [POLL_LISTENER] = {.fd = s->clients.listener, .events = POLLIN},
         [POLL_OUTPUT] = {.fd = s->output.fd, .events = POLLIN},
         [POLL_ERROR] = {.fd = s->error.fd, .events = POLLIN},
+        [POLL_STANDBY] = {.fd = next_fd(s), .events = POLLIN},
     };
     size_t clients = s->clients.count;
 
@@ -483,6 +420,8 @@ static void serve(struct shim *s)
         shim_log_take(&s->log, &s->output);
     if (fds[POLL_ERROR].revents != 0)
         shim_log_take(&s->log, &s->error);
+    if (fds[POLL_STANDBY].revents != 0)
+        next_report(s);
     /* Backwards: a client that goes moves only those behind it. A push may drop others as well; the
      * rest is then served in the next round. */
     for (size_t i = clients; i-- > 0 && s->clients.count == clients;) {

@@ -93,7 +93,7 @@ static bool descends(struct process p, pid_t ancestor)
     return p.parent == ancestor;
 }
 
-unsigned shim_processes_signal(int signal)
+unsigned shim_processes_signal(int signal, pid_t but)
 {
     DIR *proc = opendir("/proc");
     pid_t self = getpid();
@@ -103,7 +103,7 @@ unsigned shim_processes_signal(int signal)
     if (proc == NULL)
         return 0;
     while (next_process(proc, &p)) {
-        if (p.pid == self || p.dead || !descends(p, self))
+        if (p.pid == self || p.pid == but || p.dead || !descends(p, self))
             continue;
         count++;
         kill(p.pid, signal);

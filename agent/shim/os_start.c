@@ -14,28 +14,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "agent/shim/failure.h"
 #include "agent/shim/processes.h"
 #include "agent/shim/sandbox.h"
 
 #define LISTEN_FDS_START 3 /* sd_listen_fds(3) */
 
 /* ---- the child, between fork and execve ---- */
-
-enum stage {
-    STAGE_SETUP,
-    STAGE_CGROUP,
-    STAGE_LIMITS,
-    STAGE_MOUNT,
-    STAGE_USER,
-    STAGE_FILTER,
-    STAGE_FOLDER,
-    STAGE_EXECUTE
-};
-
-struct failure {
-    enum stage stage;
-    int errnum;
-};
 
 static int write_pid(const char *cgroup)
 {
@@ -217,8 +202,39 @@ static struct failure restrict_self(const struct shim_spec *s)
     return (struct failure){STAGE_EXECUTE, 0};
 }
 
-static struct failure become(const struct shim_spec *s, const char *const *argv, int output,
-                             int error, pid_t shim)
+/* Says that it is ready, and waits for the word to go on. Of the shim's descriptors it keeps none
+ * but these two. */
+static int await_word(int report, int go)
+{
+    const struct failure ready = {STAGE_READY, 0};
+    int low = report < go ? report : go;
+    int high = report < go ? go : report;
+    ssize_t n;
+    char word;
+
+    prctl(PR_SET_NAME, "agent-standby");
+    if (close_range(LISTEN_FDS_START, (unsigned)low - 1, 0) != 0 ||
+        (high > low + 1 && close_range((unsigned)low + 1, (unsigned)high - 1, 0) != 0) ||
+        close_range((unsigned)high + 1, ~0U, 0) != 0 ||
+        write(report, &ready, sizeof ready) != (ssize_t)sizeof ready)
+        return -1;
+    do
+        n = read(go, &word, 1);
+    while (n < 0 && errno == EINTR);
+    return n == 1 ? 0 : -1;
+}
+
+/* The descriptors that the child is left with, and who its parent is. */
+struct birth {
+    int output;
+    int error;
+    int report;
+    int go; /* -1: does not wait */
+    pid_t shim;
+};
+
+static struct failure become(const struct shim_spec *s, const char *const *argv,
+                             const struct birth *birth)
 {
     const char *env[SHIM_ENV_MAX + 4];
     struct failure failure;
@@ -227,14 +243,14 @@ static struct failure become(const struct shim_spec *s, const char *const *argv,
     char mark[4096];
     size_t n = 1;
 
-    if (setsid() < 0 || reset_signals() != 0 || redirect(output, error) != 0)
+    if (setsid() < 0 || reset_signals() != 0 || redirect(birth->output, birth->error) != 0)
         return (struct failure){STAGE_SETUP, errno};
     failure = restrict_self(s);
     if (failure.errnum != 0)
         return failure;
     /* Without its shim nobody would watch it: it dies with it. A change of user forgets this
      * setting, so it comes after; and the shim may have died before it took effect. */
-    if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != shim)
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != birth->shim)
         return (struct failure){STAGE_SETUP, ESRCH};
     /* First, so that it is found however long the rest is. */
     snprintf(mark, sizeof mark, SHIM_MARK "=%s", s->dir);
@@ -250,104 +266,77 @@ static struct failure become(const struct shim_spec *s, const char *const *argv,
     for (size_t i = 0; s->env[i] != NULL; i++)
         env[n++] = s->env[i];
     env[n] = NULL;
+    if (birth->go >= 0 && await_word(birth->report, birth->go) != 0)
+        _exit(0);
     return (struct failure){STAGE_EXECUTE, execute(s, argv, (char *const *)env)};
 }
 
 /* ---- the shim's side ---- */
 
-/* Whether @path lies where a workload with a /tmp of its own sees an empty folder. */
-static bool is_hidden(const struct shim_spec *s, const char *path)
-{
-    return s->sandbox.private_tmp &&
-           (strncmp(path, "/tmp/", 5) == 0 || strncmp(path, "/var/tmp/", 9) == 0);
-}
-
-static int explain_execute(const struct shim_spec *s, const char *command, int errnum,
-                           struct err *err)
-{
-    if (errnum == ENOENT && is_hidden(s, command))
-        return err_set(err, ERR_NOTFOUND,
-                       "%s does not exist for it: it has a /tmp of its own; move the program, or "
-                       "set securityContext.privateTmp: false",
-                       command);
-    if (errnum == ENOENT)
-        return err_set(err, ERR_NOTFOUND,
-                       strchr(command, '/') != NULL
-                           ? "%s does not exist (or the interpreter it names)"
-                           : "%s is in no folder of PATH; give its whole path",
-                       command);
-    if (errnum == EACCES)
-        return err_set(err, ERR_DENIED, "%s may not be executed; check its mode and owner",
-                       command);
-    if (errnum == ENOEXEC)
-        return err_set(err, ERR_INVALID,
-                       "%s is no program for this machine (another architecture, or a script "
-                       "without #!)",
-                       command);
-    return err_errno(err, ERR_IO, errnum, "execute %s", command);
-}
-
-static int explain(const struct shim_spec *s, const char *command, const struct failure *f,
-                   struct err *err)
-{
-    switch (f->stage) {
-    case STAGE_SETUP:
-        return err_errno(err, ERR_IO, f->errnum, "prepare a process for %s", s->instance);
-    case STAGE_CGROUP:
-        return err_errno(err, ERR_IO, f->errnum, "enter the cgroup %s", s->cgroups[0]);
-    case STAGE_LIMITS:
-        return err_errno(err, ERR_DENIED, f->errnum, "set the limit of %" PRIu64 " open files",
-                         s->nofile);
-    case STAGE_MOUNT:
-        if (f->errnum == ENOSYS)
-            return err_set(err, ERR_DENIED,
-                           "%s: this kernel cannot lock its file systems (it takes Linux 5.12): "
-                           "set securityContext.readOnlyRootFilesystem: false",
-                           s->instance);
-        return err_errno(err, ERR_DENIED, f->errnum,
-                         "give %s file systems of its own (securityContext: "
-                         "readOnlyRootFilesystem, privateTmp)",
-                         s->instance);
-    case STAGE_USER:
-        return err_errno(err, ERR_DENIED, f->errnum, "become user %" PRIu32 ", group %" PRIu32,
-                         s->uid, s->gid);
-    case STAGE_FILTER:
-        return err_errno(err, ERR_DENIED, f->errnum, "filter the system calls of %s by %s",
-                         s->instance, s->sandbox.seccomp);
-    case STAGE_FOLDER:
-        return err_errno(err, ERR_NOTFOUND, f->errnum, "go to the working directory %s",
-                         s->working_dir != NULL ? s->working_dir : "/");
-    case STAGE_EXECUTE:
-        break;
-    }
-    return explain_execute(s, command, f->errnum, err);
-}
-
 /* fork, with the child in its control group from the first instruction on: that spares the kernel's
  * grace period that a move costs. Where the kernel or the kind of group lacks it, become() moves.
- */
-static pid_t fork_into(const struct shim_spec *spec)
+ * Without an exit signal waitpid overlooks the child until it calls execve: that takes clone3. */
+static pid_t fork_into(const struct shim_spec *spec, int exit_signal)
 {
-    struct clone_args args = {.flags = CLONE_INTO_CGROUP, .exit_signal = (unsigned)SIGCHLD};
+    struct clone_args args = {.exit_signal = (unsigned)exit_signal};
     pid_t child = -1;
     int fd = -1;
 
     if (spec->cgroups[0] != NULL && spec->cgroups[1] == NULL)
         fd = open(spec->cgroups[0], O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (fd >= 0) {
+        args.flags = CLONE_INTO_CGROUP;
         args.cgroup = (unsigned)fd;
         child = (pid_t)syscall(SYS_clone3, &args, sizeof args);
     }
     if (fd >= 0 && child != 0)
         close(fd);
-    return child >= 0 ? child : fork();
+    if (child >= 0 || exit_signal == SIGCHLD)
+        return child >= 0 ? child : fork();
+    args.flags = 0;
+    return (pid_t)syscall(SYS_clone3, &args, CLONE_ARGS_SIZE_VER0);
+}
+
+/* The child's part. @birth's descriptors but for the streams go out of the way of the sockets that
+ * are passed by number. */
+__attribute__((noreturn)) static void run_child(const struct shim_spec *spec,
+                                                const char *const *argv, struct birth birth)
+{
+    const int room = LISTEN_FDS_START + 2 * SHIM_LISTEN_MAX;
+    struct failure failure;
+
+    birth.report = fcntl(birth.report, F_DUPFD_CLOEXEC, room);
+    if (birth.go >= 0)
+        birth.go = fcntl(birth.go, F_DUPFD_CLOEXEC, room);
+    if (birth.report < 0)
+        _exit(126);
+    failure = become(spec, argv, &birth);
+    if (write(birth.report, &failure, sizeof failure) < 0)
+        _exit(126);
+    _exit(127);
+}
+
+static ssize_t read_report(int report, struct failure *failure)
+{
+    ssize_t n;
+
+    do
+        n = read(report, failure, sizeof *failure);
+    while (n < 0 && errno == EINTR);
+    return n;
+}
+
+static void reap(pid_t child)
+{
+    while (waitpid(child, NULL, __WALL) < 0 && errno == EINTR)
+        ;
 }
 
 int shim_process_start(const struct shim_spec *spec, const char *const *argv, int output, int error,
                        pid_t *pid, int *errnum, struct err *err)
 {
+    struct birth birth = {.output = output, .error = error, .go = -1, .shim = getpid()};
     struct failure failure;
-    pid_t shim = getpid();
     int report[2];
     ssize_t n;
     pid_t child;
@@ -356,36 +345,98 @@ int shim_process_start(const struct shim_spec *spec, const char *const *argv, in
         *errnum = errno;
         return err_errno(err, ERR_IO, errno, "make a pipe for %s", spec->instance);
     }
-    child = fork_into(spec);
-    if (child < 0) {
-        *errnum = errno;
-        close(report[0]);
-        close(report[1]);
-        return err_errno(err, ERR_IO, *errnum, "fork for %s", spec->instance);
-    }
-    if (child == 0) {
-        /* Out of the way of the sockets that are passed by number. */
-        int out = fcntl(report[1], F_DUPFD_CLOEXEC, LISTEN_FDS_START + 2 * SHIM_LISTEN_MAX);
-        if (out < 0)
-            _exit(126);
-        failure = become(spec, argv, output, error, shim);
-        if (write(out, &failure, sizeof failure) < 0)
-            _exit(126);
-        _exit(127);
-    }
+    birth.report = report[1];
+    child = fork_into(spec, SIGCHLD);
+    if (child == 0)
+        run_child(spec, argv, birth);
+    *errnum = errno;
     close(report[1]);
-    do
-        n = read(report[0], &failure, sizeof failure);
-    while (n < 0 && errno == EINTR);
+    n = child > 0 ? read_report(report[0], &failure) : 0;
     close(report[0]);
+    if (child < 0)
+        return err_errno(err, ERR_IO, *errnum, "fork for %s", spec->instance);
     if (n == 0) {
         *pid = child;
         return ERR_NONE;
     }
-    while (waitpid(child, NULL, 0) < 0 && errno == EINTR)
-        ;
+    reap(child);
     if (n != (ssize_t)sizeof failure)
         failure = (struct failure){STAGE_SETUP, EIO};
     *errnum = failure.errnum;
-    return explain(spec, argv[0], &failure, err);
+    return failure_explain(spec, argv[0], &failure, err);
+}
+
+/* ---- one that waits ---- */
+
+int shim_standby_fork(const struct shim_spec *spec, int output, int error,
+                      struct shim_standby *standby, struct err *err)
+{
+    struct birth birth = {.output = output, .error = error, .shim = getpid()};
+    int report[2];
+    int go[2];
+    int errnum;
+
+    if (pipe2(report, O_CLOEXEC) != 0)
+        return err_errno(err, ERR_IO, errno, "make a pipe for %s", spec->instance);
+    if (pipe2(go, O_CLOEXEC) != 0) {
+        errnum = errno;
+        close(report[0]);
+        close(report[1]);
+        return err_errno(err, ERR_IO, errnum, "make a pipe for %s", spec->instance);
+    }
+    birth.report = report[1];
+    birth.go = go[0];
+    standby->pid = fork_into(spec, 0);
+    if (standby->pid == 0)
+        run_child(spec, spec->argv, birth);
+    errnum = errno;
+    close(report[1]);
+    close(go[0]);
+    standby->report = report[0];
+    standby->go = go[1];
+    if (standby->pid > 0)
+        return ERR_NONE;
+    close(report[0]);
+    close(go[1]);
+    standby->pid = 0;
+    return err_errno(err, ERR_IO, errnum, "fork for %s", spec->instance);
+}
+
+bool shim_standby_ready(const struct shim_standby *standby)
+{
+    struct failure failure;
+
+    return read_report(standby->report, &failure) == (ssize_t)sizeof failure &&
+           failure.stage == STAGE_READY;
+}
+
+int shim_standby_run(struct shim_standby *standby)
+{
+    struct failure failure = {STAGE_SETUP, ESRCH};
+    siginfo_t info;
+    ssize_t n = -1;
+
+    if (write(standby->go, "", 1) == 1)
+        n = read_report(standby->report, &failure);
+    /* The end of the report is execve's doing, for then it is a child that can be waited for, or
+     * its own end. */
+    if (n == 0 && waitid(P_PID, (id_t)standby->pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0) {
+        close(standby->report);
+        close(standby->go);
+        standby->pid = 0;
+        return 0;
+    }
+    shim_standby_end(standby);
+    return n == (ssize_t)sizeof failure && failure.errnum != 0 ? failure.errnum : ESRCH;
+}
+
+void shim_standby_end(struct shim_standby *standby)
+{
+    if (standby->pid == 0)
+        return;
+    kill(standby->pid, SIGKILL);
+    reap(standby->pid);
+    close(standby->report);
+    close(standby->go);
+    standby->pid = 0;
 }

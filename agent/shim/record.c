@@ -21,10 +21,9 @@ static const char *const causes[SHIM_CAUSES] = {
     [SHIM_CAUSE_SELF] = "self", [SHIM_CAUSE_STOP] = "stop", [SHIM_CAUSE_DEADLINE] = "deadline"};
 
 static const char *const requests[SHIM_REQUESTS] = {
-    [SHIM_ASK_STATUS] = "status",
-    [SHIM_ASK_STOP] = "stop",
-    [SHIM_ASK_EXTEND] = "extend",
-    [SHIM_ASK_ACKNOWLEDGE] = "acknowledge",
+    [SHIM_ASK_STATUS] = "status",   [SHIM_ASK_STOP] = "stop",
+    [SHIM_ASK_EXTEND] = "extend",   [SHIM_ASK_ACKNOWLEDGE] = "acknowledge",
+    [SHIM_ASK_PREPARE] = "prepare", [SHIM_ASK_NEXT] = "next",
 };
 
 /* One "key=value" line of a message, cut out of it. */
@@ -130,19 +129,20 @@ const char *shim_state_name(enum shim_state state)
 
 size_t shim_record_encode(const struct shim_record *r, char buffer[SHIM_RECORD_MAX])
 {
-    int n = snprintf(
-        buffer, SHIM_RECORD_MAX,
-        VERSION_LINE "instance=%s\ngeneration=%" PRIu64 "\nnote=%s\nstate=%s\nshim_pid=%" PRId32
+    int n = snprintf(buffer, SHIM_RECORD_MAX,
+                     VERSION_LINE
+                     "instance=%s\ngeneration=%" PRIu64 "\nnote=%s\nstate=%s\nshim_pid=%" PRId32
                      "\npid=%" PRId32 "\nstart_ticks=%" PRIu64 "\nstarted_ms=%" PRId64
                      "\nstarted_wall_ms=%" PRId64 "\nended_ms=%" PRId64 "\nended_wall_ms=%" PRId64
                      "\nexit=%s\nexit_value=%d\ncause=%s\ndeadline_ms=%" PRId64
                      "\nlog_lines=%" PRIu64 "\nlog_bytes=%" PRIu64 "\nlog_dropped=%" PRIu64
                      "\nlog_errnum=%d\nlog_binary=%" PRIu64 "\nleft=%d\nkilled=%d\ngarbage=%" PRIu64
-                     "\ncode=%d\nerrnum=%d\ntext=",
-        r->instance, r->generation, r->note, states[r->state], r->shim_pid, r->pid, r->start_ticks,
-        r->started_ms, r->started_wall_ms, r->ended_ms, r->ended_wall_ms, exits[r->exit],
-        r->exit_value, causes[r->cause], r->deadline_ms, r->log_lines, r->log_bytes, r->log_dropped,
-        r->log_errnum, r->log_binary, r->left, r->killed, r->garbage, r->code, r->errnum);
+                     "\nstandby=%" PRIu64 "\ncode=%d\nerrnum=%d\ntext=",
+                     r->instance, r->generation, r->note, states[r->state], r->shim_pid, r->pid,
+                     r->start_ticks, r->started_ms, r->started_wall_ms, r->ended_ms,
+                     r->ended_wall_ms, exits[r->exit], r->exit_value, causes[r->cause],
+                     r->deadline_ms, r->log_lines, r->log_bytes, r->log_dropped, r->log_errnum,
+                     r->log_binary, r->left, r->killed, r->garbage, r->standby, r->code, r->errnum);
     size_t len = (size_t)n;
 
     /* The text may hold anything that a path can. */
@@ -169,7 +169,7 @@ static int record_line(const struct line *line, struct shim_record *r)
         {"generation", &r->generation}, {"start_ticks", &r->start_ticks},
         {"log_lines", &r->log_lines},   {"log_dropped", &r->log_dropped},
         {"log_bytes", &r->log_bytes},   {"log_binary", &r->log_binary},
-        {"garbage", &r->garbage},
+        {"garbage", &r->garbage},       {"standby", &r->standby},
     };
     const struct {
         const char *key;
@@ -244,8 +244,8 @@ size_t shim_request_encode(const struct shim_request *q, char buffer[SHIM_REQUES
 {
     int n = snprintf(buffer, SHIM_REQUEST_MAX,
                      VERSION_LINE "request=%s\nsignal=%d\ntimeout_ms=%" PRId64
-                                  "\ndeadline_ms=%" PRId64 "\n",
-                     requests[q->type], q->signal, q->timeout_ms, q->deadline_ms);
+                                  "\ndeadline_ms=%" PRId64 "\nticket=%" PRIu64 "\n",
+                     requests[q->type], q->signal, q->timeout_ms, q->deadline_ms, q->ticket);
 
     return (size_t)n;
 }
@@ -271,6 +271,8 @@ int shim_request_decode(const char *buffer, size_t len, struct shim_request *req
             rc = read_i64(line.value, -1, SHIM_TIMEOUT_MAX_MS, &read.timeout_ms);
         else if (strcmp(line.key, "deadline_ms") == 0)
             rc = read_i64(line.value, 0, INT64_MAX, &read.deadline_ms);
+        else if (strcmp(line.key, "ticket") == 0)
+            rc = read_u64(line.value, &read.ticket);
         if (rc != ERR_NONE)
             return ERR_INVALID;
     }

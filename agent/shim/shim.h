@@ -21,7 +21,13 @@
  * ends a line; P is a part of one that is longer than SHIM_LINE_MAX: the next frame of that stream
  * goes on with it. The text is what the workload wrote, byte for byte, control characters and all:
  * readers escape. A frame is never split over two files. Where a frame cannot be written (full
- * disk), it is dropped and counted; the workload never waits for a reader of its log. */
+ * disk), it is dropped and counted; the workload never waits for a reader of its log.
+ *
+ * A start takes time: control groups (with v1 a grace period of the kernel's), mounts, a filter. So
+ * a shim keeps a process ready for the run that follows, if it is asked to (SHIM_ASK_PREPARE): in
+ * its groups, behind its walls, under its user, it waits for a word to call execve. When the
+ * workload has ended by itself, its exit is recorded and pushed as ever, with the ticket in it, and
+ * the shim waits SHIM_NEXT_MS for SHIM_ASK_NEXT. Anything else, or nothing, and it ends as ever. */
 #ifndef COVEY_SHIM_SHIM_H
 #define COVEY_SHIM_SHIM_H
 
@@ -53,6 +59,7 @@
 #define SHIM_LOG_FILE_MIN 65536      /* a smaller limit of a log file is raised to this */
 #define SHIM_LOG_FILES_MAX 99        /* rotated log files */
 #define SHIM_TIMEOUT_MAX_MS 86400000 /* of a stop */
+#define SHIM_NEXT_MS 1000            /* from an exit, for the word to run the next process */
 
 #define SHIM_LOCK "lock"
 #define SHIM_SOCKET "sock"
@@ -171,6 +178,7 @@ struct shim_record {
     int left;                 /* processes that it left when its main process ended by itself */
     int killed;               /* 1: it was asked to stop, did not in its time, and was killed */
     uint64_t garbage;         /* messages that were no request */
+    uint64_t standby;         /* ticket of the process that is kept ready; 0: none is */
     int code;                 /* enum err_code, of SHIM_FAILED */
     int errnum;               /* errno, of SHIM_FAILED; 0: unknown */
     char text[SHIM_TEXT_MAX]; /* of SHIM_FAILED */
@@ -187,6 +195,9 @@ enum shim_request_type {
     SHIM_ASK_STOP,        /* signal to the main process; after timeout_ms SIGKILL to all */
     SHIM_ASK_EXTEND,      /* deadline_ms: later than the present one, which must not have passed */
     SHIM_ASK_ACKNOWLEDGE, /* the exit was noted: the shim may end without a file of it */
+    SHIM_ASK_PREPARE,     /* keep a process ready for the next run: ticket; comes with the
+                             specification's descriptor (SCM_RIGHTS) */
+    SHIM_ASK_NEXT,        /* the exit was noted: run the process of that ticket; deadline_ms */
     SHIM_REQUESTS
 };
 
@@ -195,6 +206,7 @@ struct shim_request {
     int signal;         /* 0: the specification's */
     int64_t timeout_ms; /* 0: kill at once; < 0: the specification's */
     int64_t deadline_ms;
+    uint64_t ticket; /* not 0 */
 };
 
 size_t shim_request_encode(const struct shim_request *request, char buffer[SHIM_REQUEST_MAX]);

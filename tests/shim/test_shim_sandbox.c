@@ -139,7 +139,8 @@ static struct shim_spec limited(struct rig *rig, struct os_cgroup *cgroup,
     struct shim_spec spec = rig_shell(rig, "shop/web.0", script);
     struct err err = {0};
 
-    if (os_cgroup_make(cgroup, spec.instance, &limits, place, &err) != ERR_NONE)
+    os_cgroup_place(cgroup, spec.instance, &limits, place);
+    if (os_cgroup_make(cgroup, spec.instance, &limits, &err) != ERR_NONE)
         fail_msg("%s", err.text);
     memcpy(spec.cgroups, place->cgroups, sizeof spec.cgroups);
     return spec;

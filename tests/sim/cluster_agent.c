@@ -344,6 +344,7 @@ static void carry_out(struct machine *m, const struct effect *effect)
     case EFFECT_START:
         machine_start(m, &effect->start);
         break;
+    case EFFECT_PREPARE:
     case EFFECT_FILES:
         break;
     case EFFECT_STOP:

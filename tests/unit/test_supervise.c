@@ -85,6 +85,9 @@ static void check(const struct world *w, const char *expected)
         case SUPERVISE_DO_PROBE_END:
             n = snprintf(at, room, " unprobe");
             break;
+        case SUPERVISE_DO_PREPARE:
+            n = snprintf(at, room, " prepare(%d)", (int)e->generation);
+            break;
         }
         used += (size_t)n;
     }
@@ -110,7 +113,6 @@ static void wants_starts_probes_and_stops(void **state)
     policy.stop_timeout_ms = 500;
     run(&w, policy);
     check(&w, "running probe");
-    assert_true(mono_is_never(supervise_deadline(&w.m)));
     happen(&w, SUPERVISE_PROBE_READY);
     check(&w, "ready");
     happen(&w, SUPERVISE_PROBE_UNREADY);
@@ -338,8 +340,12 @@ static void the_first_restart_after_a_stable_run_is_at_once(void **state)
     happen(&w, SUPERVISE_TICK);
     happen(&w, SUPERVISE_STARTED);
     assert_int_equal(w.m.failures, 1);
-    assert_int_equal(mono_diff(supervise_deadline(&w.m), w.now), SUPERVISE_STABLE_MS);
+    w.now = supervise_deadline(&w.m); /* of what is prepared for that */
+    happen(&w, SUPERVISE_TICK);
+    check(&w, "ready prepare(1)");
+    assert_int_equal(w.m.failures, 1);
     w.now = supervise_deadline(&w.m);
+    assert_int_equal(mono_diff(w.now, w.m.started_at), SUPERVISE_STABLE_MS);
     happen(&w, SUPERVISE_TICK);
     assert_int_equal(w.m.failures, 0);
     assert_true(mono_is_never(supervise_deadline(&w.m)));
@@ -409,7 +415,7 @@ static void the_start_limit_reports_once_and_recovers(void **state)
     }
     assert_int_equal(reports, 1);
     happen(&w, SUPERVISE_STARTED);
-    w.now = supervise_deadline(&w.m);
+    w.now = mono_add(w.now, SUPERVISE_STABLE_MS);
     happen(&w, SUPERVISE_TICK);
     assert_int_equal(w.m.failures, 0);
     exits(&w, SUPERVISE_EXIT_CODE, 1);
@@ -491,6 +497,25 @@ static void an_exit_that_nobody_watched_meets_its_policy(void **state)
     check(&w, "starting start(2)");
 }
 
+static void an_exit_before_another_was_found_is_judged_no_more(void **state)
+{
+    struct supervise_policy policy = supervise_policy_default();
+    struct world w;
+    (void)state;
+
+    policy.restart = SUPERVISE_NEVER;
+    begin(&w);
+    find(&w, 1, mono_add(w.now, -1000));
+    exits(&w, SUPERVISE_EXIT_CODE, 1);
+    find(&w, 1, w.now);
+    happen(&w, SUPERVISE_FORBID);
+    want(&w, 2, policy);
+    exits(&w, SUPERVISE_EXIT_SIGNAL, 15);
+    check(&w, "waiting");
+    want(&w, 1, policy);
+    check(&w, "waiting");
+}
+
 static void what_was_told_to_end_is_not_taken_for_running(void **state)
 {
     struct world w;
@@ -507,6 +532,40 @@ static void what_was_told_to_end_is_not_taken_for_running(void **state)
     check(&w, "stopping");
     exits(&w, SUPERVISE_EXIT_SIGNAL, 15);
     check(&w, "starting start(1)");
+}
+
+static void the_next_run_is_prepared_once_before_this_one_is_stable(void **state)
+{
+    struct supervise_policy policy = supervise_policy_default();
+    struct world w;
+    int64_t age;
+    (void)state;
+
+    for (unsigned seed = 0; seed < 100; seed++) {
+        begin(&w);
+        rng_seed(&w.rng, seed);
+        run(&w, policy);
+        age = mono_diff(supervise_deadline(&w.m), w.m.started_at);
+        assert_in_range(age, SUPERVISE_STABLE_MS / 2, SUPERVISE_STABLE_MS * 5 / 6);
+        w.now = mono_add(w.now, age - 1);
+        happen(&w, SUPERVISE_TICK);
+        check(&w, "ready");
+        w.now = mono_add(w.now, 1);
+        happen(&w, SUPERVISE_TICK);
+        check(&w, "ready prepare(1)");
+        assert_true(mono_is_never(supervise_deadline(&w.m)));
+        exits(&w, SUPERVISE_EXIT_CODE, 1);
+    }
+    /* Found by a new agent, however long it runs: not in the moment when all are found. */
+    begin(&w);
+    want(&w, 1, policy);
+    find(&w, 1, mono_add(w.now, -1000000));
+    assert_true(mono_diff(supervise_deadline(&w.m), w.now) >= SUPERVISE_STABLE_MS / 2);
+    /* A job that is not run again has no next run. */
+    begin(&w);
+    policy.restart = SUPERVISE_NEVER;
+    run(&w, policy);
+    assert_true(mono_is_never(supervise_deadline(&w.m)));
 }
 
 static void an_illegal_event_changes_nothing_and_is_counted(void **state)
@@ -645,7 +704,9 @@ int main(void)
         cmocka_unit_test(the_start_limit_reports_once_and_recovers),
         cmocka_unit_test(a_restarted_agent_adopts),
         cmocka_unit_test(an_exit_that_nobody_watched_meets_its_policy),
+        cmocka_unit_test(an_exit_before_another_was_found_is_judged_no_more),
         cmocka_unit_test(what_was_told_to_end_is_not_taken_for_running),
+        cmocka_unit_test(the_next_run_is_prepared_once_before_this_one_is_stable),
         cmocka_unit_test(an_illegal_event_changes_nothing_and_is_counted),
         cmocka_unit_test(no_walk_starts_twice_or_gets_stuck),
     };
