@@ -7,18 +7,18 @@ import random
 import re
 import shutil
 import signal
-import sys
-import tempfile
 import time
 from collections import Counter
 from pathlib import Path
 
-from report import Report
-from supervise import Covey, Failed, await_true, run, stamps
+from report import Report, run_main
+from supervise import Covey, Failed, await_true, stamps, workshop
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 COUNT = 40
+CALM_KILLS = 200  # then the agent lives long enough to have the next runs kept ready
+CALM_S = 60
 SETTLE_S = 120  # a program that has often died early waits for its back-off
 STAY_S = 0.5  # a process that ends and the one that follows are not seen together for so long
 
@@ -160,9 +160,13 @@ def lost_lines(agent):
 def measure(report, agent, kills, chance):
     churn = Churn(agent, chance)
     wrong = []
-    done = rounds = ends = 0
+    done = rounds = ends = calms = 0
     began = time.monotonic()
     while done < kills:
+        if done >= calms * CALM_KILLS:
+            calms += 1
+            await_true(CALM_S, "every shim keeps a process ready",
+                       lambda: len(agent.standbys()) == COUNT)
         before = [len(stamps(agent.file(i))) for i in range(COUNT)]
         done += churn.round(rounds)
         rounds += 1
@@ -188,10 +192,7 @@ def main():
     options.add_argument("--build", required=True)
     options = options.parse_args()
     report = Report("kills", ROOT)
-    folder = Path(tempfile.mkdtemp(prefix="covey-kills-", dir="/dev/shm"))
-    folder.chmod(0o755)
-    load = folder / "kills_load"
-    run("cc", "-O2", "-static", "-o", load, HERE / "kills_load.c")
+    folder, load = workshop("kills_load")
     agent = Agent(folder / "covey", Path(options.build).resolve() / "bin", load)
     print(f"==> seed {options.seed}", flush=True)
     try:
@@ -202,16 +203,8 @@ def main():
     finally:
         agent.stop()
         shutil.rmtree(folder, ignore_errors=True)
-    report.print("peer")
-    if options.json:
-        report.write_json(options.json)
-    return 1 if report.missed() else 0
+    return report.end("peer", options.json)
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    try:
-        sys.exit(main())
-    except Failed as error:
-        print(f"kills: {error}", file=sys.stderr)
-        sys.exit(1)
+    run_main("kills", main, Failed)

@@ -4,7 +4,9 @@ import datetime
 import json
 import os
 import platform
+import signal
 import subprocess
+import sys
 
 
 def median(values):
@@ -36,6 +38,17 @@ def revision(root):
         git + ["describe", "--always", "--dirty"], capture_output=True, text=True
     ).stdout.strip()
     return name or "unknown"
+
+
+def run_main(name, main, failed):
+    """Runs @main to an exit status: also on SIGTERM everything that it began is ended. @failed: an exception that
+    says what went wrong."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    try:
+        sys.exit(main())
+    except failed as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        sys.exit(1)
 
 
 class Report:
@@ -91,6 +104,13 @@ class Report:
             print("  ".join(cells).rstrip())
         for note in self.notes:
             print(f"\n{note}")
+
+    def end(self, peer, json_path):
+        """Prints, writes @json_path where it is given, and returns the exit status."""
+        self.print(peer)
+        if json_path:
+            self.write_json(json_path)
+        return 1 if self.missed() else 0
 
     @staticmethod
     def line(row):

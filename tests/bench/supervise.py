@@ -7,12 +7,11 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
-from report import Report, median, quantile
+from report import Report, median, quantile, run_main
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -233,6 +232,19 @@ class Covey:
                 pass
         return found
 
+    def standbys(self):
+        """The processes that shims keep ready for the next runs."""
+        found = []
+        shims = set(self.supervisors())
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                name, _, rest = stat.read_text().partition("(")[2].rpartition(")")
+            except OSError:
+                continue
+            if name == "agent-standby" and int(rest.split()[1]) in shims:
+                found.append(int(stat.parent.name))
+        return found
+
     def stop(self):
         if self.process is not None:
             self.process.terminate()
@@ -284,12 +296,14 @@ def measure_restarts(report, covey, peers, rounds):
 
 def measure_memory(report, covey, peers):
     shims = [pss(pid) for pid in covey.supervisors()]
+    standbys = [pss(pid) for pid in covey.standbys()]
     per = {type(p).__name__.lower(): sum(map(pss, p.supervisors())) / COUNT for p in peers}
     report.notes.append("PSS per workload with 20 of them, KiB: " + ", ".join(
         f"{name} {value:.0f}" for name, value in per.items()) +
-        f"; agentd itself {pss(agent_pid(covey))}")
-    report.add("PSS of a shim (peer: s6-supervise)", sum(shims) / len(shims), "KiB", 300, per["s6"],
-               shims)
+        f"; agentd itself {pss(agent_pid(covey))}; a shim {sum(shims) / COUNT:.0f}, the process "
+        f"that it keeps ready {sum(standbys) / COUNT:.0f} ({len(standbys)} of them)")
+    report.add("PSS of a shim and what it keeps ready (peer: s6-supervise)",
+               sum(shims + standbys) / COUNT, "KiB", 300, per["s6"], shims + standbys)
 
 
 def agent_pid(covey):
@@ -301,13 +315,14 @@ def measure_many(report, covey, seconds):
     covey.push({f"apps/bench/w{i}.yaml": covey.workload(i) for i in range(MANY)})
     await_true(120, f"{MANY} workloads run",
                lambda: sum(covey.file(i).exists() for i in range(MANY)) == MANY)
+    await_true(60, "every shim keeps a process ready", lambda: len(covey.standbys()) == MANY)
     time.sleep(2)
-    pids = [agent_pid(covey), *covey.supervisors()]
+    pids = [agent_pid(covey), *covey.supervisors(), *covey.standbys()]
     before = sum(map(cpu_ticks, pids))
     began = time.monotonic()
     time.sleep(seconds)
     used = (sum(map(cpu_ticks, pids)) - before) / os.sysconf("SC_CLK_TCK")
-    report.add(f"PSS of agentd and {MANY} shims", sum(map(pss, pids)) / 1024, "MiB", 80)
+    report.add(f"PSS of agentd and {MANY} shims, with what they keep ready", sum(map(pss, pids)) / 1024, "MiB", 80)
     report.add(f"their processor at idle, of a core", 100 * used / (time.monotonic() - began), "%",
                1)
     covey.push({f"apps/bench/w{i}.yaml": None for i in range(COUNT, MANY)})
@@ -430,6 +445,14 @@ def alive(covey, index):
     return count
 
 
+def workshop(program):
+    """A folder in memory, and the program @program.c built in it."""
+    folder = Path(tempfile.mkdtemp(prefix="covey-bench-", dir="/dev/shm"))
+    folder.chmod(0o755)
+    run("cc", "-O2", "-static", "-o", folder / program, HERE / f"{program}.c")
+    return folder, folder / program
+
+
 def main():
     options = argparse.ArgumentParser()
     options.add_argument("--quick", action="store_true")
@@ -440,10 +463,7 @@ def main():
     kills = options.kills if options.kills is not None else 5 if options.quick else 1000
     report = Report("supervise", ROOT)
     # In memory: it is supervisors that are compared, not disks.
-    folder = Path(tempfile.mkdtemp(prefix="covey-bench-", dir="/dev/shm"))
-    folder.chmod(0o755)
-    load = folder / "supervise_load"
-    run("cc", "-O2", "-static", "-o", load, HERE / "supervise_load.c")
+    folder, load = workshop("supervise_load")
     covey = Covey(folder / "covey", Path(options.build).resolve() / "bin", load)
     peers = [Runit(folder / "runit", load), S6(folder / "s6", load),
              Supervisord(folder / "supervisord", load)]
@@ -468,16 +488,8 @@ def main():
         for supervisor in [covey, *peers]:
             supervisor.stop()
         shutil.rmtree(folder, ignore_errors=True)
-    report.print("peer")
-    if options.json:
-        report.write_json(options.json)
-    return 1 if report.missed() else 0
+    return report.end("peer", options.json)
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    try:
-        sys.exit(main())
-    except Failed as error:
-        print(f"supervise: {error}", file=sys.stderr)
-        sys.exit(1)
+    run_main("supervise", main, Failed)
