@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "agent/config/config_written.h"
+#include "agent/desired/formats.h"
 
 /* The result and the memory that it lies in. */
 struct owner {
@@ -89,6 +90,14 @@ static void fill_web(struct config *c, const struct written_web *web)
     addr_parse(or_default(web->listen, "0.0.0.0"), CONFIG_WEB_PORT, &c->web.listen, NULL);
 }
 
+static void fill_logs(struct config *c, const struct written_logs *logs)
+{
+    c->logs.max_total = CONFIG_LOGS_TOTAL;
+    c->logs.keep_days = logs != NULL ? logs->keep_days : CONFIG_LOGS_DAYS;
+    if (logs != NULL && logs->max_total != NULL)
+        format_read_memory(logs->max_total, &c->logs.max_total);
+}
+
 static int fill(struct owner *owner, const struct written *w, struct report *report)
 {
     struct config *c = &owner->config;
@@ -112,6 +121,7 @@ static int fill(struct owner *owner, const struct written *w, struct report *rep
         or_default(w->workload_path, "/usr/lib/covey/workloads:/usr/local/bin:/usr/bin:/bin");
     c->workload_user = w->workload_user;
     fill_web(c, w->web);
+    fill_logs(c, w->logs);
     rc = fill_join(owner, w, report);
     return rc != 0 ? rc : fill_repository(owner, w, report);
 }

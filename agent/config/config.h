@@ -16,7 +16,9 @@
 #define CONFIG_JOIN_MAX 32
 #define CONFIG_HOSTS_MAX 32
 #define CONFIG_REMOTES_MAX 8
-#define CONFIG_RUN_DIR_MAX 90 /* bytes: names of sockets below it must fit sockaddr_un */
+#define CONFIG_RUN_DIR_MAX 90            /* bytes: names of sockets below it must fit sockaddr_un */
+#define CONFIG_LOGS_TOTAL (512ull << 20) /* where nothing is said */
+#define CONFIG_LOGS_DAYS 7
 #define CONFIG_GOSSIP_PORT 8801
 #define CONFIG_WEB_PORT 8800
 
@@ -72,6 +74,10 @@ struct config {
         uint32_t poll_s;                 /* 5..3600: how often */
         const char *webhook_secret_file; /* NULL: there is no webhook */
     } repository;
+    struct {
+        uint64_t max_total; /* bytes of all workloads' logs on this node */
+        uint32_t keep_days; /* 1..3650: how long those of an instance that is gone are kept */
+    } logs;
     const char *workload_path; /* PATH of workloads, and where their programs are looked up */
     const char *workload_user; /* of workloads that name none; NULL: one of its own for each */
 };

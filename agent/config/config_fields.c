@@ -215,6 +215,26 @@ static const struct schema_table repository_table = {
     .fields = repository_fields,
 };
 
+static const struct schema_field logs_fields[] = {
+    {.name = "max_total",
+     .type = SCHEMA_TEXT,
+     .format = &format_memory,
+     .offset = offsetof(struct written_logs, max_total),
+     .help = "bytes of all workloads' logs together, such as 512Mi: the oldest files go first"},
+    {.name = "keep_days",
+     .type = SCHEMA_INTEGER,
+     .low = 1,
+     .high = 3650,
+     .normal = CONFIG_LOGS_DAYS,
+     .offset = offsetof(struct written_logs, keep_days),
+     .help = "how long logs of an instance that is gone are kept"},
+    {.name = NULL},
+};
+static const struct schema_table logs_table = {
+    .size = sizeof(struct written_logs),
+    .fields = logs_fields,
+};
+
 static const char *const promiscuous[] = {
     [CONFIG_PROMISCUOUS_AUTO] = "auto",
     [CONFIG_PROMISCUOUS_ON] = "on",
@@ -320,6 +340,11 @@ static const struct schema_field config_fields[] = {
      .table = &repository_table,
      .offset = offsetof(struct written, repository),
      .help = "where the desired state is pushed to"},
+    {.name = "logs",
+     .type = SCHEMA_OBJECT,
+     .table = &logs_table,
+     .offset = offsetof(struct written, logs),
+     .help = "how much of workloads' logs is kept"},
     {.name = "workload_path",
      .type = SCHEMA_TEXT,
      .format = &search_path,

@@ -22,6 +22,11 @@ struct written_repository {
     const char *webhook_secret_file;
 };
 
+struct written_logs {
+    const char *max_total;
+    uint32_t keep_days;
+};
+
 /* The file as its table fills it. */
 struct written {
     const char *node, *interface, *listen, *advertise;
@@ -33,6 +38,7 @@ struct written {
     const char *hooks;
     const struct written_web *web;
     const struct written_repository *repository;
+    const struct written_logs *logs;
 };
 
 extern const struct schema_table config_table; /* fills a struct written */

@@ -12,7 +12,7 @@
  *   agent_store.c   what is written to the store, on its worker
  *   agent_peer.c    requests of other agents over the TCP link
  *   agent_hooks.c   programs of the operator, run when an address has another holder
- *   agent_logs.c    log lines of all nodes, merged
+ *   agent_logs.c    log lines of all nodes, merged; agent_room.c: how much of them is kept
  *   agent_api.c     what the control socket may ask; agent_api_page.c: the page; agent_api_flock.c:
  *                   who belongs to the flock; agent_api_join.c: entering it; agent_api_vip.c:
  * moving an address
@@ -77,6 +77,15 @@ struct agent_knock { /* a newcomer without a token */
     bool approved;
 };
 struct agent_knocks; /* agent_knock.c */
+
+struct agent_room { /* agent_room.c */
+    uv_timer_t timer;
+    bool looking;
+    mono_t began;
+    uint64_t bytes; /* of all logs, at the last look */
+    uint64_t removed_bytes;
+    int64_t told_s; /* that files are removed for want of room; 0: not yet */
+};
 
 struct agent_upgrade { /* agent_upgrade.c */
     struct os_trial trial;
@@ -156,7 +165,8 @@ struct agent {
     uv_timer_t timer;
     uv_timer_t poll; /* of the remotes */
     struct git_remote remotes[CONFIG_REMOTES_MAX];
-    bool remote_silent;        /* no remote answers: said once */
+    bool remote_silent; /* no remote answers: said once */
+    struct agent_room room;
     uv_timer_t slow;           /* once a minute: what needs no precision */
     uint64_t sent_bytes;       /* datagrams without lease messages, IP and UDP headers included */
     uint64_t sent_lease_bytes; /* lease messages likewise */
@@ -275,6 +285,9 @@ int agent_peer_open(struct agent *agent, struct err *err);
 /* Over the session with @to; dropped if there is none and none can be opened. */
 void agent_peer_send(struct agent *agent, node_id to, const uint8_t *body, size_t len);
 void agent_peer_fetch(struct agent *agent, node_id from, const char *have, const char *want);
+/* From now on the logs of this node stay within their room. */
+void agent_room_begin(struct agent *agent);
+
 /* The page (agent/logs/page.h) of @node (a peer): @done once; @data (malloc) is its. */
 void agent_peer_logs(struct agent *agent, node_id node, const struct log_query *query,
                      void (*done)(void *context, int code, uint8_t *data, size_t size,

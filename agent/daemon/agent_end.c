@@ -73,6 +73,7 @@ void agent_close(struct agent *agent)
     agent->instances = NULL;
     agent_net_close(agent);
     uv_close((uv_handle_t *)&agent->slow, NULL);
+    uv_close((uv_handle_t *)&agent->room.timer, NULL);
     uv_close((uv_handle_t *)&agent->poll, NULL);
     uv_close((uv_handle_t *)&agent->batch_timer, NULL);
     uv_close((uv_handle_t *)&agent->changed_timer, NULL);

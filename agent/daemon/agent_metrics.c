@@ -56,6 +56,11 @@ static void write_agent(struct exposition *e, const struct agent *agent,
         held += status->vips[i].here;
     exposition_family(e, "covey_build_info", EXPOSITION_GAUGE, "Version of agentd.");
     exposition_sample(e, 1, "version", COVEY_VERSION, "node", agent->name, NULL);
+    gauge(e, "covey_logs_bytes", "Logs of workloads on the disk, all together.",
+          (double)agent->room.bytes);
+    counter(e, "covey_logs_removed_bytes_total",
+            "Logs that were removed for want of room, or as their instance is gone.",
+            (double)agent->room.removed_bytes);
     gauge(e, "covey_members_alive", "Members that are alive, as this node sees them.",
           (double)alive);
     gauge(e, "covey_members", "Members that this node knows.", (double)status->node_count);

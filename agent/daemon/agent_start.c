@@ -213,6 +213,7 @@ static void open_handles(struct agent *agent)
     static const int numbers[2] = {SIGTERM, SIGINT};
 
     uv_timer_init(agent->loop, &agent->slow);
+    agent_room_begin(agent);
     uv_timer_init(agent->loop, &agent->poll);
     agent->poll.data = agent;
     uv_timer_init(agent->loop, &agent->batch_timer);

@@ -28,7 +28,16 @@ def numbers(lines, instance):
     return [line["fields"]["number"] for line in lines if line["instance"] == instance]
 
 
+ROOM = 24 << 20
+
+
+class SmallRoom(flock.Flock):
+    configs = {name: f"logs: {{max_total: {ROOM >> 20}Mi}}\n" for name in flock.Flock.names}
+
+
 class Logs(flock.FlockTest):
+    make = SmallRoom
+
     @classmethod
     def prepare(cls):
         cls.files = {"cluster.yaml": flock.CLUSTER,
@@ -167,6 +176,21 @@ class Logs(flock.FlockTest):
         eventually(lambda: any(line["text"] == "done" for line in self.whole_lines(path)),
                    "the reader comes to the end")
         self.flock.apply({"apps/a/flood.yaml": None})
+
+    def test_all_logs_together_have_a_bound(self):
+        """Each of four is within its own bound of 16 MiB; two of them are too much for a Pi."""
+        self.flock.push({"apps/a/fill.yaml": workload(
+            "fill", ["/bin/sh", "-c", "seq 1 350000; sleep 1000"], replicas=4)})
+        size = lambda pi: sum(file.stat().st_blocks * 512 for file in (pi.state / "logs").glob("*/*"))
+        for pi in self.flock.pis:
+            eventually(lambda: pi.has_event("warning", f"have reached {ROOM >> 20} MiB together"),
+                       lambda: f"{pi.name} holds {size(pi)} bytes")
+            eventually(lambda: size(pi) <= ROOM, lambda: f"{pi.name} holds {size(pi)} bytes")
+            self.assertGreater(size(pi), ROOM // 2)
+        self.assertEqual({i["restarts"] for i in self.pi1.instances().values()}, {0})
+        last = self.flock.must(self.pi1, "logs", "fill.0", "-n", "1", "--raw").stdout
+        self.assertEqual(last, "350000\n")
+        self.flock.apply({"apps/a/fill.yaml": None})
 
     def test_a_workload_that_is_gone_can_still_be_read(self):
         self.flock.push({"apps/a/gone.yaml": workload("gone", ["/bin/sh", "-c",

@@ -61,6 +61,7 @@ static void every_key_is_read(void **state)
                                 "  listen: 127.0.0.1\n"
                                 "  hosts: [covey.local]\n"
                                 "repository: {path: /srv/r.git, branch: live, user: git}\n"
+                                "logs: {max_total: 2Gi, keep_days: 30}\n"
                                 "workload_path: /opt/bin:/bin\n"
                                 "workload_user: app\n");
     (void)state;
@@ -88,6 +89,8 @@ static void every_key_is_read(void **state)
     assert_string_equal(c->repository.path, "/srv/r.git");
     assert_string_equal(c->repository.branch, "live");
     assert_string_equal(c->repository.user, "git");
+    assert_int_equal(c->logs.max_total, 2ull << 30);
+    assert_int_equal(c->logs.keep_days, 30);
     assert_string_equal(c->workload_path, "/opt/bin:/bin");
     assert_string_equal(c->workload_user, "app");
     config_free(c);
@@ -120,6 +123,8 @@ static void an_empty_file_means_the_defaults(void **state)
         assert_string_equal(c->repository.path, "/var/lib/covey/flock.git");
         assert_string_equal(c->repository.branch, "main");
         assert_null(c->repository.user);
+        assert_int_equal(c->logs.max_total, CONFIG_LOGS_TOTAL);
+        assert_int_equal(c->logs.keep_days, CONFIG_LOGS_DAYS);
         config_free(c);
     }
     config_free(NULL);
