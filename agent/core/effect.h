@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "agent/core/health.h"
+#include "agent/core/pool.h"
 #include "agent/core/rollout.h"
 #include "agent/core/suspend.h"
 #include "agent/desired/desired.h"
@@ -67,6 +68,7 @@ enum effect_type {
     EFFECT_CRON,         /* cron: make it durable, then NODE_CRON */
     EFFECT_APPLY,        /* apply: an earlier commit that the repository has; then NODE_DESIRED */
     EFFECT_SUSPENDED, /* suspensions: make them durable; apps that are suspended stay as they are */
+    EFFECT_POOL,      /* pool: make it durable, without names that are not in it any more */
     EFFECT_KEEP_PEER, /* peer: remember an admitted node in the store */
     EFFECT_RAISE_BOOT, /* boot: peers know a higher boot number of ours; store at least this */
     EFFECT_EVENT,      /* event: for the journal and for people */
@@ -184,6 +186,7 @@ struct effect {
         struct effect_fetch fetch;
         const struct effect_marks *marks;
         const struct suspensions *suspensions;
+        const struct pool *pool;
         const struct effect_cron *cron;
         struct {
             char commit[COMMIT_TEXT];

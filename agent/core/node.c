@@ -35,6 +35,8 @@ int node_create(const struct node_config *config, struct node **out, struct err 
         goto err_after_node;
     node_suspend_create(node, config->suspended, config->suspended_count);
     node->config.suspended = NULL;
+    node_pool_create(node, config->pool);
+    node->config.pool = NULL; /* likewise */
     node->config.saved = config->saved;
     rc = node_lease_create(node, err);
     node->config.saved = NULL;
@@ -115,6 +117,7 @@ void node_take_desired(struct node *node, const struct node_event_desired *event
     node->desired_number++;
     node_commit_applied(node, event);
     node_peers_labels(node);
+    (void)node_pool_assign(node);
     node_vip_desired(node);
     node_work_desired(node);
     node_work_update(node); /* every instance is bound to the new objects from here on */
@@ -257,6 +260,7 @@ int node_step(struct node *node, mono_t now, const struct node_event *event, str
         node_work_tick(node);
     }
     node_suspend_update(node);
+    node_pool_update(node);
     node_work_update(node);
     node_lease_settle(node);
     node_rollout_update(node);
@@ -280,6 +284,7 @@ mono_t node_deadline(const struct node *node)
     next = mono_min(next, node_commit_deadline(node));
     next = mono_min(next, node_rollout_deadline(node));
     next = mono_min(next, node_suspend_deadline(node));
+    next = mono_min(next, node_pool_deadline(node));
     return mono_min(next, node_work_deadline(node));
 }
 

@@ -78,6 +78,7 @@ struct node_config {
     const struct rollout_marks *marks;   /* as stored; borrowed for node_create; NULL: none yet */
     const struct suspension *suspended;  /* as stored; likewise */
     size_t suspended_count;
+    const struct pool *pool;       /* as stored; borrowed for node_create; NULL: nothing */
     const struct node_cron *crons; /* as stored; borrowed for node_create */
     size_t cron_count;
     const char *files_dir; /* where files of workloads lie; borrowed for the node's life; or NULL */
@@ -289,6 +290,12 @@ int node_may_move(const struct node *node, mono_t now, const struct addr *addres
 
 /* What is known of @app being suspended; NULL: it is not. Valid until the next step. */
 const struct suspension *node_suspended(const struct node *node, const char *app);
+
+/* The addresses of the desired state's VirtualIPs that have one; at most @max. */
+size_t node_addresses(const struct node *node, struct addr *addresses, size_t max);
+
+/* The address of a VirtualIP of the applied desired state; family 0: none yet. */
+const struct addr *node_vip_address(const struct node *node, const struct desired_vip *vip);
 
 /* The desired state that is applied, or NULL. Owned by the node, valid until the next step. */
 const struct desired *node_desired(const struct node *node);

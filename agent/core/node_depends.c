@@ -18,7 +18,7 @@ static bool vip_ready(const struct node *node, const struct desired_vip *vip)
 {
     char address[ADDR_TEXT], key[RECORD_KEY_MAX];
 
-    addr_format_ip(&vip->address, address);
+    addr_format_ip(node_vip_address(node, vip), address);
     snprintf(key, sizeof key, "vip/%s", address);
     for (size_t i = 0; i < node->peer_count; i++) {
         struct record_view record;

@@ -6,6 +6,7 @@
 #include "agent/core/health.h"
 #include "agent/core/node.h"
 #include "agent/core/place.h"
+#include "agent/core/pool.h"
 #include "agent/core/rollout.h"
 #include "agent/core/supervise.h"
 #include "proto/base/rng.h"
@@ -181,6 +182,15 @@ struct node {
     struct held_vip *vips;
     size_t vip_count;
 
+    struct pool pool;
+    struct addr vip_addresses[DESIRED_VIPS_MAX]; /* of the desired state's; family 0: it waits */
+    uint64_t pool_number; /* of the desired state that they are for; 0: none yet */
+    size_t pool_pending;  /* how many wait since the pool is exhausted, as people were told */
+    mono_t pool_alone;    /* then addresses are given without having heard of anybody */
+    bool pool_dirty;      /* a peer knew more */
+    bool pool_waits;      /* addresses are not given before pool_alone, or somebody is heard */
+    bool pool_unsaved;    /* the executor is to be told */
+
     struct value_paths paths; /* as published */
     mono_t paths_told;
     mono_t paths_next;
@@ -268,6 +278,13 @@ void node_suspend_seen(struct node *node, const struct record_view *record);
 void node_suspend_said(struct node *node, const struct node_event_suspend *event);
 void node_suspend_update(struct node *node);
 mono_t node_suspend_deadline(const struct node *node);
+
+/* the addresses of the pool: node_pool.c */
+void node_pool_create(struct node *node, const struct pool *stored);
+void node_pool_seen(struct node *node, const struct record_view *record);
+bool node_pool_assign(struct node *node); /* of the desired state; true: some are different now */
+void node_pool_update(struct node *node); /* at the end of a step */
+mono_t node_pool_deadline(const struct node *node);
 
 void node_take_desired(struct node *node, const struct node_event_desired *event); /* node.c */
 

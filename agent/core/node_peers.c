@@ -181,6 +181,8 @@ static void take_record(struct node *node, const struct record_view *record)
         node_owner_seen(node, peer, record);
     } else if (strncmp(record->key, "suspend/", strlen("suspend/")) == 0) {
         node_suspend_seen(node, record);
+    } else if (strncmp(record->key, "pool/", strlen("pool/")) == 0) {
+        node_pool_seen(node, record);
     } else if (strcmp(record->key, "voters") == 0 || strcmp(record->key, "adopted") == 0) {
         node_voters_seen(node);
     } else if (strcmp(record->key, "register") == 0) {

@@ -69,14 +69,15 @@ void node_vip_desired(struct node *node)
         node->vips[i].desired = false;
     for (size_t i = 0; i < node->desired->vip_count; i++) {
         const struct desired_vip *want = &node->desired->vips[i];
+        const struct addr *address = node_vip_address(node, want);
         struct held_vip *vip;
         bool fresh;
-        if (want->address.family == 0)
+        if (address->family == 0)
             continue;
-        vip = vip_at(node, &want->address);
+        vip = vip_at(node, address);
         fresh = vip == NULL;
         if (fresh)
-            vip = node_vip_add(node, &want->address);
+            vip = node_vip_add(node, address);
         if (vip == NULL)
             return;
         vip->desired = true;

@@ -178,18 +178,21 @@ static void fill_vips(const struct node *node, mono_t now, struct status *status
 
         *out = (struct status_vip){.name = want->name,
                                    .app = want->app,
-                                   .address = want->address,
+                                   .address = *node_vip_address(node, want),
                                    .owner_name = "",
                                    .before = "",
                                    .left_ms = -1};
-        if (want->address.family == 0) {
-            snprintf(out->reason, sizeof out->reason,
-                     "pending: the pool has no free address. Enlarge spec.pool in cluster.yaml");
+        if (out->address.family == 0) {
+            snprintf(out->reason, sizeof out->reason, "%s",
+                     node->pool_waits
+                         ? "pending: waits, at most 10 s, for what other nodes know of the pool"
+                         : "pending: the pool has no free address. Enlarge spec.pool in "
+                           "cluster.yaml");
             continue;
         }
         if (!want->strict)
             out->gateway_register = node_register_text(node);
-        addr_format_ip(&want->address, ip);
+        addr_format_ip(&out->address, ip);
         snprintf(key, sizeof key, "vip/%s", ip);
         find_owner(node, key, out);
         if (out->foreign)
@@ -387,7 +390,7 @@ static void judge(struct status *status)
         if (v->owner.v != 0)
             continue;
         snprintf(text, sizeof text, "The address %s is %s", v->name,
-                 v->foreign ? v->reason : "held by nobody");
+                 v->foreign || v->address.family == 0 ? v->reason : "held by nobody");
         say(status, STATUS_FAILED, text);
     }
     for (size_t i = 0; i < status->app_count; i++) {

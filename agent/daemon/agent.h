@@ -50,6 +50,7 @@
 #define AGENT_CRON_META "cron/"            /* and the name: struct value_cron, as in its record */
 #define AGENT_MARKS_META "rollout/marks"   /* in the store: struct rollout_marks */
 #define AGENT_SUSPENDED_META "suspend/"    /* in the store, and the app: struct suspension */
+#define AGENT_POOL_META "pool/"            /* and the name: struct value_pool, as in its record */
 #define AGENT_EVENTS_MAX 200               /* kept in memory for the page and the command line */
 #define AGENT_UDP_OVERHEAD 28              /* IPv4 and UDP headers: counted as sent */
 #define AGENT_TCP_OVERHEAD (20 + 52)       /* of a message in a session: frame, IPv4 and TCP */
@@ -131,6 +132,7 @@ struct agent {
     struct rollout_marks known_marks;
     struct suspension known_suspended[SUSPEND_MAX];
     size_t known_suspended_count;
+    struct pool known_pool;
     struct node_cron *known_crons;
     size_t known_cron_count;
 
@@ -331,6 +333,7 @@ void agent_suspended_known(struct agent *agent);
 void agent_store_peer(struct agent *agent, const struct effect_peer *peer);
 void agent_store_voters(struct agent *agent, const struct voters_state *voters);
 void agent_store_suspended(struct agent *agent, const struct suspensions *suspensions);
+void agent_store_pool(struct agent *agent, const struct pool *pool);
 void agent_store_marks(struct agent *agent, const struct effect_marks *marks);
 void agent_store_cron(struct agent *agent, const struct effect_cron *cron);
 void agent_store_boot(struct agent *agent, uint32_t at_least);

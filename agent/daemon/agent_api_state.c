@@ -133,15 +133,15 @@ static void add_workloads(json_t *items, const struct desired *d)
     }
 }
 
-static void add_vips(json_t *items, const struct desired *d)
+static void add_vips(json_t *items, const struct node *node, const struct desired *d)
 {
     for (size_t i = 0; i < d->vip_count; i++) {
         const struct desired_vip *v = &d->vips[i];
         json_t *o = object_json("VirtualIP", v->app, v->name, v->file, v->line);
         char address[ADDR_TEXT] = "";
 
-        if (v->address.family != 0)
-            addr_format_ip(&v->address, address);
+        if (node_vip_address(node, v)->family != 0)
+            addr_format_ip(node_vip_address(node, v), address);
         json_object_set_new(o, "address", json_string(address));
         json_object_set_new(o, "mode", json_string(v->strict ? "strict" : "solo"));
         json_array_append_new(items, o);
@@ -204,7 +204,7 @@ void api_get_objects(struct agent *agent, struct http_request *request)
 
     if (desired != NULL) {
         add_workloads(items, desired);
-        add_vips(items, desired);
+        add_vips(items, agent->node, desired);
         add_others(items, desired);
     }
     json_array_foreach(items, i, o)

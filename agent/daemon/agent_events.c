@@ -156,6 +156,13 @@ static void tell_clients(struct agent *agent)
     uv_vip_clients(agent->vip, clients, count);
 }
 
+static void watch_addresses(struct agent *agent)
+{
+    struct addr addresses[DESIRED_VIPS_MAX];
+
+    uv_vip_watch(agent->vip, addresses, node_addresses(agent->node, addresses, DESIRED_VIPS_MAX));
+}
+
 static void carry_out(struct agent *agent, const struct effect *effect)
 {
     switch (effect->type) {
@@ -229,6 +236,10 @@ static void carry_out(struct agent *agent, const struct effect *effect)
     case EFFECT_SUSPENDED:
         agent_suspended(agent, effect->suspensions);
         break;
+    case EFFECT_POOL:
+        agent_store_pool(agent, effect->pool);
+        watch_addresses(agent);
+        break;
     case EFFECT_CRON:
         agent_store_cron(agent, effect->cron);
         break;
@@ -261,18 +272,6 @@ static void execute(struct agent *agent, const struct node_out *out)
 }
 
 /* ---- events ---- */
-
-static void watch_addresses(struct agent *agent)
-{
-    const struct desired *desired = node_desired(agent->node);
-    struct addr addresses[DESIRED_VIPS_MAX];
-    size_t count = 0;
-
-    for (size_t i = 0; desired != NULL && i < desired->vip_count; i++)
-        if (desired->vips[i].address.family != 0 && count < DESIRED_VIPS_MAX)
-            addresses[count++] = desired->vips[i].address;
-    uv_vip_watch(agent->vip, addresses, count);
-}
 
 static void step(struct agent *agent, struct node_event *event)
 {

@@ -109,6 +109,7 @@ static void fill_node_config(struct agent *agent, const struct keys_admission *a
     config->marks = &agent->known_marks;
     config->suspended = agent->known_suspended;
     config->suspended_count = agent->known_suspended_count;
+    config->pool = &agent->known_pool;
     config->crons = agent->known_crons;
     config->cron_count = agent->known_cron_count;
     config->coordinator = agent->coordinator;

@@ -49,6 +49,23 @@ static int load_crons(struct agent *agent, struct store *store, struct err *err)
     return rc;
 }
 
+/* What cannot be read is learned from the peers, or given anew. */
+static void load_pool(struct agent *agent, struct store *store)
+{
+    struct store_meta *list = NULL;
+    size_t count = 0;
+
+    if (store_meta_list(store, AGENT_POOL_META, &list, &count, NULL) != ERR_NONE)
+        return;
+    for (size_t i = 0; i < count; i++) {
+        const char *name = list[i].key + strlen(AGENT_POOL_META);
+        struct value_pool value;
+        if (name_valid(name) && value_pool_decode(list[i].value, list[i].size, &value) == ERR_NONE)
+            (void)pool_merge(&agent->known_pool, name, &value);
+    }
+    free(list);
+}
+
 int agent_open_store(struct agent *agent, struct err *err)
 {
     struct store_opened opened;
@@ -82,6 +99,7 @@ int agent_open_store(struct agent *agent, struct err *err)
                     sizeof agent->known_register);
     agent_load_meta(store, AGENT_MARKS_META, &agent->known_marks, sizeof agent->known_marks);
     agent_suspended_load(agent, store);
+    load_pool(agent, store);
     rc = load_crons(agent, store, err);
     if (rc != ERR_NONE)
         goto err_after_open;

@@ -34,6 +34,7 @@ enum write_kind {
     WRITE_REVOCATION,
     WRITE_MARKS,
     WRITE_SUSPENDED,
+    WRITE_POOL,
     WRITE_CRON
 };
 
@@ -51,6 +52,7 @@ struct write_job {
     struct effect_marks marks;
     struct suspension *suspended; /* malloc */
     size_t suspended_count;
+    struct pool *pool; /* malloc */
     struct effect_cron cron;
     int rc;
     struct err err;
@@ -113,6 +115,36 @@ static int write_suspended(struct write_job *write, struct store *store)
     return rc;
 }
 
+static int write_pool_entry(struct write_job *write, struct store *store,
+                            const struct pool_entry *entry)
+{
+    char key[sizeof AGENT_POOL_META + sizeof entry->name];
+    uint8_t bytes[RECORD_VALUE_MAX];
+    size_t len;
+    int rc = value_pool_encode(&entry->value, bytes, sizeof bytes, &len);
+
+    if (rc != ERR_NONE)
+        return err_set(&write->err, rc, "store the address of %s: %s", entry->name, err_text(rc));
+    snprintf(key, sizeof key, AGENT_POOL_META "%s", entry->name);
+    return store_meta_set(store, key, bytes, len, &write->err);
+}
+
+/* What is equal to what is stored is not written; names that are not remembered any more go. */
+static int write_pool(struct write_job *write, struct store *store)
+{
+    struct store_meta *list = NULL;
+    size_t count = 0;
+    int rc = store_meta_list(store, AGENT_POOL_META, &list, &count, &write->err);
+
+    for (size_t i = 0; i < count && rc == ERR_NONE; i++)
+        if (pool_find(write->pool, list[i].key + strlen(AGENT_POOL_META)) == NULL)
+            rc = store_meta_set(store, list[i].key, NULL, 0, &write->err);
+    for (size_t i = 0; i < write->pool->count && rc == ERR_NONE; i++)
+        rc = write_pool_entry(write, store, &write->pool->entries[i]);
+    free(list);
+    return rc;
+}
+
 static int write_cron(struct write_job *write, struct store *store)
 {
     const struct value_cron *value = &write->cron.value;
@@ -155,6 +187,9 @@ static void run_write(struct worker_job *job, struct store *store)
     case WRITE_SUSPENDED:
         write->rc = write_suspended(write, store);
         break;
+    case WRITE_POOL:
+        write->rc = write_pool(write, store);
+        break;
     case WRITE_REGISTER:
         write->rc = store_meta_set(store, AGENT_REGISTER_META, &write->kept, sizeof write->kept,
                                    &write->err);
@@ -190,6 +225,15 @@ static void answer_cron(struct agent *agent, const struct effect_cron *cron, boo
     agent_feed(agent, &event);
 }
 
+static void free_write(struct write_job *write) /* NULL is allowed */
+{
+    if (write == NULL)
+        return;
+    free(write->suspended);
+    free(write->pool);
+    free(write);
+}
+
 static void write_done(struct worker_job *job)
 {
     struct write_job *write = (struct write_job *)job;
@@ -202,8 +246,7 @@ static void write_done(struct worker_job *job)
         answer_cron(write->agent, &write->cron, write->rc != ERR_NONE);
     check_damage(write->agent, write->rc);
     keys_wipe(&write->epochs, sizeof write->epochs);
-    free(write->suspended);
-    free(write);
+    free_write(write);
 }
 
 static struct write_job *new_write(struct agent *agent, enum write_kind kind)
@@ -229,9 +272,7 @@ static int submit(struct agent *agent, struct write_job *write)
     if (rc == ERR_NONE)
         return rc;
     agent_report(agent, EFFECT_ERROR, "store", "not stored: %s", err.text);
-    if (write != NULL)
-        free(write->suspended);
-    free(write);
+    free_write(write);
     return rc;
 }
 
@@ -327,6 +368,21 @@ void agent_store_suspended(struct agent *agent, const struct suspensions *suspen
         write->suspended_count = suspensions->count;
     } else {
         free(write);
+        write = NULL;
+    }
+    submit(agent, write);
+}
+
+void agent_store_pool(struct agent *agent, const struct pool *pool)
+{
+    struct write_job *write = new_write(agent, WRITE_POOL);
+
+    if (write != NULL)
+        write->pool = malloc(sizeof *pool);
+    if (write != NULL && write->pool != NULL) {
+        *write->pool = *pool;
+    } else {
+        free_write(write);
         write = NULL;
     }
     submit(agent, write);

@@ -1,4 +1,4 @@
-/* Cluster and VirtualIP, and the allocation of addresses. */
+/* Cluster and VirtualIP. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -101,10 +101,8 @@ int vip_read(const struct object *object)
         .strict = spec != NULL && spec->mode == 1,
     };
     item->address_line = tree_line(object->root, "spec.address");
-    if (spec != NULL && spec->address != NULL) {
+    if (spec != NULL && spec->address != NULL)
         format_read_ipv4(spec->address, &item->vip.address);
-        item->vip.pinned = true;
-    }
     item->next = build->vip_items;
     build->vip_items = item;
     return 0;
@@ -113,13 +111,6 @@ int vip_read(const struct object *object)
 static uint32_t ipv4_number(const struct addr *a)
 {
     return (uint32_t)a->ip[0] << 24 | (uint32_t)a->ip[1] << 16 | (uint32_t)a->ip[2] << 8 | a->ip[3];
-}
-
-static void ipv4_set(struct addr *a, uint32_t number)
-{
-    *a = (struct addr){.family = 4};
-    for (int i = 0; i < 4; i++)
-        a->ip[i] = (uint8_t)(number >> (24 - 8 * i));
 }
 
 /* By name; of one name the first in the repository's order first (the list has it last). */
@@ -148,7 +139,7 @@ static int check_pinned(struct build *build, struct vip_item *const *items, size
                           "spec.address: %s is outside the pool of cluster.yaml, %s-%s", address,
                           first, last);
     for (size_t i = 0; i < index; i++)
-        if (items[i]->vip.pinned && addr_equal(&items[i]->vip.address, &vip->address))
+        if (items[i]->vip.address.family != 0 && addr_equal(&items[i]->vip.address, &vip->address))
             return report_add(&build->report, ERR_INVALID, vip->file, items[index]->address_line,
                               "spec.address: %s is taken by %s (%s:%d)", address,
                               items[i]->vip.name, items[i]->vip.file, items[i]->address_line);
@@ -166,34 +157,11 @@ static int check_vips(struct build *build, struct vip_item *const *items, size_t
             rc = report_add(&build->report, ERR_INVALID, vip->file, vip->line,
                             "there is no pool to take an address from: set spec.pool in "
                             "cluster.yaml");
-        else if (vip->pinned)
+        else if (vip->address.family != 0)
             rc = check_pinned(build, items, i);
         first_rc = first_rc != 0 ? first_rc : rc;
     }
     return first_rc;
-}
-
-/* Addresses that documents name are set already; the others take the lowest free ones in the order
- * of their names. Those that come too late stay without. */
-static void allocate(const struct desired *desired, struct desired_vip *vips, size_t count)
-{
-    uint32_t last = ipv4_number(&desired->pool_last);
-    uint32_t next = ipv4_number(&desired->pool_first);
-
-    for (size_t i = 0; i < count; i++) {
-        bool taken = true;
-        if (vips[i].address.family != 0)
-            continue;
-        while (taken && next <= last) { /* at most @count numbers are taken */
-            taken = false;
-            for (size_t j = 0; j < count; j++)
-                taken = taken || (vips[j].pinned && ipv4_number(&vips[j].address) == next);
-            next += taken;
-        }
-        if (next > last)
-            return;
-        ipv4_set(&vips[i].address, next++);
-    }
 }
 
 int vips_finish(struct build *build)
@@ -223,7 +191,6 @@ int vips_finish(struct build *build)
         return rc;
     for (size_t i = 0; i < count; i++)
         vips[i] = items[i]->vip;
-    allocate(desired, vips, count);
     desired->vips = vips;
     desired->vip_count = count;
     return 0;

@@ -188,8 +188,7 @@ struct desired_workload {
 struct desired_vip {
     const char *app, *name, *file;
     int line;
-    struct addr address; /* allocated: family 0 while the pool is exhausted (pending) */
-    bool pinned;         /* the document names the address */
+    struct addr address; /* as the document names it; family 0: one of the pool */
     bool strict;         /* mode: strict (never solo) instead of solo */
 };
 
@@ -290,7 +289,7 @@ struct desired {
  * over; they are ignored. */
 bool desired_wants(const char *path);
 
-/* Reads, validates and allocates. @files are borrowed for the call. On success *@desired owns
+/* Reads and validates. @files are borrowed for the call. On success *@desired owns
  * itself and is freed by desired_free; it is immutable and may be read by several threads.
  * The result depends on nothing but @commit and @files: every node comes to the same.
  * Errors: ERR_INVALID, ERR_LIMIT with "file:line: what, why, what next"; ERR_NOMEM. Where a

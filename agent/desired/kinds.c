@@ -187,7 +187,8 @@ static const struct schema_field vip_spec_fields[] = {
      .type = SCHEMA_TEXT,
      .format = &format_ipv4,
      .offset = offsetof(struct kind_vip, address),
-     .help = "an address of the pool; the lowest free one where nothing is said"},
+     .help =
+         "an address of the pool; where nothing is said it gets one that is free, and keeps it"},
     {.name = "mode",
      .type = SCHEMA_CHOICE,
      .choices = modes,

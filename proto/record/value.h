@@ -16,6 +16,7 @@
  *   "cron/WORKLOAD"   ticks that it has claimed, and whose claim it has accepted (struct
  * value_cron)
  *   "suspend/APP"     what was said last of whether commits reach the app (struct value_suspend)
+ *   "pool/NAME"       the address that a VirtualIP was given (struct value_pool)
  *
  * An agent keeps and passes on keys that it does not know. Codec: value_codec.h. */
 #ifndef COVEY_RECORD_VALUE_H
@@ -176,6 +177,14 @@ struct value_suspend {
     char commit[COMMIT_TEXT];   /* whose documents the app keeps; "": none was applied */
     char by[NODE_NAME_MAX + 1]; /* node on which it was said */
     char reason[VALUE_REASON_MAX];
+};
+
+/* Every node publishes what it knows of each name, of those that left the desired state too: a name
+ * that comes back gets its address again. */
+struct value_pool {
+    uint8_t ip[4];
+    uint64_t number; /* from 1: a higher one replaces lower ones, of the name and of the address */
+    int64_t stamp;   /* Unix seconds; of two with one number the earlier counts */
 };
 
 #define VALUE_PATHS_MAX 32

@@ -13,6 +13,8 @@
  *   turn      [number, inside, [replica...], [[node, number]...]]
  *   cron      [tick, node, number, attempt,
  *              [[tick, number, state, attempt, exit_code, started, ended]...]]
+ *   suspend   [on, stamp, until, commit, by, reason]
+ *   pool      [address, number, stamp]
  *
  * Strict: a value with a field more or fewer is not taken. Extension is by new keys, which older
  * agents keep and pass on without reading them.
@@ -62,6 +64,10 @@ int value_keys_decode(const uint8_t *data, size_t len, struct value_keys *v);
 
 int value_suspend_encode(const struct value_suspend *v, uint8_t *out, size_t cap, size_t *len);
 int value_suspend_decode(const uint8_t *data, size_t len, struct value_suspend *v);
+
+/* value_pool.c */
+int value_pool_encode(const struct value_pool *v, uint8_t *out, size_t cap, size_t *len);
+int value_pool_decode(const uint8_t *data, size_t len, struct value_pool *v);
 
 int value_paths_encode(const struct value_paths *v, uint8_t *out, size_t cap, size_t *len);
 int value_paths_decode(const uint8_t *data, size_t len, struct value_paths *v);

@@ -22,6 +22,7 @@ static union {
     struct value_turn turn;
     struct value_cron cron;
     struct value_suspend suspend;
+    struct value_pool pool;
 } value;
 
 /* What was taken has one form. */
@@ -87,6 +88,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         break;
     case 12:
         TRY(suspend)
+        break;
+    case 14:
+        TRY(pool)
         break;
     case 13:
         TRY_AS(register, registered)

@@ -49,6 +49,7 @@ void agent_begin(struct machine *m)
     config.first_since_boot = !m->agent_ran;
     config.saved = m->saved_valid ? &m->saved : NULL;
     config.marks = &m->marks;
+    config.pool = &m->pool;
     config.crons = m->crons;
     config.cron_count = m->cron_count;
     config.facts.started = config.wall;
@@ -363,6 +364,9 @@ static void carry_out(struct machine *m, const struct effect *effect)
         git_marked(m);
         break;
     case EFFECT_SUSPENDED: /* nobody suspends anything here */
+        break;
+    case EFFECT_POOL:
+        m->pool = *effect->pool;
         break;
     case EFFECT_CRON:
         keep_cron(m, effect->cron);

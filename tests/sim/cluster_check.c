@@ -330,9 +330,43 @@ static bool check_strangers(struct cluster *c, const struct machine *m, const st
 
 /* ---- virtual addresses ---- */
 
-static bool check_vip(struct cluster *c, const struct desired_vip *vip, const struct why *why)
+/* The address that all nodes give to VirtualIP @i: one that nobody else has, and the one that it
+ * had when the flock was at rest before. */
+static bool check_address(struct cluster *c, size_t i, struct addr *address, const struct why *why)
 {
-    size_t index = machine_vip(&vip->address);
+    const char *name = c->desired->vips[i].name;
+    struct addr *before = NULL;
+    unsigned number;
+
+    *address = (struct addr){.family = 0};
+    for (size_t k = 0; k < c->options.nodes; k++) {
+        const struct node *node = c->machines[k].node;
+        const struct addr *here;
+        if (!takes_part(&c->machines[k]))
+            continue;
+        here = node_vip_address(node, &node->desired->vips[i]);
+        if (address->family != 0 && !addr_equal(here, address))
+            return no(why, "pi%zu has another address for %s", k + 1, name);
+        if (here->family == 0)
+            return no(why, "pi%zu has no address for %s", k + 1, name);
+        *address = *here;
+        for (size_t j = 0; j < i; j++)
+            if (addr_equal(here, node_vip_address(node, &node->desired->vips[j])))
+                return no(why, "%s has the address of another one", name);
+    }
+    if (sscanf(name, "pooled-%u", &number) == 1 && number < VIPS_MAX)
+        before = &c->given[number];
+    if (before != NULL && before->family != 0 && !addr_equal(before, address))
+        cluster_break(c, "%s has got another address", name);
+    if (before != NULL)
+        *before = *address;
+    return true;
+}
+
+static bool check_vip(struct cluster *c, const struct desired_vip *vip, const struct addr *address,
+                      const struct why *why)
+{
+    size_t index = machine_vip(address);
     int owner = cluster_vip_owner(c, index);
     unsigned alive = 0;
     char ip[ADDR_TEXT];
@@ -340,7 +374,7 @@ static bool check_vip(struct cluster *c, const struct desired_vip *vip, const st
 
     for (size_t i = 0; i < c->options.nodes; i++)
         alive += takes_part(&c->machines[i]) && !c->machines[i].drained;
-    addr_format_ip(&vip->address, ip);
+    addr_format_ip(address, ip);
     snprintf(key, sizeof key, "vip/%s", ip);
     if (alive == 0 || (!majority_lives(c) && (vip->strict || c->options.nodes > 2)))
         return owner < 0 || no(why, "%s is held without a majority", ip);
@@ -355,7 +389,7 @@ static bool check_vip(struct cluster *c, const struct desired_vip *vip, const st
         if (node_status(m->node, world_local(m), world_wall(c), &status) != ERR_NONE)
             return no(why, "no memory");
         for (size_t k = 0; k < status->vip_count; k++)
-            if (addr_equal(&status->vips[k].address, &vip->address))
+            if (addr_equal(&status->vips[k].address, address))
                 seen = status->vips[k].owner;
         status_free(status);
         if (!node_id_equal(seen, c->machines[owner].id))
@@ -370,9 +404,13 @@ bool cluster_converged(struct cluster *c, char *text, size_t size)
 
     if (!check_agreement(c, &why))
         return false;
-    for (size_t i = 0; c->desired != NULL && i < c->desired->vip_count; i++)
-        if (!check_vip(c, &c->desired->vips[i], &why))
+    for (size_t i = 0; c->desired != NULL && i < c->desired->vip_count; i++) {
+        struct addr address;
+        if (!check_address(c, i, &address, &why))
             return false;
+        if (address.family != 0 && !check_vip(c, &c->desired->vips[i], &address, &why))
+            return false;
+    }
     for (size_t i = 0; c->desired != NULL && i < c->desired->workload_count; i++)
         if (!c->desired->workloads[i].cron && !check_workload(c, &c->desired->workloads[i], &why))
             return false;

@@ -85,7 +85,7 @@ static void write_vips(const struct cluster_spec *spec, char *text, size_t size)
                          "spec: {mode: solo, address: 10.77.0.210}\n%s",
                          spec->strict_vip ? "---\napiVersion: covey.dev/v1\nkind: VirtualIP\n"
                                             "metadata: {name: back}\n"
-                                            "spec: {mode: strict, address: 10.77.0.211}\n"
+                                            "spec: {mode: strict, address: 10.77.0.230}\n"
                                           : "");
 
     for (unsigned i = 0; i < spec->vips && n < size; i++)

@@ -107,6 +107,7 @@ struct machine {
     struct rollout_marks marks;
     struct node_cron crons[CRONS_MAX];
     size_t cron_count;
+    struct pool pool;
     int64_t applied_at[COMMITS_MAX]; /* true time, of each commit's latest application; 0: never */
     bool given_up[COMMITS_MAX];
     unsigned sick_starts;
@@ -207,8 +208,9 @@ struct cluster {
     size_t started_count;
     unsigned least_ready; /* cluster_require */
     struct cluster_stats stats;
-    int gateway_at[VIPS_MAX]; /* whom the gateway's ARP cache names; -1: nobody */
-    int client_at[VIPS_MAX];  /* whom the client believes to have the address; -1: nobody */
+    int gateway_at[VIPS_MAX];    /* whom the gateway's ARP cache names; -1: nobody */
+    int client_at[VIPS_MAX];     /* whom the client believes to have the address; -1: nobody */
+    struct addr given[VIPS_MAX]; /* to pooled-NN, when the flock was at rest; family 0: never */
     char broken[CLUSTER_TEXT_MAX];
 };
 

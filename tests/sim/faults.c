@@ -28,6 +28,7 @@ struct cluster_spec spec_random(struct cluster *c, unsigned revision)
     spec.probed = rng_below(rng, 3) > 0;
     spec.ledger = rng_below(rng, 3) > 0;
     spec.strict_vip = rng_below(rng, 2) == 0;
+    spec.vips = (unsigned)rng_below(rng, 4);
     if (rng_below(rng, 2) == 0)
         spec.cron = "* * * * *";
     spec.overlap = overlaps[rng_below(rng, 3)];

@@ -176,7 +176,7 @@ static void the_example_is_accepted(void **state)
     assert_true(desired_workload(desired, "batch-job")->cron);
     assert_non_null(desired_workload(desired, "metrics-app"));
     assert_int_equal(desired->vip_count, 1);
-    assert_memory_equal(desired->vips[0].address.ip, ((uint8_t[]){10, 77, 0, 210}), 4);
+    assert_memory_equal(desired->pool_first.ip, ((uint8_t[]){10, 77, 0, 210}), 4);
     desired_free(desired);
 }
 

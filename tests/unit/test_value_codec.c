@@ -231,6 +231,27 @@ static void test_clients(void **state)
     assert_int_equal(value_clients_encode(&clients, bytes, sizeof bytes, &len), ERR_INVALID);
 }
 
+static void test_pool(void **state)
+{
+    struct value_pool pool = {.ip = {10, 77, 0, 210}, .number = INT64_MAX, .stamp = INT64_MAX};
+    struct value_pool back;
+    uint8_t bytes[RECORD_VALUE_MAX];
+    size_t len;
+    (void)state;
+
+    ROUND_TRIP(pool, pool, back);
+    assert_memory_equal(back.ip, pool.ip, sizeof back.ip);
+    assert_int_equal(back.number, pool.number);
+    assert_int_equal(back.stamp, pool.stamp);
+    pool.number++; /* there must be one behind it */
+    assert_int_equal(value_pool_encode(&pool, bytes, sizeof bytes, &len), ERR_INVALID);
+    pool.number = 0;
+    assert_int_equal(value_pool_encode(&pool, bytes, sizeof bytes, &len), ERR_INVALID);
+    pool.number = 1;
+    pool.stamp = -1;
+    assert_int_equal(value_pool_encode(&pool, bytes, sizeof bytes, &len), ERR_INVALID);
+}
+
 static void test_suspend(void **state)
 {
     struct value_suspend suspend = {.on = true, .stamp = INT64_MAX, .until = INT64_MAX}, back;
@@ -354,7 +375,7 @@ int main(void)
         cmocka_unit_test(test_small_ones),   cmocka_unit_test(test_clients),
         cmocka_unit_test(test_admission),    cmocka_unit_test(test_turn),
         cmocka_unit_test(test_suspend),      cmocka_unit_test(test_cron),
-        cmocka_unit_test(test_cron_process),
+        cmocka_unit_test(test_cron_process), cmocka_unit_test(test_pool),
     };
 
     if (keys_start(NULL) != ERR_NONE)
