@@ -290,8 +290,10 @@ static void receive_alive(struct membership *m, struct member *p, const struct m
     if (u->incarnation <= p->incarnation &&
         (u->incarnation < p->incarnation || p->state != MEMBER_UNKNOWN))
         return;
-    if (u->incarnation >> 32 != p->incarnation >> 32)
-        p->flags |= FLAG_WARM; /* another process: sessions have ended */
+    if (u->incarnation >> 32 != p->incarnation >> 32) { /* another process: sessions have ended */
+        p->flags |= FLAG_WARM;
+        table_appeared(m, p);
+    }
     p->incarnation = u->incarnation;
     p->flags &= (uint8_t)~FLAG_TELL;
     table_set_addr(m, p, &u->addr);

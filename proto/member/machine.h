@@ -29,8 +29,8 @@ enum member_flag {
 
 /* Round-trip time by RFC 6298, in quarters of a millisecond. */
 struct rtt {
-    uint16_t smoothed; /* 0: none measured */
-    uint16_t variation;
+    uint16_t smoothed;  /* 0: none measured */
+    uint16_t variation; /* 0: none measured but a first answer */
 };
 
 /* A silence that ended well. */
@@ -52,7 +52,8 @@ struct member {
     uint16_t loss;       /* of LOSS_ONE: smoothed share of lost round trips */
     uint16_t first_loss; /* the same of those probes only that did not follow a lost one */
     uint16_t doubt;      /* index, or NO_DOUBT */
-    uint16_t appeared_s; /* when it came, or came back: of the clock's seconds, the lower bits */
+    uint16_t appeared_s; /* when it came, came back or started again: of the clock's seconds, the
+                          * lower bits */
     uint8_t state;
     uint8_t flags;
     uint8_t told;
@@ -158,6 +159,7 @@ void table_remove(struct membership *m, struct member *p);
 uint16_t table_slot(const struct membership *m, const struct member *p);
 void table_set_state(struct membership *m, struct member *p, uint8_t state);
 void table_set_addr(struct membership *m, struct member *p, const struct addr *addr);
+void table_appeared(const struct membership *m, struct member *p); /* just now */
 void table_refresh_ring(struct membership *m);
 bool table_ring_mode(const struct membership *m);
 bool table_eager(const struct membership *m); /* small enough to tell every member directly */

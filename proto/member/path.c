@@ -16,8 +16,10 @@
  * all together less, because one that is hardly reachable must not slow down all verdicts. */
 #define GAP_ALL_MAX_MS 1500
 #define GAP_MAX_MS 2500
-/* A process that starts is silent now and then, whatever its radio does. */
+/* A process that starts is silent now and then, whatever its radio does, */
 #define START_S 30
+/* and its first answers wait for sessions, which takes longer than the path. */
+#define FIRST_S 3
 #define GAP_KEEP_S 1800 /* a gap counts in full for so long, */
 #define GAP_FADE_S 1800 /* then ever less over this time */
 
@@ -30,12 +32,16 @@ static uint32_t rto_of(const struct rtt *r)
     return rto > RTO_MAX_MS ? RTO_MAX_MS : rto;
 }
 
-/* One that was not measured is taken to be twice as far as the others. */
+/* One that was not measured is taken to be twice as far as the others, or as far as its first
+ * answer says, which came too late at most. */
 uint32_t path_rto(const struct membership *m, const struct member *p)
 {
-    if (p->rtt.smoothed > 0)
+    struct rtt guess = {.smoothed = p->rtt.smoothed, .variation = p->rtt.smoothed / 2};
+    uint32_t others = m->rtt.smoothed > 0 ? 2 * rto_of(&m->rtt) : RTO_START_MS;
+
+    if (p->rtt.variation > 0)
         return rto_of(&p->rtt);
-    return m->rtt.smoothed > 0 ? 2 * rto_of(&m->rtt) : RTO_START_MS;
+    return p->rtt.smoothed > 0 && rto_of(&guess) < others ? rto_of(&guess) : others;
 }
 
 /* RFC 6298, section 2. */
@@ -44,9 +50,9 @@ static void rtt_add(struct rtt *r, int rtt)
     int smoothed = r->smoothed;
     int variation = r->variation;
 
-    if (smoothed == 0) {
+    if (variation == 0) {
         smoothed = rtt;
-        variation = rtt / 2;
+        variation = rtt / 2 + 1;
     } else {
         int off = smoothed > rtt ? smoothed - rtt : rtt - smoothed;
         variation += (off - variation) / 4;
@@ -54,6 +60,25 @@ static void rtt_add(struct rtt *r, int rtt)
     }
     r->smoothed = (uint16_t)(smoothed > 0 ? smoothed : 1);
     r->variation = (uint16_t)variation;
+}
+
+static uint32_t seconds(mono_t t)
+{
+    return (uint32_t)(t.ms / 1000);
+}
+
+/* How long the member is here, as what it is now. */
+static unsigned present_s(const struct membership *m, const struct member *p)
+{
+    return (uint16_t)(seconds(m->now) - p->appeared_s);
+}
+
+/* Members that are no neighbours are seldom measured again: taken for a round trip, a first answer
+ * that waited for its session would slow down their verdicts for minutes. */
+static void rtt_guess(struct rtt *r, int rtt)
+{
+    if (r->variation == 0 && (r->smoothed == 0 || rtt < r->smoothed))
+        r->smoothed = (uint16_t)(rtt > 0 ? rtt : 1);
 }
 
 /* Karn's rule is not needed: an answer names the probe that it answers. */
@@ -65,6 +90,10 @@ void path_measure(struct membership *m, struct member *p, uint32_t sequence)
         return;
     if ((uint32_t)rtt <= path_rto(m, p) && m->health > 0)
         m->health--;
+    if (present_s(m, p) < FIRST_S) {
+        rtt_guess(&p->rtt, rtt * RTT_UNIT);
+        return;
+    }
     rtt_add(&p->rtt, rtt * RTT_UNIT);
     rtt_add(&m->rtt, rtt * RTT_UNIT);
 }
@@ -131,11 +160,6 @@ uint8_t path_needed(const struct member *p)
     return needed_at(p->loss);
 }
 
-static uint32_t seconds(mono_t t)
-{
-    return (uint32_t)(t.ms / 1000);
-}
-
 /* The longest silence lately that ended well, which fades. Radios fall silent for a while, which
  * the share of lost packets does not show. */
 static uint32_t gap_now(const struct membership *m, const struct gap *g)
@@ -174,9 +198,8 @@ static unsigned gap_least(const struct member *p)
 static void note_gap(struct membership *m, struct member *p, const struct doubt *d)
 {
     int64_t ms = mono_diff(m->now, d->began);
-    uint16_t present_s = (uint16_t)(seconds(m->now) - p->appeared_s);
 
-    if (d->probes < gap_least(p) || present_s < START_S)
+    if (d->probes < gap_least(p) || present_s(m, p) < START_S)
         return;
     gap_add(m, &p->gap, ms, GAP_MAX_MS);
     gap_add(m, &m->gap, ms, GAP_ALL_MAX_MS);

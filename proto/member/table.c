@@ -130,6 +130,11 @@ static void list_gone(struct membership *m, const struct member *p, uint8_t stat
     m->gone_slots[i] = m->gone_slots[m->gone - 1];
 }
 
+void table_appeared(const struct membership *m, struct member *p)
+{
+    p->appeared_s = (uint16_t)(m->now.ms / 1000);
+}
+
 void table_set_state(struct membership *m, struct member *p, uint8_t state)
 {
     struct membership_change *c;
@@ -139,7 +144,7 @@ void table_set_state(struct membership *m, struct member *p, uint8_t state)
     c = report(m, p);
     if (member_present(p) != (state == MEMBER_ALIVE || state == MEMBER_SUSPECT)) {
         m->ring_dirty = true;
-        p->appeared_s = (uint16_t)(m->now.ms / 1000);
+        table_appeared(m, p);
     }
     list_gone(m, p, state);
     if (p->state != 0)

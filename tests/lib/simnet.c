@@ -294,8 +294,8 @@ static void deliver(struct simnet *net, struct simnet_event event, uint64_t orde
     push(net, item);
 }
 
-void simnet_send(struct simnet *net, size_t from, size_t to, const void *data, size_t len,
-                 size_t wire_bytes)
+void simnet_send_after(struct simnet *net, int64_t wait_ms, size_t from, size_t to,
+                       const void *data, size_t len, size_t wire_bytes)
 {
     struct node *a = &net->nodes[from];
     struct node *b = &net->nodes[to];
@@ -310,9 +310,15 @@ void simnet_send(struct simnet *net, size_t from, size_t to, const void *data, s
         uint64_t order = net->order++;
         if (is_lost(net, a, b))
             continue;
-        event.at = mono_add(net->now, one_way(net));
+        event.at = mono_add(net->now, wait_ms + one_way(net));
         deliver(net, event, order, data, len);
     }
+}
+
+void simnet_send(struct simnet *net, size_t from, size_t to, const void *data, size_t len,
+                 size_t wire_bytes)
+{
+    simnet_send_after(net, 0, from, to, data, len, wire_bytes);
 }
 
 void simnet_send_stream(struct simnet *net, size_t from, size_t to, const void *data, size_t len,

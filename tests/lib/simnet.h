@@ -83,6 +83,10 @@ bool simnet_paused(const struct simnet *net, size_t node);
 void simnet_send(struct simnet *net, size_t from, size_t to, const void *data, size_t len,
                  size_t wire_bytes);
 
+/* The same after it has waited at its sender, for a session. */
+void simnet_send_after(struct simnet *net, int64_t wait_ms, size_t from, size_t to,
+                       const void *data, size_t len, size_t wire_bytes);
+
 /* The same over a TCP session that is open: what is lost is repeated, after 200 ms and then ever
  * later. A cut of either direction takes it: no acknowledgement comes. */
 void simnet_send_stream(struct simnet *net, size_t from, size_t to, const void *data, size_t len,

@@ -13,6 +13,10 @@
 #define WARM_MS 20000
 #define LEARN_MS 120000 /* estimates of loss have settled */
 #define TIMES_MAX 100000
+#define REST_MS 20000      /* between a return and the next crash */
+#define REST_PEER_MS 60000 /* memberlist takes longer to be whole again */
+#define REST_SHORT_MS 2000
+#define RESTARTS_LATE_MS 4000
 #define HOUR_MS 3600000.0
 #define DAY_MS 86400000LL
 
@@ -65,11 +69,12 @@ static void times_print(const struct figure_request *r, const char *name, struct
     free(t);
 }
 
-enum weather { LOSS, POWERSAVE, BURSTS, ONE_WAY, LAGGARDS, DATAGRAMS };
+enum weather { LOSS, POWERSAVE, BURSTS, ONE_WAY, LAGGARDS, DATAGRAMS, HANDSHAKES };
 
 #define BURST_GAP_MS 30000
 #define LAGGARD_LOSS 0.8
-#define CUT_MS 60000 /* each one-way cut, then the next pair */
+#define HANDSHAKE_MS 700 /* of processes that start on a busy machine */
+#define CUT_MS 60000     /* each one-way cut, then the next pair */
 
 static struct world begin(const struct figure_request *r, uint64_t seed, enum weather weather)
 {
@@ -78,6 +83,7 @@ static struct world begin(const struct figure_request *r, uint64_t seed, enum we
                                     .peer = r->peer,
                                     .bare = r->nodes >= BARE_FROM,
                                     .streams = weather == DATAGRAMS,
+                                    .handshake_ms = weather == HANDSHAKES ? HANDSHAKE_MS : 0,
                                     .ring_max = r->ring_max};
     struct world w = world_create(&options);
 
@@ -124,8 +130,9 @@ static int64_t crash(struct world *w, size_t victim)
     return mono_diff(last, crashed);
 }
 
+/* Of another node each time, who comes back @rest_ms before the next one. */
 static void detect(const struct figure_request *r, struct world *w, int crashes, size_t first,
-                   struct times *t)
+                   int64_t rest_ms, struct times *t)
 {
     for (int n = 0; n < crashes; n++) {
         struct rng *rng = simnet_rng(w->net);
@@ -137,8 +144,13 @@ static void detect(const struct figure_request *r, struct world *w, int crashes,
         if (r->nodes >= LARGE_FROM)
             continue;
         world_restart(w, victim);
-        world_run(w, r->peer ? 60000 : 20000); /* memberlist takes longer to be whole again */
+        world_run(w, rest_ms);
     }
+}
+
+static int64_t rest_of(const struct figure_request *r)
+{
+    return r->peer ? REST_PEER_MS : REST_MS;
 }
 
 static bool play_detect(const struct figure_request *r)
@@ -147,11 +159,31 @@ static bool play_detect(const struct figure_request *r)
 
     for (uint64_t seed = r->first; seed <= r->last; seed++) {
         struct world w = begin(r, seed, LOSS);
-        detect(r, &w, 20, 0, t);
+        detect(r, &w, 20, 0, rest_of(r), t);
         world_destroy(&w);
     }
     times_print(r, "detect", t);
     return true;
+}
+
+/* Each crash soon after the return of another node. Held: but for one in a hundred they are known
+ * in time. */
+static bool play_restarts(const struct figure_request *r)
+{
+    struct times *t = times_new();
+    size_t late = 0;
+    size_t count;
+
+    for (uint64_t seed = r->first; seed <= r->last; seed++) {
+        struct world w = begin(r, seed, HANDSHAKES);
+        detect(r, &w, 20, 0, REST_SHORT_MS, t);
+        world_destroy(&w);
+    }
+    count = t->count;
+    for (size_t i = 0; i < count; i++)
+        late += t->ms[i] > RESTARTS_LATE_MS;
+    times_print(r, "restarts", t);
+    return r->peer || late * 100 <= count;
 }
 
 /* ---- no crash, and who is called dead all the same ---- */
@@ -240,7 +272,7 @@ static bool weather(const struct figure_request *r, const char *name, enum weath
         sum.bytes += after.bytes;
         sum.packets += after.packets;
         if (kind != LOSS)
-            detect(r, &w, 20, kind == LAGGARDS ? (r->nodes + 99) / 100 : 0, t);
+            detect(r, &w, 20, kind == LAGGARDS ? (r->nodes + 99) / 100 : 0, rest_of(r), t);
         world_destroy(&w);
     }
     calm_print(r, name, r->hours, &sum);
@@ -418,6 +450,8 @@ static bool play_replay(const struct figure_request *r)
 
 const struct figure figures[] = {
     {"detect", "crash until every survivor knows; 20 crashes per seed", 5, 0, play_detect},
+    {"restarts", "likewise, each within 5 s of another's restart, while sessions are being made",
+     16, 0, play_restarts},
     {"calm", "nobody crashes: wrong deaths, and bytes", 5, 300, play_calm},
     {"power-save", "likewise with the round trips of power save; then crashes", 5, 300,
      play_power_save},

@@ -19,11 +19,13 @@
 struct flock_options {
     size_t nodes;
     uint64_t seed;
-    uint32_t ring_max; /* 0: as membership has it */
-    bool strangers;    /* nodes know only node 0 at first, and it nobody */
-    bool acquainted;   /* nodes have heard of each other before: they start alive */
-    bool streams;      /* there is TCP between them */
-    bool bare;         /* no records, and no model of them: for thousands of nodes */
+    uint32_t ring_max;    /* 0: as membership has it */
+    bool strangers;       /* nodes know only node 0 at first, and it nobody */
+    bool acquainted;      /* nodes have heard of each other before: they start alive */
+    bool streams;         /* there is TCP between them */
+    int64_t handshake_ms; /* a first message between two, since either has started, waits up to so
+                           * long for a session, and what follows it waits as long as it does */
+    bool bare;            /* no records, and no model of them: for thousands of nodes */
 };
 
 /* What one node thinks of another: its state, and since when in ms after SIMNET_START. */
@@ -73,6 +75,7 @@ struct flock {
     size_t count;
     struct flock_node *nodes;
     struct flock_place *places; /* ascending by id */
+    mono_t *sessions;           /* lower index * count + higher: there from then on; NULL: always */
     bool *revoked_at;           /* observer * count + subject; NULL: nobody is */
     struct membership_out *members_out;
 

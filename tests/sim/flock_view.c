@@ -3,22 +3,11 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "tests/sim/flock.h"
-
-static const struct flock_opinion *opinion_of(const struct flock *f, size_t observer,
-                                              size_t subject)
-{
-    return &f->nodes[observer].opinions[subject];
-}
-
-static bool is_revoked(const struct flock *f, size_t observer, size_t subject)
-{
-    return f->revoked_at != NULL && f->revoked_at[observer * f->count + subject];
-}
+#include "tests/sim/flock_inside.h"
 
 bool flock_sees(const struct flock *f, size_t observer, size_t subject, uint8_t state)
 {
-    return opinion_of(f, observer, subject)->state == state;
+    return flock_opinion_of(f, observer, subject)->state == state;
 }
 
 bool flock_streams(const struct flock *f, size_t observer, size_t subject)
@@ -31,7 +20,7 @@ bool flock_streams(const struct flock *f, size_t observer, size_t subject)
 
 mono_t flock_since(const struct flock *f, size_t observer, size_t subject)
 {
-    return mono_add(SIMNET_START, opinion_of(f, observer, subject)->since);
+    return mono_add(SIMNET_START, flock_opinion_of(f, observer, subject)->since);
 }
 
 bool flock_heard(const struct flock *f, size_t author)
@@ -63,7 +52,7 @@ bool flock_views_whole(const struct flock *f)
         if (!simnet_up(f->net, i) || f->nodes[i].revoked)
             continue;
         for (size_t k = 0; k < f->count; k++) {
-            bool up = simnet_up(f->net, k) && !is_revoked(f, i, k);
+            bool up = simnet_up(f->net, k) && !flock_revoked(f, i, k);
             if (k != i && up != flock_sees(f, i, k, MEMBER_ALIVE))
                 return false;
         }
@@ -97,7 +86,7 @@ bool flock_records_equal(const struct flock *f)
         if (!simnet_up(f->net, i) || f->nodes[i].revoked)
             continue;
         for (size_t k = 0; k < f->count; k++)
-            if (simnet_up(f->net, k) && !is_revoked(f, i, k) && !holds_truth(f, i, k))
+            if (simnet_up(f->net, k) && !flock_revoked(f, i, k) && !holds_truth(f, i, k))
                 return false;
         if (root != 0 && root != records_root(f->nodes[i].records))
             return false;
@@ -112,11 +101,12 @@ void flock_explain(const struct flock *f)
         if (!simnet_up(f->net, i))
             continue;
         for (size_t k = 0; k < f->count; k++) {
-            bool up = simnet_up(f->net, k) && !is_revoked(f, i, k);
+            bool up = simnet_up(f->net, k) && !flock_revoked(f, i, k);
             if (k != i && !f->nodes[i].revoked && up != flock_sees(f, i, k, MEMBER_ALIVE)) {
                 printf("  node %zu sees node %zu (%s) %s since %" PRId64 " ms, gone since %" PRId64
                        " ms\n",
-                       i, k, up ? "up" : "gone", member_state_name(opinion_of(f, i, k)->state),
+                       i, k, up ? "up" : "gone",
+                       member_state_name(flock_opinion_of(f, i, k)->state),
                        mono_diff(flock_since(f, i, k), SIMNET_START),
                        mono_diff(f->nodes[k].crashed, SIMNET_START));
                 return;

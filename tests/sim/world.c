@@ -12,6 +12,7 @@ struct world world_create(const struct world_options *options)
                                   .ring_max = options->ring_max,
                                   .bare = options->bare,
                                   .streams = options->streams,
+                                  .handshake_ms = options->handshake_ms,
                                   .strangers = options->strangers,
                                   .acquainted = !options->strangers};
     struct world w = {.count = options->nodes};

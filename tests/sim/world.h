@@ -16,10 +16,11 @@ struct world {
 struct world_options {
     size_t nodes;
     uint64_t seed;
-    bool peer;      /* memberlist's model */
-    bool streams;   /* covey: there is TCP between the nodes */
-    bool bare;      /* of ours: membership without records */
-    bool strangers; /* of ours, as in flock_options; else all know each other */
+    bool peer;            /* memberlist's model */
+    bool streams;         /* covey: there is TCP between the nodes */
+    int64_t handshake_ms; /* of ours, as in flock_options */
+    bool bare;            /* of ours: membership without records */
+    bool strangers;       /* of ours, as in flock_options; else all know each other */
     uint32_t ring_max;
 };
 
