@@ -23,25 +23,25 @@
 #define GAP_KEEP_S 1800 /* a gap counts in full for so long, */
 #define GAP_FADE_S 1800 /* then ever less over this time */
 
+/* Of first answers alone it is a guess, and too long at most. */
 static uint32_t rto_of(const struct rtt *r)
 {
-    uint32_t rto = ((uint32_t)r->smoothed + 4u * r->variation) / RTT_UNIT;
+    uint32_t variation = r->variation > 0 ? r->variation : r->smoothed / 2u;
+    uint32_t rto = (r->smoothed + 4 * variation) / RTT_UNIT;
 
     if (rto < RTO_MIN_MS)
         return RTO_MIN_MS;
     return rto > RTO_MAX_MS ? RTO_MAX_MS : rto;
 }
 
-/* One that was not measured is taken to be twice as far as the others, or as far as its first
- * answer says, which came too late at most. */
+/* One that was not measured is taken to be twice as far as the others, if its first answer does not
+ * say that it is closer. */
 uint32_t path_rto(const struct membership *m, const struct member *p)
 {
-    struct rtt guess = {.smoothed = p->rtt.smoothed, .variation = p->rtt.smoothed / 2};
     uint32_t others = m->rtt.smoothed > 0 ? 2 * rto_of(&m->rtt) : RTO_START_MS;
+    uint32_t own = p->rtt.smoothed > 0 ? rto_of(&p->rtt) : others;
 
-    if (p->rtt.variation > 0)
-        return rto_of(&p->rtt);
-    return p->rtt.smoothed > 0 && rto_of(&guess) < others ? rto_of(&guess) : others;
+    return p->rtt.variation > 0 || own < others ? own : others;
 }
 
 /* RFC 6298, section 2. */
@@ -92,6 +92,7 @@ void path_measure(struct membership *m, struct member *p, uint32_t sequence)
         m->health--;
     if (present_s(m, p) < FIRST_S) {
         rtt_guess(&p->rtt, rtt * RTT_UNIT);
+        rtt_guess(&m->rtt, rtt * RTT_UNIT);
         return;
     }
     rtt_add(&p->rtt, rtt * RTT_UNIT);

@@ -17,13 +17,12 @@ import threading
 import time
 
 from flock import Failed, await_true, memory_kib
-from gossip_systems import Covey, Net, Serf, detect, rejoin, say, sh, traffic
+from gossip_systems import Covey, Net, Serf, detect, rejoin, say, settle, sh, traffic
 from report import Report, quantile
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 AGENTS_MAX = 120  # that find room on one machine
-SETTLE_S = 30  # after a start: records have been exchanged, paths are known
-LOSS_LEARNT_S = 20
+LOSS_LEARNT_S = 20  # into the loss, when the agents' estimates of it stand
 MODEL_NEAR = {"detection": 0.10, "traffic": 0.15}  # how far memberlist's model may be from serf
 
 
@@ -49,7 +48,7 @@ def measure_crowd(report, nodes, programs, folder):
 
         await_true(240, f"{nodes} members", lambda: alive() == nodes, 1)
         say(f"all alive after {time.monotonic() - began:.0f} s")
-        time.sleep(SETTLE_S)
+        settle(net, (covey,))
         report.add(f"{nodes} nodes: memory of agentd", memory_kib(covey.processes[1].pid) / 1024,
                    "MiB", 11 if nodes <= 100 else 18)
         report.add(f"{nodes} nodes: of them alive in the end", alive(), "", least=nodes)
@@ -82,7 +81,7 @@ def measure(report, nodes, options, programs, folder):
         for system in (covey, serf):
             await_true(120, f"{system.label}: {nodes} members everywhere",
                        lambda system=system: all(map(system.complete, system.processes)), 0.3)
-        time.sleep(SETTLE_S)
+        settle(net, (covey, serf))
         run(report, net, covey, serf, nodes, options, programs)
     finally:
         for system in (covey, serf):
@@ -103,7 +102,7 @@ def measure_memory(report, nodes, programs, folder):
         await_true(300, f"{nodes} members everywhere",
                    lambda: all(map(covey.complete, covey.processes)), 0.5)
         say(f"all see all after {time.monotonic() - began:.0f} s")
-        time.sleep(10)
+        settle(net, (covey,))
         sizes = [memory_kib(p.pid) / 1024 for p in covey.processes.values()]
         report.add(f"{nodes} nodes: memory of agentd, median", quantile(sizes, 0.5), "MiB",
                    11 if nodes <= 100 else 18, samples=sizes)
@@ -141,7 +140,7 @@ def measure_model(report, nodes, options, programs, folder):
         for cluster in clusters:
             await_true(120, f"serf: {nodes} members everywhere",
                        lambda cluster=cluster: all(map(cluster.complete, cluster.processes)), 0.3)
-        time.sleep(10)
+        settle(net, clusters[:1])
         say(f"idle for {options.seconds} s")
         rates, _ = traffic(net, clusters[:1], options.seconds)
         each = -(-(options.crashes or 12) // groups)

@@ -30,6 +30,9 @@ table inet bench {{
     }}
 }}
 """
+SETTLE_S = 40  # at most
+LOOK_S = 5
+ALIKE = 0.15
 ETHERNET = 14  # of a frame; nftables counts from the IP header on
 
 
@@ -269,18 +272,34 @@ def rejoin(system, victim):
                lambda: all(map(system.complete, list(system.processes))), pause=0.3)
 
 
-def traffic(net, systems, seconds):
-    """Bytes per second and node, of both at once."""
-    before = {host: net.sent(host) for host in range(1, net.count + 1)}
+def rates_over(net, names, seconds):
+    """Bytes per second and node."""
+    hosts = range(1, net.count + 1)
+    before = {host: net.sent(host) for host in hosts}
     began = time.monotonic()
-    offsets = {system.label: system.offsets() for system in systems}
     time.sleep(seconds)
     past = time.monotonic() - began
-    after = {host: net.sent(host) for host in before}
-    rates = {}
-    for system in systems:
-        name = system.label
-        rates[name] = statistics.mean(
-            (after[host][name] - before[host][name]) / past for host in before)
+    after = {host: net.sent(host) for host in hosts}
+    return {name: statistics.mean((after[host][name] - before[host][name]) / past for host in hosts)
+            for name in names}
+
+
+def settle(net, systems):
+    """Until what was begun at the start (records and sessions are exchanged) is over: one look is like
+    the next."""
+    names = [system.label for system in systems]
+    end = time.monotonic() + SETTLE_S
+    last = rates_over(net, names, LOOK_S)
+    while time.monotonic() < end:
+        rates = rates_over(net, names, LOOK_S)
+        if all(abs(rates[name] - last[name]) <= ALIKE * last[name] for name in names):
+            return
+        last = rates
+
+
+def traffic(net, systems, seconds):
+    """Bytes per second and node, of both at once, and how many pairs were wrongly called dead."""
+    offsets = {system.label: system.offsets() for system in systems}
+    rates = rates_over(net, [system.label for system in systems], seconds)
     wrong = {system.label: len(system.deaths(offsets[system.label])) for system in systems}
     return rates, wrong

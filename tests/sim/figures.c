@@ -16,7 +16,7 @@
 #define REST_MS 20000      /* between a return and the next crash */
 #define REST_PEER_MS 60000 /* memberlist takes longer to be whole again */
 #define REST_SHORT_MS 2000
-#define RESTARTS_LATE_MS 4000
+#define RESTARTS_LATE_MS 3000
 #define HOUR_MS 3600000.0
 #define DAY_MS 86400000LL
 
