@@ -2,12 +2,16 @@
  * Each stage consumes, publishes the body as it came, and acknowledges when the broker has
  * confirmed.
  *
- *     pipeline-bare PORT USER PASSWORD QUEUE EXCHANGE PREFETCH DROP
+ *     pipeline-bare PORT USER PASSWORD QUEUE EXCHANGE PREFETCH DROP PROGRESS
  *
- * EXCHANGE "-": only consumes; DROP n: every nth message is not passed on (0: none). */
+ * EXCHANGE "-": only consumes; DROP n: every nth message is not passed on (0: none). PROGRESS: a
+ * file whose first 8 bytes always say how many deliveries are acknowledged. */
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #if defined __has_include && __has_include(<rabbitmq-c/amqp.h>)
 #include <rabbitmq-c/amqp.h>
@@ -30,6 +34,7 @@ struct stage {
     uint64_t published;
     uint64_t confirmed;
     uint64_t *tag_of; /* of publication seq % prefetch */
+    uint64_t *told;   /* of `acked`, for who waits for the end */
 };
 
 static void need(int fine, const char *what)
@@ -67,6 +72,18 @@ static void open_stage(struct stage *stage, char **argv)
     need_reply(amqp_get_rpc_reply(stage->connection), "consume");
 }
 
+static uint64_t *open_progress(const char *path)
+{
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    void *map;
+
+    need(fd >= 0 && ftruncate(fd, sizeof(uint64_t)) == 0, "open of the progress");
+    map = mmap(NULL, sizeof(uint64_t), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    need(map != MAP_FAILED, "map of the progress");
+    close(fd);
+    return map;
+}
+
 static void take_message(struct stage *stage, const amqp_basic_deliver_t *deliver)
 {
     amqp_basic_properties_t properties = {
@@ -96,6 +113,7 @@ static void acknowledge(struct stage *stage, uint64_t at_least)
         return;
     need(amqp_basic_ack(stage->connection, 1, stage->settled, 1) == AMQP_STATUS_OK, "ack");
     stage->acked = stage->settled;
+    *stage->told = stage->acked;
 }
 
 static void take_frame(struct stage *stage, const amqp_frame_t *frame)
@@ -118,8 +136,9 @@ int main(int argc, char **argv)
 {
     struct stage stage = {0};
 
-    if (argc != 8) {
-        fprintf(stderr, "usage: pipeline-bare PORT USER PASSWORD QUEUE EXCHANGE PREFETCH DROP\n");
+    if (argc != 9) {
+        fprintf(stderr, "usage: pipeline-bare PORT USER PASSWORD QUEUE EXCHANGE PREFETCH DROP "
+                        "PROGRESS\n");
         return 2;
     }
     stage.exchange = strcmp(argv[5], "-") == 0 ? NULL : argv[5];
@@ -128,6 +147,7 @@ int main(int argc, char **argv)
     need(stage.prefetch > 0, "prefetch");
     stage.tag_of = calloc(stage.prefetch, sizeof *stage.tag_of);
     need(stage.tag_of != NULL, "memory");
+    stage.told = open_progress(argv[8]);
     open_stage(&stage, argv);
     for (;;) {
         amqp_frame_t frame;

@@ -26,7 +26,7 @@ def free_ports(count):
     return ports
 
 
-def wait_until(condition, seconds, what):
+def wait_until(condition, seconds, what, every=0.02):
     """Polls; a condition that never holds is an error that says what was waited for."""
     end = time.monotonic() + seconds
     while True:
@@ -35,7 +35,7 @@ def wait_until(condition, seconds, what):
             return result
         if time.monotonic() > end:
             raise TimeoutError(f"gave up after {seconds} s: {what}")
-        time.sleep(0.02)
+        time.sleep(every)
 
 
 def answers(port):

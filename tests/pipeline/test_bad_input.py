@@ -80,6 +80,18 @@ def what_is_beyond_keeping_is_moved_by_the_broker(case):
     wait_until(lambda: service.metric("payments_processed_total") == 1, 30, "the good order")
 
 
+def long_headers_end_no_connection(case):
+    """They come in one frame, as long as RabbitMQ lets a publisher make it."""
+    service = case.start("payment-service", SUCCESS_RATE=1)
+    padding = {"padding": "x" * 130000}
+    case.publish(b"hello", message_id="long", headers=padding)
+    case.publish(order("L-1"), headers=padding)
+    properties, _ = case.get("dead_letter_queue")
+    assert properties.message_id == "long"
+    service.wait_logged("payment succeeded", order_id="L-1")
+    assert len(service.logged("connected to RabbitMQ")) == 1
+
+
 def a_traceparent_that_is_none_begins_a_trace(case):
     service = case.start("payment-service", SUCCESS_RATE=1)
     for number, header in enumerate(("nonsense", 7, {"a": 1}, "00-" + "0" * 32 + "-1-01")):
@@ -92,5 +104,6 @@ run(
     each_is_dead_lettered_with_its_reason,
     so_do_the_other_services,
     what_is_beyond_keeping_is_moved_by_the_broker,
+    long_headers_end_no_connection,
     a_traceparent_that_is_none_begins_a_trace,
 )

@@ -17,6 +17,7 @@
 #include "workloads/lib/http_internal.h"
 #include "workloads/lib/inherit.h"
 #include "workloads/lib/random.h"
+#include "workloads/lib/when.h"
 
 #define FRESH_US 1000000 /* a client that was accepted sends its first request within this */
 
@@ -40,17 +41,13 @@ bool http_accepting(const struct http *http)
 void handle_health(struct request *request, void *context)
 {
     struct http *http = request_server(request);
-    char text[40];
+    char text[WHEN_TEXT];
     struct timespec now;
-    struct tm utc;
-    size_t len;
     struct out *o;
     (void)context;
 
     clock_gettime(CLOCK_REALTIME, &now);
-    gmtime_r(&now.tv_sec, &utc);
-    len = strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &utc);
-    snprintf(text + len, sizeof text - len, ".%06ldZ", now.tv_nsec / 1000);
+    when_format((int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000, text);
     o = reply_json(request, 200);
     emit_object(o);
     emit_key_string(o, "status", "healthy");

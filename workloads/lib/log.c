@@ -31,6 +31,7 @@ struct log {
     pthread_t flusher;
     bool has_flusher;
     bool flusher_idle; /* it waits for a first line, not for a time */
+    bool gathering;    /* a line has gathered since the flusher's last look */
     bool stopping;
     struct timespec last_write;
     struct timespec line_time;
@@ -122,12 +123,14 @@ static void *flush_in_time(void *arg)
     pthread_mutex_lock(&log->lock);
     while (!log->stopping) {
         struct timespec due;
-        if (log->used == 0) {
+        /* While lines keep coming it looks by the clock, and nobody has to wake it. */
+        if (!log->gathering) {
             log->flusher_idle = true;
             pthread_cond_wait(&log->gathered, &log->lock);
             log->flusher_idle = false;
             continue;
         }
+        log->gathering = false;
         due = after_ms(LOG_GATHER_MS);
         while (!log->stopping &&
                pthread_cond_timedwait(&log->gathered, &log->lock, &due) != ETIMEDOUT)
@@ -227,10 +230,13 @@ void log_end(struct log *log)
         o->len += sizeof tail - 1;
     }
     log->used += o->len;
-    if (!may_gather(log))
+    if (!may_gather(log)) {
         write_out(log);
-    else if (log->flusher_idle)
-        pthread_cond_signal(&log->gathered);
+    } else {
+        log->gathering = true;
+        if (log->flusher_idle)
+            pthread_cond_signal(&log->gathered);
+    }
     pthread_mutex_unlock(&log->lock);
 }
 

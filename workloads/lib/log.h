@@ -19,7 +19,7 @@
 #include "workloads/lib/out.h"
 
 #define LOG_LINE_MAX 8192 /* bytes; a longer line keeps its head and gains "truncated":true */
-#define LOG_GATHER_MS 10
+#define LOG_GATHER_MS 50
 
 enum log_level {
     LEVEL_DEBUG,

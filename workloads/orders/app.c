@@ -11,6 +11,7 @@
 #include "workloads/lib/emit.h"
 #include "workloads/lib/stop.h"
 
+#define BUFFERS_MAPPED 65536 /* bytes */
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
 
 static int complain(const struct app *app, const struct err *err)
@@ -44,6 +45,8 @@ int app_init(struct app *app, const char *name, uint16_t port, double delay_min,
     memset(app, 0, sizeof *app);
     app->stop_fd = -1;
     mallopt(M_ARENA_MAX, 1); /* the threads allocate little: one heap instead of one for each */
+    /* librabbitmq's buffers, of which little is used, are mappings: no page of them before that. */
+    mallopt(M_MMAP_THRESHOLD, BUFFERS_MAPPED);
     app->worker_goal = 1;
     status = service_init(&app->service, name, port);
     if (status != 0)

@@ -9,7 +9,10 @@
 
 #include "workloads/lib/amqp/link_internal.h"
 
-#define FRAME_MAX LINK_OUT_MAX /* librabbitmq's buffers are as large, for each connection */
+/* What RabbitMQ agrees to unless it is told otherwise. The headers of a message come in one frame,
+ * however long their publisher has made it: with less, such a message would end the connection, and
+ * the next, for ever. */
+#define FRAME_MAX 131072
 /* A broker that is cut off without a word is noticed in a minute, long before the heartbeats tell.
  */
 #define KEEPALIVE_IDLE_S 30

@@ -68,8 +68,13 @@ static void reset_buffer(struct out *o, size_t limit)
     out_reset(o);
 }
 
-static void prepare_job(struct worker *worker, const struct delivery *in, struct job *job)
+/* False: memory is out. A note is made when its slot is first used: most never are. */
+static bool prepare_job(struct worker *worker, const struct delivery *in, struct job *job)
 {
+    if (job->note == NULL)
+        job->note = malloc(worker->config.note_size);
+    if (job->note == NULL)
+        return false;
     job->id = (struct span){0};
     job->redelivered = in->redelivered;
     job->delay_us = 0;
@@ -88,6 +93,7 @@ static void prepare_job(struct worker *worker, const struct delivery *in, struct
     reset_buffer(&job->body, JOB_BODY_MAX);
     reset_buffer(&job->original, MESSAGE_BODY_MAX);
     memset(job->note, 0, worker->config.note_size);
+    return true;
 }
 
 static void refuse(struct worker *worker, const struct delivery *in, struct job *job,
@@ -120,7 +126,8 @@ static int take_delivery(struct worker *worker, struct link *link, const struct 
         return err_set(err, ERR_UNREACHABLE, "the broker delivers more than the prefetch of %u",
                        config->prefetch);
     job = &worker->jobs[slot];
-    prepare_job(worker, in, job);
+    if (!prepare_job(worker, in, job))
+        return err_set(err, ERR_NOMEM, "work on a message");
     if (config->begin(config->context, in, job, &why) != ERR_NONE)
         refuse(worker, in, job, &why);
     if (job->refused || config->may_refuse_late)
@@ -418,11 +425,6 @@ int worker_start(const struct worker_config *config, struct worker **out, struct
     worker->jobs = calloc(config->prefetch, sizeof *worker->jobs);
     rc = worker->jobs == NULL ? err_set(err, ERR_NOMEM, "start a consumer")
                               : window_new(&worker->window, config->prefetch, err);
-    for (size_t i = 0; rc == ERR_NONE && i < config->prefetch; i++) {
-        worker->jobs[i].note = calloc(1, config->note_size);
-        if (worker->jobs[i].note == NULL)
-            rc = err_set(err, ERR_NOMEM, "start a consumer");
-    }
     if (rc == ERR_NONE) {
         int failure = pthread_create(&worker->thread, NULL, run, worker);
         if (failure != 0)
