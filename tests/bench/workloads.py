@@ -29,34 +29,30 @@ class Server:
     def __init__(self, command, path, **environment):
         self.port = free_port()
         command = [part.replace("{port}", str(self.port)) for part in command]
-        began = time.perf_counter()
+        self.began = time.perf_counter()
         self.process = subprocess.Popen(
             command, cwd=PEERS, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             env={**os.environ, "HOST": "127.0.0.1", "PORT": str(self.port), **environment}, start_new_session=True)
-        self.start_ms = self.first_answer(path, began)
+        self.start_ms = self.first_answer(path)
 
-    def first_answer(self, path, began):
+    def first_answer(self, path):
+        """Milliseconds from the start to the first success at @path."""
         ask = f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode()
-        while time.perf_counter() - began < 60:
+        while time.perf_counter() - self.began < 60:
             if self.process.poll() is not None:
                 raise SystemExit(f"{self.process.args[0]} ended with {self.process.returncode}")
             try:
                 with socket.create_connection(("127.0.0.1", self.port), 5) as one:
                     one.sendall(ask)
                     if b" 200 " in one.recv(64):
-                        return (time.perf_counter() - began) * 1000
+                        return (time.perf_counter() - self.began) * 1000
             except OSError:
                 pass
             time.sleep(0.001)
         raise SystemExit(f"{self.process.args[0]} does not answer")
 
     def rss(self):
-        """MiB of the process and its children."""
-        total = 0
-        for pid in family(self.process.pid):
-            with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
-                total += int(re.search(r"^Rss:\s+(\d+)", file.read(), re.M).group(1))
-        return total / 1024
+        return rss(self.process.pid)
 
     def stop(self):
         os.killpg(self.process.pid, signal.SIGTERM)
@@ -73,6 +69,15 @@ def free_port():
         return one.getsockname()[1]
 
 
+def rss(pid):
+    """MiB of a process and its children."""
+    total = 0
+    for one in family(pid):
+        with open(f"/proc/{one}/smaps_rollup", encoding="ascii") as file:
+            total += int(re.search(r"^Rss:\s+(\d+)", file.read(), re.M).group(1))
+    return total / 1024
+
+
 def family(pid):
     found = [pid]
     for task in os.listdir(f"/proc/{pid}/task"):
@@ -80,6 +85,15 @@ def family(pid):
             for child in file.read().split():
                 found += family(int(child))
     return found
+
+
+def cpu_seconds(pid):
+    """On the processor, of all threads."""
+    total = 0
+    for task in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{task}/schedstat", encoding="ascii") as file:
+            total += int(file.read().split()[0])
+    return total / 1e9
 
 
 class Bench:
@@ -149,9 +163,8 @@ class Bench:
         bare = os.path.join(self.folder, "bare_httpd")
         subprocess.run(["cc", "-O2", "-o", bare, os.path.join(PEERS, "bare_httpd.c"), "-lmicrohttpd"], check=True)
         threads = str(min(2, os.cpu_count()))
+        self.rest_log_off([bare, "{port}", threads])
         servers = {
-            "bare": ([bare, "{port}", threads], {}, ("/health",)),
-            "quiet": ([f"{self.bin}/rest-api"], {"LOG_LEVEL": "off"}, ("/health", "/api/users")),
             "c": ([f"{self.bin}/rest-api"], {}, ("/health", "/api/users")),
             "python": (["gunicorn", "-w", "2", "-b", "127.0.0.1:{port}", "rest_api:app"], {}, ("/health", "/api/users")),
         }
@@ -167,22 +180,43 @@ class Bench:
                     self.keep(f"rest {name} load", server.rss())
                 finally:
                     server.stop()
-            server = Server(servers["c"][0], "/health")
+            paced = {"paced": Server(servers["c"][0], "/health"), "paced bare": Server([bare, "{port}", threads], "/health")}
             try:
                 for path in ("/health", "/api/users"):
-                    rate = self.value(f"rest python {path}")
-                    self.wrk(f"rest paced {path}", server, path, self.paced(None, rate))
+                    for name, server in paced.items():
+                        self.wrk(f"rest {name} {path}", server, path, self.paced(None, self.value(f"rest python {path}")))
             finally:
-                server.stop()
+                for server in paced.values():
+                    server.stop()
         v = self.value
         for path in ("/health", "/api/users"):
             python = v(f"rest python {path}")
             self.at_least(f"rest-api {path}, logging", v(f"rest c {path}"), "requests/s", 10 * python, python)
-            self.at_least(f"rest-api {path}, log off", v(f"rest quiet {path}"), "requests/s", 0.8 * v("rest bare /health"),
-                          v("rest bare /health"), "beside bare libmicrohttpd")
+            ratio = v(f"rest ratio {path}")
+            self.at_least(f"rest-api {path}, log off", ratio * v("rest bare /health"), "requests/s", 0.8 * v("rest bare /health"),
+                          v("rest bare /health"), "beside bare libmicrohttpd, median of pairs")
+            self.at_most(f"rest-api {path}, log off, its processor time", v(f"rest quiet {path} cpu"), "us/request", None,
+                         v("rest bare /health cpu"), "beside bare libmicrohttpd")
             self.at_most(f"rest-api {path}, p99 at Python's load", v(f"rest paced {path} p99"), "ms",
-                         v(f"rest python {path} p99") / 20, v(f"rest python {path} p99"))
+                         v(f"rest python {path} p99") / 20, v(f"rest python {path} p99"),
+                         f"bare libmicrohttpd there: {v(f'rest paced bare {path} p99'):.3g}")
         self.memory("rest-api", "rest", 5)
+
+    def rest_log_off(self, bare):
+        """Beside the bare library in short turns, for what a shared machine gives changes from one second to the next."""
+        servers = {"bare": Server(bare, "/health"), "quiet": Server([f"{self.bin}/rest-api"], "/health", LOG_LEVEL="off")}
+        try:
+            for _ in range(6 * self.rounds):
+                for name, path in (("bare", "/health"), ("quiet", "/health"), ("quiet", "/api/users")):
+                    before = cpu_seconds(servers[name].process.pid)
+                    self.wrk(f"rest {name} {path}", servers[name], path, seconds=1)
+                    spent = cpu_seconds(servers[name].process.pid) - before
+                    self.keep(f"rest {name} {path} cpu", spent / self.samples[f"rest {name} {path}"][-1] * 1e6)
+                for path in ("/health", "/api/users"):
+                    self.keep(f"rest ratio {path}", self.samples[f"rest quiet {path}"][-1] / self.samples["rest bare /health"][-1])
+        finally:
+            for server in servers.values():
+                server.stop()
 
     def memory(self, program, name, idle, variant="python"):
         v = self.value
@@ -251,9 +285,10 @@ class Bench:
         loads = {"one article": ("/", one), "50 articles": ("/articles?limit=50", None), "order": ("/", order)}
         for _ in range(self.rounds):
             for name, (command, environment) in servers.items():
-                server = Server(command, "/articles/1", **environment)
+                server = Server(command, "/health", **environment)
                 try:
                     self.keep(f"sb {name} start", server.start_ms)
+                    self.keep(f"sb {name} article", server.first_answer("/articles/1"))
                     time.sleep(1)
                     self.keep(f"sb {name} idle", server.rss())
                     for load, (path, script) in loads.items():
@@ -279,6 +314,7 @@ class Bench:
         for load in loads:
             self.at_most(f"smartbiz-api {load}, p99 at Python's load", v(f"sb paced {load} p99"), "ms",
                          v(f"sb python {load} p99") / 20, v(f"sb python {load} p99"))
+        self.at_most("smartbiz-api start to first article", v("sb c article"), "ms", None, v("sb python article"))
         self.memory("smartbiz-api", "sb", 9)
 
     def fastest(self, load):
@@ -305,9 +341,25 @@ class Bench:
                 self.keep(f"log {name}", count[name] / (time.perf_counter() - began))
         self.at_least("log-generator", self.value("log c"), "lines/s", 10 * self.value("log python"), self.value("log python"))
 
+    def resident(self, program, idle, load):
+        """Of a program that serves nothing: while it waits, and while it does as much as it can."""
+        for name, most, environment in (("idle", 5, idle), ("under load", 14, load)):
+            process = subprocess.Popen([f"{self.bin}/{program}"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                       env={**os.environ, **environment})
+            try:
+                time.sleep(0.5)
+                self.at_most(f"{program} resident, {name}", rss(process.pid), "MiB", most)
+            finally:
+                process.kill()
+                process.wait()
+
     # --- the other programs
 
     def others(self):
+        self.resident("log-generator", {"LOG_INTERVAL_MIN": "9", "LOG_INTERVAL_MAX": "9"},
+                      {"LOG_INTERVAL_MIN": "0", "LOG_INTERVAL_MAX": "0"})
+        self.resident("batch-job", {"DELAY_MIN": "9", "DELAY_MAX": "9"},
+                      {"DELAY_MIN": "0", "DELAY_MAX": "0", "BATCH_RECORDS": "1000000000"})
         for program, environment in (("metrics-app", {}), ("smartbiz-ui", {"API_URL": "http://127.0.0.1:9"})):
             for _ in range(self.rounds):
                 server = Server([f"{self.bin}/{program}"], "/health", **environment)
@@ -346,18 +398,16 @@ def main():
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--json")
     parser.add_argument("--build", required=True)
-    parser.add_argument("--only", choices=("rest", "smartbiz", "log"))
+    parser.add_argument("--only", choices=("rest", "smartbiz", "log", "others"))
     options = parser.parse_args()
     head = {"benchmark": "workloads", "machine": machine(), "revision": revision(ROOT), "load": os.getloadavg()[0],
             "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
     bench = Bench(options)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        for name in ("rest", "smartbiz", "log"):
+        for name in ("rest", "smartbiz", "log", "others"):
             if options.only in (None, name):
                 getattr(bench, name)()
-        if options.only is None:
-            bench.others()
     finally:
         bench.close()
     bench.print(head)
