@@ -15,14 +15,16 @@
 /* --- connecting --------------------------------------------------------------------------- */
 
 /* What holds on every connection. The plan of a prepared statement does not depend on its
- * parameters here, so planning it once is enough. */
-static void print_options(char *text, size_t size, unsigned timeout_ms)
+ * parameters here, so planning it once is enough. It is kept while the tables grow, though: one that
+ * was made for writing into a new database, foreign keys included, would read whole tables from then
+ * on, so @writes forbids that. */
+static void print_options(char *text, size_t size, unsigned timeout_ms, bool writes)
 {
     snprintf(text, size,
              "-c statement_timeout=%u -c lock_timeout=%u -c timezone=UTC -c datestyle=ISO "
              "-c intervalstyle=iso_8601 -c bytea_output=hex -c client_encoding=UTF8 "
-             "-c idle_in_transaction_session_timeout=60000 -c plan_cache_mode=force_generic_plan",
-             timeout_ms, timeout_ms);
+             "-c idle_in_transaction_session_timeout=60000 -c plan_cache_mode=force_generic_plan%s",
+             timeout_ms, timeout_ms, writes ? " -c enable_seqscan=off" : "");
 }
 
 #define KEYS 8
@@ -51,7 +53,7 @@ PGconn *pg_connect_blocking(const struct pg_config *config, unsigned statement_t
     const char *values[KEYS];
     char options[384];
 
-    print_options(options, sizeof options, statement_timeout_ms);
+    print_options(options, sizeof options, statement_timeout_ms, false);
     conninfo(config, options, keys, values);
     return PQconnectdbParams(keys, values, 1);
 }
@@ -98,7 +100,8 @@ void link_open(struct link *link)
     char options[384];
 
     /* The server gives up a little before the query's own time is over. */
-    print_options(options, sizeof options, link->pg->config.timeout_ms * 4 / 5);
+    print_options(options, sizeof options, link->pg->config.timeout_ms * 4 / 5,
+                  link->kind == PG_WRITE);
     conninfo(&link->pg->config, options, keys, values);
     link->state = LINK_CONNECTING;
     link->retry_at = pg_now_us() + CONNECT_US;
