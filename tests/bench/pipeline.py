@@ -341,12 +341,13 @@ def add_throughput(report, rounds, prefetch, goal):
 
 
 def add_memory(report, rounds):
-    names = ("payment", "payment", "fulfillment", "notification")
-    for i, name in list(enumerate(names))[1:]:
-        c = [max(row["memory"][i][k] for row in rounds["c", 100]) for k in (0, 1)]
-        peer = [max(row["memory"][i][k] for row in rounds["pika", 100]) for k in (0, 1)]
-        report.add(f"{name}-service, resident after a round", c[0], "MiB", goal=RSS_MB, peer=peer[0])
-        report.add("  of that its own", c[1], "MiB", goal=PRIVATE_MB, peer=peer[1])
+    for i, name in list(enumerate(STAGES))[1:]:
+        for prefetch in GOALS:
+            c = [max(row["memory"][i][k] for row in rounds["c", prefetch]) for k in (0, 1)]
+            peer = [max(row["memory"][i][k] for row in rounds["pika", prefetch]) for k in (0, 1)]
+            what = f"{name}-service, resident after a round, prefetch {prefetch}"
+            report.add(what, c[0], "MiB", goal=RSS_MB, peer=peer[0])
+            report.add("  of that its own", c[1], "MiB", goal=PRIVATE_MB, peer=peer[1])
 
 
 def main():
