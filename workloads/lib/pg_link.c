@@ -15,9 +15,9 @@
 /* --- connecting --------------------------------------------------------------------------- */
 
 /* What holds on every connection. The plan of a prepared statement does not depend on its
- * parameters here, so planning it once is enough. It is kept while the tables grow, though: one that
- * was made for writing into a new database, foreign keys included, would read whole tables from then
- * on, so @writes forbids that. */
+ * parameters here, so planning it once is enough. It is kept while the tables grow, though: one
+ * that was made for writing into a new database, foreign keys included, would read whole tables
+ * from then on, so @writes forbids that. */
 static void print_options(char *text, size_t size, unsigned timeout_ms, bool writes)
 {
     snprintf(text, size,
