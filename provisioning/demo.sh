@@ -139,6 +139,17 @@ read_record() {
     . "$record"
 }
 
+# Of agents that were killed, below a folder: what is in use stays.
+remove_groups() {
+    local base=covey${1//\//-} group
+    for group in /sys/fs/cgroup/"$base"* /sys/fs/cgroup/*/"$base"*; do
+        [[ -d $group ]] || continue
+        find "$group" -mindepth 1 -depth -type d -exec rmdir {} + 2>/dev/null
+        rmdir "$group" 2>/dev/null
+    done
+    return 0
+}
+
 # What this run, or one that was killed, has made.
 remove_all() {
     local left=
@@ -147,6 +158,7 @@ remove_all() {
         # shellcheck source=/dev/null
         left=$(. "$record" && echo "$dir")
         rm -f "$record"
+        [[ $left != */covey-"$name".* ]] || remove_groups "$left"
     fi
     if [[ $left == */covey-"$name".* && -d $left ]] && ! $keep; then
         rm -rf "$left"

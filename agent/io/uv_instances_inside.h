@@ -32,6 +32,7 @@ struct run { /* one instance with a shim, or with what a killed shim left */
     pid_t ended;                   /* the run before this one, under the same shim; 0: none */
     struct os_cgroup_usage before; /* at its start */
     uint64_t memory_limit;         /* as it was started with; 0: none, or not known */
+    uint64_t open_files;           /* likewise */
     struct shim_record counts;     /* as the shim said last */
     bool seen;                     /* seen_…: at the last look */
     uint64_t seen_lines;

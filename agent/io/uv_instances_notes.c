@@ -115,6 +115,36 @@ static void note_limits(const struct run *run, struct notes *notes)
             now.oom_kills - run->before.oom_kills);
 }
 
+/* As prlimit(2) would tell a privileged agentd. UINT64_MAX: not known. */
+static uint64_t may_open(pid_t pid)
+{
+    char path[32];
+    char line[160];
+    uint64_t most = UINT64_MAX;
+    FILE *file;
+
+    snprintf(path, sizeof path, "/proc/%d/limits", (int)pid);
+    file = fopen(path, "re");
+    while (file != NULL && fgets(line, sizeof line, file) != NULL)
+        if (sscanf(line, "Max open files %*u %" SCNu64, &most) == 1)
+            break;
+    if (file != NULL)
+        fclose(file);
+    return most;
+}
+
+/* The shim sets as many as it may: fs.nr_open, or agentd's own where that is not privileged. */
+static void note_files(const struct run *run, struct notes *notes)
+{
+    uint64_t most = run->open_files > 0 && run->pid > 0 ? may_open(run->pid) : UINT64_MAX;
+
+    if (most < run->open_files)
+        add(notes,
+            "may open %" PRIu64 " files, not the %" PRIu64
+            " of openFiles: the limit of agentd, or fs.nr_open",
+            most, run->open_files);
+}
+
 static void note_disk(const struct run *run, struct notes *notes)
 {
     char path[PATH_SIZE];
@@ -157,6 +187,7 @@ static void on_look(uv_timer_t *timer)
             continue;
         note_log(run, LOOK_MS / 1000, &notes);
         note_limits(run, &notes);
+        note_files(run, &notes);
         if (full)
             note_disk(run, &notes);
         tell(run, notes.text);

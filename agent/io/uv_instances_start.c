@@ -52,6 +52,7 @@ static void note_limits(struct run *run, const struct effect_start *effect)
 {
     os_cgroup_refused(run->owner->keeper.cgroup, run->name, &run->before);
     run->memory_limit = effect->workload->memory_limit;
+    run->open_files = effect->workload->open_files_limit;
 }
 
 static int start_shim(struct run *run, const struct effect_start *effect, struct err *err)

@@ -10,10 +10,14 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(ROOT, "tests", "lib"))
+from control_groups import remove_groups
+
 LAB = os.path.join(ROOT, "provisioning", "lab.sh")
 PIS = ("pi1", "pi2")
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -221,6 +225,7 @@ class Flock:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
         self.lab.call("lab_down")
+        remove_groups(self.memory)
         shutil.rmtree(self.memory, ignore_errors=True)
         if self.keep or failed:
             print(f"logs and states are kept: {self.disk}")

@@ -21,6 +21,9 @@ import time
 import unittest
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
+from control_groups import remove_groups
+
 ROOT = Path(__file__).resolve().parents[2]
 LAB = ROOT / "provisioning/lab.sh"
 ADDRESS = {"ap": "10.77.0.1", "pi1": "10.77.0.11", "pi2": "10.77.0.12", "pi3": "10.77.0.13",
@@ -49,17 +52,6 @@ kind: VirtualIP
 metadata: {name: front}
 spec: {mode: solo}
 """
-
-def remove_groups(folder):
-    """What killed agents below @folder left of control groups."""
-    name = "covey" + str(folder).replace("/", "-")
-    for group in sorted(Path("/sys/fs/cgroup").glob(f"**/{name}*"), key=str, reverse=True):
-        for path in [*group.glob("*/"), group]:
-            try:
-                path.rmdir()
-            except OSError:
-                pass  # in use still: its processes are of no test's
-
 
 programs = None  # the folder of agentd, agentctl and the workloads; set by main()
 

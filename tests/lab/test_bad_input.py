@@ -4,6 +4,8 @@ Pi, while a good one beside them goes on. What cannot be started at all stands i
 import ctypes
 import re
 import shutil
+import subprocess
+import sys
 
 import flock
 from flock import eventually, run, workload
@@ -29,6 +31,20 @@ while True:
     print("something to say")
     time.sleep(0.05)
 """]
+
+
+MANY_FILES = 1 << 20  # more than a machine without CAP_SYS_RESOURCE, or with a lower fs.nr_open, lets
+
+
+def may_open():
+    """How many files a child of this process may get."""
+    return int(subprocess.run([sys.executable, "-c", f"""
+import resource
+try:
+    resource.setrlimit(resource.RLIMIT_NOFILE, ({MANY_FILES}, {MANY_FILES}))
+except (OSError, ValueError):
+    pass
+print(resource.getrlimit(resource.RLIMIT_NOFILE)[1])"""], capture_output=True, text=True).stdout)
 
 
 class SmallDisk(flock.Flock):
@@ -111,10 +127,15 @@ class BadInput(flock.FlockTest):
         self.begin("flood", ["/usr/bin/yes", "and again"], resources={"limits": {"cpu": "200m"}},
                    logs={"maxSize": "1Mi"})
         self.begin("binary", ["/bin/sh", "-c", "head -c 300000 /dev/zero; exec sleep 1000"])
-        self.begin("bomb", BOMB, resources={"limits": {"pids": 20, "cpu": "200m"}})
+        self.begin("bomb", BOMB, terminationGracePeriodSeconds=1,
+                   resources={"limits": {"pids": 20, "cpu": "200m"}})
+        self.begin("files", ["/bin/sleep", "1000"], resources={"limits": {"openFiles": MANY_FILES}})
         self.shown("flood", r"floods its log: more than \d+0 lines a second", ["ready"])
         self.shown("binary", "writes binary data to its output", ["ready"])
         self.shown("bomb", r"\d+ forks were refused, at its limit of processes", ["ready"])
+        if may_open() < MANY_FILES:
+            self.shown("files", rf"may open {may_open()} files, not the {MANY_FILES} of openFiles",
+                       ["ready"])
         self.assertEqual([p for p in self.pi1.processes() if p[0] == "talker.0"], before)
         self.assertLess(eventually(lambda: self.log_size("flood.0"), "it has a log"), 1.2 * 2 ** 20)
         self.assertEqual(self.pi1.ctl("logs", "binary", "-n", "1").status, 0)
@@ -124,7 +145,7 @@ class BadInput(flock.FlockTest):
         self.assertLessEqual(bomb[0], 20)
         self.assertTrue([s for s in self.metrics() if s.startswith(
             'covey_instance_forks_refused_total{instance="bomb.0"}') and float(s.split()[-1]) > 0])
-        for name in ("flood", "binary", "bomb"):
+        for name in ("flood", "binary", "bomb", "files"):
             self.flock.push({f"apps/x/{name}.yaml": None})
         eventually(lambda: self.pi1.processes() == self.good, self.pi1.processes)
 
