@@ -12,7 +12,6 @@ LINES_MAX=600
 # Longer files, each with what keeps it from being split. Keep this list short.
 long_files() {
     cat <<'TEXT'
-tests/lab/test_uv_vip.c one fixture of three hosts; every test needs it
 tests/unit/test_channel.c one fixture of two channels; every test needs it
 tests/unit/test_record.c one fixture of tables that talk; every test needs it
 tests/unit/test_supervise.c one fixture; every test needs it

@@ -296,6 +296,8 @@ void uv_vip_watch(struct uv_vip *vip, const struct addr *addresses, size_t count
         a->probe_at = os_clock_now();
     }
     forget_unwanted(vip);
+    if (count > 0)
+        vip_gateway_meet(vip);
     vip_arp_run(vip);
 }
 

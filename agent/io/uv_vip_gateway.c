@@ -5,9 +5,10 @@
 #include "agent/io/os_clock.h"
 #include "agent/io/uv_vip_inside.h"
 
-#define UNICASTS_MAX 2 /* unanswered requests before the gateway is asked by broadcast */
-#define REPLIES_MAX 16 /* read in one go, */
-#define ROUNDS_MAX 8   /* and so many goes before others get their turn */
+#define UNICASTS_MAX 2    /* unanswered requests before the gateway is asked by broadcast */
+#define REPLIES_MAX 16    /* read in one go, */
+#define ROUNDS_MAX 8      /* and so many goes before others get their turn */
+#define WRITE_LATE_MS 500 /* what waited longer for the gateway's MAC is not written any more */
 
 /* The data of an echo request. What comes back with our nonce was sent by this life of the agent.
  */
@@ -213,22 +214,49 @@ void uv_vip_gateway(struct uv_vip *vip)
     vip_ask(vip, vip->gateway.ip, unicast ? &vip->gateway.mac : NULL);
 }
 
+static void write_now(struct uv_vip *vip, struct vip_address *a)
+{
+    struct node_event event = {.type = NODE_WROTE, .reading.lease = a->lease};
+
+    /* The gateway's packets come here from now on, and must find a shut fence. */
+    if (vip_guard(vip, a, NULL) != ERR_NONE || !write_entry(vip, a->ip, vip->link.mac))
+        return; /* it is asked for again */
+    a->writing = true;
+    vip->post.event(vip->post.context, &event);
+}
+
 void uv_vip_write(struct uv_vip *vip, const struct effect_gateway *effect)
 {
-    struct node_event event = {.type = NODE_WROTE};
     struct vip_address *a;
     struct ipv4 ip;
 
-    if (!ipv4_from_addr(&effect->address, &ip) || !gateway_ready(vip))
+    a = ipv4_from_addr(&effect->address, &ip) ? vip_find(vip, ip) : NULL;
+    if (a == NULL)
         return;
-    a = vip_find(vip, ip);
-    /* The gateway's packets come here from now on, and must find a shut fence. */
-    if (a == NULL || vip_guard(vip, a, NULL) != ERR_NONE || !write_entry(vip, ip, vip->link.mac))
-        return; /* it is asked for again */
     a->lease = effect->lease;
-    a->writing = true;
-    event.reading.lease = effect->lease;
-    vip->post.event(vip->post.context, &event);
+    a->write_until = MONO_ZERO;
+    if (gateway_ready(vip))
+        write_now(vip, a);
+    else
+        a->write_until = mono_add(os_clock_now(), WRITE_LATE_MS);
+}
+
+void vip_gateway_learned(struct uv_vip *vip)
+{
+    mono_t now = os_clock_now();
+
+    for (size_t i = 0; i < vip->address_count; i++) {
+        struct vip_address *a = vip->addresses[i];
+        bool due = mono_before(now, a->write_until);
+        a->write_until = MONO_ZERO;
+        if (due)
+            write_now(vip, a);
+    }
+}
+
+void vip_gateway_meet(struct uv_vip *vip)
+{
+    (void)gateway_ready(vip);
 }
 
 void uv_vip_read(struct uv_vip *vip, const struct effect_gateway *effect)
