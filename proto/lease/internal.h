@@ -61,7 +61,8 @@ struct claim {
     bool taken;         /* the gateway has answered it */
     uint8_t rewrites;   /* because it did not */
     mono_t rewrite_at;
-    mono_t challenge_from; /* none before */
+    mono_t challenge_from; /* none before, unless the peer is heard meanwhile: */
+    mono_t rest_from;      /* since when it rests so */
     node_id refused[MSG_VOTERS_MAX];
     node_id move_to; /* HELD: whom we invited */
     mono_t move_until;

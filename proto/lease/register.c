@@ -93,6 +93,13 @@ static int64_t missing(const struct leases *l)
     return 2 * h + h / 4;
 }
 
+/* A challenge has failed, and the peer has not been heard since: they are isolated from each other.
+ * One that was heard and falls silent again is another matter. */
+static bool rests(const struct leases *l, const struct claim *c)
+{
+    return mono_before(l->heard, c->rest_from);
+}
+
 /* From when on it may write to challenge a holder that may be alive. */
 static mono_t challenge_at(const struct leases *l, const struct claim *c)
 {
@@ -101,7 +108,7 @@ static mono_t challenge_at(const struct leases *l, const struct claim *c)
     if (!register_rules(l, c) || !c->wanted || l->draining || !mono_is_zero(c->written) ||
         (c->state != LEASE_IDLE && c->state != LEASE_CAMPAIGN))
         return MONO_NEVER;
-    at = mono_max(at, mono_max(c->challenge_from, c->write_asked));
+    at = mono_max(at, mono_max(rests(l, c) ? c->challenge_from : MONO_ZERO, c->write_asked));
     at = mono_max(at, mono_add(l->listening, missing(l)));
     return mono_max(at, mono_add(l->heard, missing(l)));
 }
@@ -172,12 +179,15 @@ void register_yielded(struct leases *l, mono_t now, struct claim *c)
 
     if (!register_rules(l, c) || c->reads < REGISTER_READS)
         return;
+    if (!rests(l, c))
+        c->challenges = 0;
     for (int i = 0; i < c->challenges && rest < REGISTER_REST_MAX; i++)
         rest *= 2;
     if (c->challenges < UINT8_MAX)
         c->challenges++;
     c->written = MONO_ZERO;
     c->challenge_from = mono_add(now, rest);
+    c->rest_from = now;
     lease_changed(l, now, c, LEASE_DEFENDED, LEASE_WHY_NONE);
 }
 

@@ -30,7 +30,10 @@ class Failed(Exception):
 def await_true(seconds, what, condition, pause=0.05):
     end = time.monotonic() + seconds
     while True:
-        value = condition()
+        try:
+            value = condition()
+        except (OSError, http.client.HTTPException):  # an agent that does not answer yet
+            value = None
         if value:
             return value
         if time.monotonic() > end:

@@ -108,7 +108,8 @@ def case_power(system):
 
 def case_cut(system):
     try:
-        return fail_and_see(system, lambda pi: carrier(system, [pi], False))
+        # Longer than 8 s: else the link is one that loses much, and gets longer leases (docs/vip.md).
+        return fail_and_see(system, lambda pi: carrier(system, [pi], False), 10)
     finally:
         carrier(system, system.pis, True)
 

@@ -117,6 +117,25 @@ static void a_challenge_that_is_defended_rests(void **state)
                     again + 125000);
 }
 
+/* It was only cut off for a moment, as after a boot: it may die like any other. */
+static void a_rest_ends_with_a_word_of_the_peer(void **state)
+{
+    int64_t written, heard, again;
+    (void)state;
+
+    challenger();
+    written = run_until_access(LEASE_REGISTER_WRITE, START + 5000);
+    wrote(written);
+    while (change(LEASE_DEFENDED) == NULL && leases_deadline(l).ms < START + 5000)
+        timer(leases_deadline(l).ms);
+    assert_non_null(change(LEASE_DEFENDED));
+    heard = START + 6000;
+    timer(heard - 1);
+    peer_speaks(heard);
+    again = run_until_access(LEASE_REGISTER_WRITE, START + 200000);
+    assert_in_range(again, heard + MISSING, heard + MISSING + 50);
+}
+
 static void a_peer_that_speaks_calls_the_challenge_off(void **state)
 {
     int64_t written;
@@ -197,6 +216,7 @@ int main(void)
         TEST(a_challenger_writes_waits_and_reads),
         TEST(a_write_that_is_not_answered_is_repeated),
         TEST(a_challenge_that_is_defended_rests),
+        TEST(a_rest_ends_with_a_word_of_the_peer),
         TEST(a_peer_that_speaks_calls_the_challenge_off),
         TEST(who_is_told_to_defend_announces),
         TEST(a_holder_extends_only_by_reading),
