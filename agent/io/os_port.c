@@ -27,21 +27,31 @@ static socklen_t socket_address(const struct addr *a, uint16_t port, struct sock
 }
 
 /* Connections of a former listener, in TIME_WAIT, do not matter: servers set SO_REUSEADDR. With it
- * two may bind, but only one can listen, so that is tried too. */
-static bool is_free(const struct addr *address, uint16_t port)
+ * two may bind, but only one can listen. The socket, or -1 and errno. */
+static int listen_at(const struct addr *address, uint16_t port, int backlog)
 {
     struct sockaddr_storage at;
     socklen_t len = socket_address(address, port, &at);
     int one = 1;
     int fd = socket(at.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    bool ok;
+    int errnum;
 
-    if (fd < 0)
-        return false;
-    ok = setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) == 0 &&
-         bind(fd, (struct sockaddr *)&at, len) == 0 && listen(fd, 1) == 0;
+    if (fd < 0 || (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) == 0 &&
+                   bind(fd, (struct sockaddr *)&at, len) == 0 && listen(fd, backlog) == 0))
+        return fd;
+    errnum = errno;
     close(fd);
-    return ok;
+    errno = errnum;
+    return -1;
+}
+
+static bool is_free(const struct addr *address, uint16_t port)
+{
+    int fd = listen_at(address, port, 1);
+
+    if (fd >= 0)
+        close(fd);
+    return fd >= 0;
 }
 
 static bool excluded(uint16_t port, const uint16_t *exclude, size_t count)
@@ -79,18 +89,15 @@ int os_port_listen(const struct addr *address, uint16_t port, int *fd, uint16_t 
                    struct err *err)
 {
     struct sockaddr_storage at;
-    socklen_t len = socket_address(address, port, &at);
-    int one = 1;
-    int s = socket(at.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    socklen_t len = sizeof at;
+    int s = listen_at(address, port, SOMAXCONN);
     int rc;
 
     if (s < 0)
-        return err_errno(err, ERR_IO, errno, "make a socket");
-    if (setsockopt(s, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) != 0 ||
-        bind(s, (struct sockaddr *)&at, len) != 0 || listen(s, SOMAXCONN) != 0 ||
-        getsockname(s, (struct sockaddr *)&at, &len) != 0) {
-        rc = err_errno(err, errno == EADDRINUSE ? ERR_EXISTS : ERR_IO, errno, "listen on port %u",
-                       (unsigned)port);
+        return err_errno(err, errno == EADDRINUSE ? ERR_EXISTS : ERR_IO, errno, "listen on port %u",
+                         (unsigned)port);
+    if (getsockname(s, (struct sockaddr *)&at, &len) != 0) {
+        rc = err_errno(err, ERR_IO, errno, "listen on port %u", (unsigned)port);
         close(s);
         return rc;
     }

@@ -1,4 +1,5 @@
 /* Ports, against real listeners on the loopback interface. */
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -84,12 +85,42 @@ static void a_full_range_is_an_error(void **state)
                      ERR_FULL);
 }
 
+static void a_socket_listens_alone(void **state)
+{
+    static const struct addr any6 = {.family = 6};
+    struct err err;
+    uint16_t port = 0;
+    uint16_t again = 0;
+    int fd = -1;
+    int other = -1;
+
+    (void)state;
+    assert_int_equal(os_port_listen(&loopback, 0, &fd, &port, &err), ERR_NONE);
+    assert_int_not_equal(port, 0);
+    assert_true((fcntl(fd, F_GETFD) & FD_CLOEXEC) != 0);
+    assert_int_equal(os_port_listen(&loopback, port, &other, &again, &err), ERR_EXISTS);
+    assert_non_null(strstr(err.text, "listen on port"));
+    assert_int_not_equal(pick(port, &loopback, NULL, 0), port);
+    close(fd);
+    assert_int_equal(os_port_listen(&loopback, port, &fd, &again, &err), ERR_NONE);
+    assert_int_equal(again, port);
+    close(fd);
+    assert_int_equal(os_port_listen(&any6, 0, &fd, &port, &err), ERR_NONE);
+    assert_int_not_equal(port, 0);
+    close(fd);
+    /* An address that this machine does not have (RFC 5737). */
+    assert_int_equal(
+        os_port_listen(&(struct addr){.family = 4, .ip = {192, 0, 2, 1}}, 0, &fd, &port, &err),
+        ERR_IO);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_declared_port_is_kept_while_it_is_free),
         cmocka_unit_test(an_instance_tends_to_keep_its_port),
         cmocka_unit_test(a_full_range_is_an_error),
+        cmocka_unit_test(a_socket_listens_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
