@@ -310,10 +310,13 @@ class Flock:
         for app in apps:
             shutil.copytree(example / "apps" / app, self.desired / "apps" / app)
         shutil.copy(example / "switch-on.sh", self.desired)
-        keys = self.folder / "flock.keys"
-        keys.write_text(self.must(self.pi1, "secret", "keys").stdout)
+        self.keys = self.folder / "flock.keys"
+        self.keys.write_text(self.must(self.pi1, "secret", "keys").stdout)
+        self.run_switch_on(*apps)
+
+    def run_switch_on(self, *apps):
         run(self.desired / "switch-on.sh", *apps,
-            env={**os.environ, "PATH": f"{programs}:{os.environ['PATH']}", "KEYS": str(keys)})
+            env={**os.environ, "PATH": f"{programs}:{os.environ['PATH']}", "KEYS": str(self.keys)})
 
     def apply(self, files, to=None):
         """Pushes and waits until both Pis run it."""

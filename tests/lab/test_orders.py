@@ -45,11 +45,17 @@ class Orders(flock.FlockTest):
 
     # ---- what RabbitMQ says, to who has the password
 
-    def password(self):
-        pid = next(pid for name, pid in self.pi2.processes() if name.startswith("rabbitmq"))
+    def password(self, app="rabbitmq"):
+        pid = next(pid for name, pid in self.pi2.processes() if name.startswith(app))
         with open(f"/proc/{pid}/environ", "rb") as file:
             return next(v.decode().partition("=")[2] for v in file.read().split(b"\0")
                         if v.startswith(b"RABBITMQ_PASSWORD="))
+
+    def has_new_password(self, app, old):
+        try:
+            return self.password(app) != old
+        except (StopIteration, FileNotFoundError, ProcessLookupError):
+            return False  # it is being replaced
 
     def ask(self, path, port=15672):
         return self.flock.inside("client", "curl", "-sf", "--max-time", "20", "-u",
@@ -86,9 +92,7 @@ class Orders(flock.FlockTest):
         self.assertNotIn(self.password(), self.sealed + self.document)
         self.assertNotIn(base64.b64encode(self.password().encode()).decode(), self.sealed)
         self.assertIn('"covey"', self.ask("/api/whoami"))
-        refused = self.flock.inside("client", "curl", "-s", "-u", "covey:guess",
-                                    f"http://{self.pi2.address}:15672/api/whoami").stdout
-        self.assertIn("not_authorised", refused.replace("not_authorized", "not_authorised"))
+        self.assert_refused("guess")
         self.assertIn("rabbitmq_connections", self.ask("/metrics", 15692))
 
         self.generate(False)
@@ -106,6 +110,33 @@ class Orders(flock.FlockTest):
         self.generate(False)
         checked = self.orderctl("check")
         self.assertEqual(checked.returncode, 0, checked.stdout + checked.stderr)
+
+        self.change_password()
+        self.generate(True)
+        before = self.shipped()
+        eventually(lambda: self.shipped() >= before + 5, "orders to flow with the new password")
+        self.generate(False)
+        checked = self.orderctl("check")
+        self.assertEqual(checked.returncode, 0, checked.stdout + checked.stderr)
+
+    def change_password(self):
+        """As docs/pipeline.md says it."""
+        old = self.password()
+        (self.flock.desired / "apps/rabbitmq/secret.yaml").unlink()
+        self.flock.run_switch_on("rabbitmq")
+        self.flock.push({}, to=self.pi2)
+        apps = {"rabbitmq": 1, **{app: count for app, count in SERVICES.items() if app != "order-generator"}}
+        for app in apps:
+            eventually(lambda app=app: self.has_new_password(app, old), f"{app} to get the new password",
+                       seconds=100)
+        for app, count in apps.items():
+            self.ready(app, count, nodes=("pi2",))
+        self.assert_refused(old)
+
+    def assert_refused(self, password):
+        refused = self.flock.inside("client", "curl", "-s", "-u", f"covey:{password}",
+                                    f"http://{self.pi2.address}:15672/api/whoami").stdout
+        self.assertIn("not_authorised", refused.replace("not_authorized", "not_authorised"))
 
     def ports(self, app):
         """PORT as each instance on pi2 was given it."""
