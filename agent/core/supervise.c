@@ -4,6 +4,8 @@
 #include <signal.h>
 #include <string.h>
 
+#include "proto/base/id.h"
+
 struct step {
     mono_t now;
     const struct supervise_event *event;
@@ -81,8 +83,9 @@ static enum supervise_state kill_now(struct supervise *m, const struct step *s)
 static mono_t prepare_time(const struct supervise *m, const struct step *s)
 {
     int64_t stable = m->policy.stable_ms;
+    uint64_t spread = hash64_mix((uint64_t)m->pid, m->run_generation);
 
-    return mono_add(s->now, stable / 2 + rng_range(s->rng, 0, stable / 3));
+    return mono_add(s->now, stable / 2 + (int64_t)(spread % (uint64_t)(stable / 3 + 1)));
 }
 
 /* A process lives: is it the one that is wanted? */
@@ -282,8 +285,8 @@ static enum supervise_state found(struct supervise *m, const struct step *s)
 {
     m->pid = s->event->pid;
     m->started_at = s->event->started_at;
-    m->prepare_at = prepare_time(m, s);
     m->run_generation = s->event->generation;
+    m->prepare_at = prepare_time(m, s);
     m->unhealthy = false;
     m->unjudged = false; /* an end before this one needs no judgement */
     if (m->starts == 0)

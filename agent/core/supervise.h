@@ -161,7 +161,7 @@ struct supervise_policy supervise_policy_default(void);
 /* A machine in the state stopped, permitted to start, without lease. */
 void supervise_init(struct supervise *m, mono_t now);
 
-/* Advances @m by @event and fills @out. @rng is used for jitter alone. */
+/* Advances @m by @event and fills @out. @rng is used for the jitter of back-off alone. */
 void supervise_step(struct supervise *m, mono_t now, const struct supervise_event *event,
                     struct rng *rng, struct supervise_out *out);
 
