@@ -175,8 +175,9 @@ struct agent {
 
     struct queued_event *queue_first, *queue_last;
     bool draining;
-    struct os_saved *saved; /* the file of EFFECT_LEASE_PERSIST */
-    bool persist_due;       /* it could not be written yet */
+    struct os_saved *saved;       /* the file of EFFECT_LEASE_PERSIST */
+    struct os_fence_begun *fence; /* until the executors are open */
+    bool persist_due;             /* it could not be written yet */
 
     struct agent_event events[AGENT_EVENTS_MAX];
     uint64_t event_count;

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "agent/daemon/agent.h"
+#include "agent/io/os_fence.h"
 #include "agent/io/os_notify.h"
 
 #define LEAVE_MS 400 /* good-byes are repeated for so long */
@@ -121,6 +122,7 @@ void agent_free(struct agent *agent)
     agent_knocks_free(agent);
     channel_destroy(agent->channel);
     uv_sync_free(agent->sync);
+    os_fence_drop(agent->fence);
     os_saved_close(agent->saved);
     keystore_close(agent->keys);
     kept_close(agent->kept);

@@ -222,8 +222,9 @@ static int open_executors(struct agent *agent, const struct node_saved *saved, s
 
     for (uint32_t i = 0; saved != NULL && i < saved->address_count; i++)
         resumed[count++] = saved->addresses[i].address;
-    rc = uv_vip_create(agent->loop, agent->config->interface, resumed, count, post, &agent->vip,
-                       err);
+    rc = uv_vip_create(agent->loop, agent->config->interface, agent->fence, resumed, count, post,
+                       &agent->vip, err);
+    agent->fence = NULL;
     if (rc == ERR_NONE)
         uv_vip_promiscuous(agent->vip, wants_promiscuous(agent->config));
     if (rc == ERR_NONE)

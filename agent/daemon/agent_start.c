@@ -13,6 +13,7 @@
 #include "agent/daemon/agent.h"
 #include "agent/daemon/agent_upgrade.h"
 #include "agent/io/os_clock.h"
+#include "agent/io/os_fence.h"
 #include "agent/io/os_netlink.h"
 #include "agent/io/os_notify.h"
 #include "agent/io/os_sysctl.h"
@@ -290,6 +291,16 @@ static int check_interface(const struct agent *agent, struct err *err)
                    wanted, names);
 }
 
+/* The rules of an earlier life are set anew, beside all the rest that a start has to do. */
+static void begin_fence(struct agent *agent)
+{
+    char path[4096];
+
+    if (snprintf(path, sizeof path, "%s/leases", agent->config->run_dir) < (int)sizeof path &&
+        access(path, F_OK) == 0)
+        agent->fence = os_fence_begin(agent->config->interface);
+}
+
 /* In this order, because each needs what stands before it. */
 static int open_all(struct agent *agent, struct err *err)
 {
@@ -301,6 +312,8 @@ static int open_all(struct agent *agent, struct err *err)
         rc = make_folder(agent->config->state_dir, 0711, err);
     if (rc == ERR_NONE)
         rc = make_folder(agent->config->run_dir, 0755, err);
+    if (rc == ERR_NONE)
+        begin_fence(agent);
     find_program("agentctl", "/usr/bin/agentctl", agent->agentctl);
     find_program("agent-shim", "/usr/libexec/covey/agent-shim", agent->shim);
     find_program("agent-seccomp", "/usr/libexec/covey/agent-seccomp", agent->seccomp);

@@ -117,44 +117,56 @@ static void first_line(int fd, char text[OUTPUT_MAX])
     text[strcspn(text, "\n")] = '\0';
 }
 
-int os_command_run(const char *const argv[], const char *input, int timeout_ms, struct err *err)
+int os_command_begin(const char *const argv[], const char *input, struct os_command *command,
+                     struct err *err)
 {
-    char said[OUTPUT_MAX];
-    pid_t pid;
-    int in;
-    int out;
-    int status = 0;
     int rc;
 
-    in = memory_file("covey-input", input);
-    if (in < 0)
+    command->name = argv[0];
+    command->in = memory_file("covey-input", input);
+    if (command->in < 0)
         return err_errno(err, ERR_IO, errno, "prepare the input of %s", argv[0]);
-    out = memory_file("covey-output", "");
-    if (out < 0) {
+    command->out = memory_file("covey-output", "");
+    if (command->out < 0) {
         rc = err_errno(err, ERR_IO, errno, "prepare the output of %s", argv[0]);
         goto err_after_in;
     }
-    rc = start(argv, in, out, &pid);
-    if (rc != 0) {
-        rc = err_errno(err, rc == ENOENT ? ERR_NOTFOUND : ERR_IO, rc, "start %s", argv[0]);
-        goto err_after_out;
-    }
-    rc = wait_bounded(pid, timeout_ms, &status);
-    if (rc == ETIMEDOUT) {
-        rc = err_set(err, ERR_TIMEOUT, "%s was killed: not done after %d ms", argv[0], timeout_ms);
-    } else if (rc != 0) {
-        rc = err_errno(err, ERR_IO, rc, "wait for %s", argv[0]);
-    } else if (!WIFEXITED(status)) {
-        rc = err_set(err, ERR_IO, "%s was ended by signal %d", argv[0], WTERMSIG(status));
-    } else if (WEXITSTATUS(status) != 0) {
-        first_line(out, said);
-        rc =
-            err_set(err, ERR_IO, "%s ended with status %d: %s", argv[0], WEXITSTATUS(status), said);
-    }
-
-err_after_out:
-    close(out);
+    rc = start(argv, command->in, command->out, &command->pid);
+    if (rc == 0)
+        return ERR_NONE;
+    rc = err_errno(err, rc == ENOENT ? ERR_NOTFOUND : ERR_IO, rc, "start %s", argv[0]);
+    close(command->out);
 err_after_in:
-    close(in);
+    close(command->in);
     return rc;
+}
+
+int os_command_end(struct os_command *command, int timeout_ms, struct err *err)
+{
+    const char *name = command->name;
+    char said[OUTPUT_MAX];
+    int status = 0;
+    int rc = wait_bounded(command->pid, timeout_ms, &status);
+
+    if (rc == ETIMEDOUT) {
+        rc = err_set(err, ERR_TIMEOUT, "%s was killed: not done after %d ms", name, timeout_ms);
+    } else if (rc != 0) {
+        rc = err_errno(err, ERR_IO, rc, "wait for %s", name);
+    } else if (!WIFEXITED(status)) {
+        rc = err_set(err, ERR_IO, "%s was ended by signal %d", name, WTERMSIG(status));
+    } else if (WEXITSTATUS(status) != 0) {
+        first_line(command->out, said);
+        rc = err_set(err, ERR_IO, "%s ended with status %d: %s", name, WEXITSTATUS(status), said);
+    }
+    close(command->out);
+    close(command->in);
+    return rc;
+}
+
+int os_command_run(const char *const argv[], const char *input, int timeout_ms, struct err *err)
+{
+    struct os_command command;
+    int rc = os_command_begin(argv, input, &command, err);
+
+    return rc == ERR_NONE ? os_command_end(&command, timeout_ms, err) : rc;
 }

@@ -5,6 +5,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "proto/base/err.h"
 
@@ -13,5 +14,18 @@
  * what it wrote. Errors: ERR_NOTFOUND (no such program), ERR_IO (it failed or could not be
  * started), ERR_TIMEOUT. */
 int os_command_run(const char *const argv[], const char *input, int timeout_ms, struct err *err);
+
+/* The same in two steps, with something else to do between them. */
+struct os_command {
+    const char *name; /* argv[0], borrowed */
+    pid_t pid;
+    int in;
+    int out;
+};
+
+int os_command_begin(const char *const argv[], const char *input, struct os_command *command,
+                     struct err *err);
+/* After a begin that succeeded, once. */
+int os_command_end(struct os_command *command, int timeout_ms, struct err *err);
 
 #endif

@@ -412,6 +412,62 @@ err_after_alloc:
     return rc;
 }
 
+struct os_fence_begun {
+    struct os_command nft;
+};
+
+struct os_fence_begun *os_fence_begin(const char *interface)
+{
+    struct os_fence_begun *begun = calloc(1, sizeof *begun);
+
+    if (begun != NULL && os_fence_rules_begin(interface, &begun->nft, NULL) != ERR_NONE) {
+        free(begun);
+        return NULL;
+    }
+    return begun;
+}
+
+void os_fence_drop(struct os_fence_begun *begun)
+{
+    if (begun != NULL)
+        (void)os_fence_rules_end(&begun->nft, NULL);
+    free(begun);
+}
+
+/* The rules are set: what is missing is the addresses. */
+static int finish_begun(const struct addr *vips, size_t count, struct os_fence **fence,
+                        struct err *err)
+{
+    struct os_fence *f = calloc(1, sizeof *f);
+    int rc = f != NULL ? os_mnl_open(&f->netlink, NETLINK_NETFILTER, err)
+                       : err_set(err, ERR_NOMEM, "set up the fence");
+
+    if (rc != ERR_NONE) {
+        free(f);
+        return rc;
+    }
+    for (size_t i = 0; i < count && rc == ERR_NONE; i++)
+        rc = os_fence_guard(f, &vips[i], err);
+    if (rc != ERR_NONE) {
+        os_fence_free(f);
+        return rc;
+    }
+    *fence = f;
+    return ERR_NONE;
+}
+
+int os_fence_setup_begun(struct os_fence_begun *begun, const char *interface,
+                         const struct addr *vips, size_t count, struct os_fence **fence,
+                         struct err *err)
+{
+    int rc = begun != NULL ? os_fence_rules_end(&begun->nft, NULL) : ERR_NOTFOUND;
+
+    free(begun);
+    if (rc == ERR_NONE)
+        rc = finish_begun(vips, count, fence, NULL);
+    return rc == ERR_NONE ? rc : os_fence_setup(interface, vips, count, fence, err);
+}
+
 int os_fence_purge(struct err *err)
 {
     return os_fence_rules_remove(err);

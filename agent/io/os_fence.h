@@ -45,6 +45,16 @@ struct os_fence;
 int os_fence_setup(const char *interface, const struct addr *vips, size_t count,
                    struct os_fence **fence, struct err *err);
 
+/* nft takes some 25 ms, most of them in the kernel. An agent that starts anew, and has rules
+ * already, begins with it, does what else a start needs, and hands *begun to os_fence_setup_begun,
+ * which frees it; or to os_fence_drop. NULL: could not begin, and the setup will say why. */
+struct os_fence_begun;
+struct os_fence_begun *os_fence_begin(const char *interface);
+void os_fence_drop(struct os_fence_begun *begun); /* NULL is allowed */
+int os_fence_setup_begun(struct os_fence_begun *begun, const char *interface,
+                         const struct addr *vips, size_t count, struct os_fence **fence,
+                         struct err *err);
+
 /* Frees what the agent holds; the tables stay and go on fencing. NULL is allowed. */
 void os_fence_free(struct os_fence *fence);
 

@@ -94,10 +94,11 @@ static bool name_is_safe(const char *interface)
                              "._-@:") == len;
 }
 
+static const char *const nft_argv[] = {"nft", "-f", "-", NULL};
+
 static int run_nft(const char *script, struct err *err)
 {
-    static const char *const argv[] = {"nft", "-f", "-", NULL};
-    int rc = os_command_run(argv, script, NFT_TIMEOUT_MS, err);
+    int rc = os_command_run(nft_argv, script, NFT_TIMEOUT_MS, err);
 
     if (rc == ERR_NOTFOUND)
         err_set(err, rc, "there is no program nft in PATH: install the package nftables");
@@ -125,6 +126,22 @@ int os_fence_rules_apply(const char *interface, const struct addr *vips, size_t 
     if (s.overflow)
         return err_set(err, ERR_LIMIT, "%zu addresses make more rules than fit", count);
     return run_nft(s.text, err);
+}
+
+int os_fence_rules_begin(const char *interface, struct os_command *nft, struct err *err)
+{
+    struct script s = {.len = 0};
+
+    if (!name_is_safe(interface))
+        return err_set(err, ERR_INVALID, "\"%s\" is not the name of an interface", interface);
+    put(&s, "%s", tables);
+    put(&s, rules, interface, interface);
+    return os_command_begin(nft_argv, s.text, nft, err);
+}
+
+int os_fence_rules_end(struct os_command *nft, struct err *err)
+{
+    return os_command_end(nft, NFT_TIMEOUT_MS, err);
 }
 
 int os_fence_rules_remove(struct err *err)

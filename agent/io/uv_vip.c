@@ -344,8 +344,9 @@ static int take_over_addresses(struct uv_vip *vip, struct err *err)
 
 int vip_take_over(struct uv_vip *vip, const struct addr *resumed, size_t count, struct err *err)
 {
-    int rc = os_fence_setup(vip->interface, resumed, count, &vip->fence, err);
+    int rc = os_fence_setup_begun(vip->begun, vip->interface, resumed, count, &vip->fence, err);
 
+    vip->begun = NULL;
     for (size_t i = 0; rc == ERR_NONE && i < count; i++) {
         struct vip_address *a;
         rc = obtain(vip, &resumed[i], &a, err);

@@ -13,17 +13,20 @@
 #include "proto/base/err.h"
 
 struct uv_loop_s;
+struct os_fence_begun;
 struct uv_vip;
 
 /* Takes over the fence and the addresses of an earlier life: @resumed addresses stay (their leases
  * may be taken up), other addresses that are ours are removed and their fences shut. Runs nft and
- * blocks for some milliseconds. An interface that is down, without carrier or without an address is
- * no error; it may come up later. Posts NODE_FENCE, NODE_GATEWAY and NODE_CONFLICT, the first also
- * from within uv_vip_open and uv_vip_shut.
- * Errors: ERR_NOTFOUND (no such interface, no nft program), ERR_INVALID (the interface has no
- * Ethernet address, or one of @resumed is not IPv4), ERR_LIMIT, ERR_NOMEM, ERR_DENIED, ERR_IO. */
-int uv_vip_create(struct uv_loop_s *loop, const char *interface, const struct addr *resumed,
-                  size_t resumed_count, struct post post, struct uv_vip **vip, struct err *err);
+ * blocks for some milliseconds, fewer if that was @begun before (os_fence.h; now this function's,
+ * or NULL). An interface that is down, without carrier or without an address is no error; it may
+ * come up later. Posts NODE_FENCE, NODE_GATEWAY and NODE_CONFLICT, the first also from within
+ * uv_vip_open and uv_vip_shut. Errors: ERR_NOTFOUND (no such interface, no nft program),
+ * ERR_INVALID (the interface has no Ethernet address, or one of @resumed is not IPv4), ERR_LIMIT,
+ * ERR_NOMEM, ERR_DENIED, ERR_IO. */
+int uv_vip_create(struct uv_loop_s *loop, const char *interface, struct os_fence_begun *begun,
+                  const struct addr *resumed, size_t resumed_count, struct post post,
+                  struct uv_vip **vip, struct err *err);
 
 /* EFFECT_FENCE_OPEN: guard, set the address with a lifetime of max(1, ceil(rest of the lease)) s,
  * open the fence; posts NODE_FENCE open or failed. Repeated with each renewal of the lease, which

@@ -75,6 +75,7 @@ struct uv_vip {
     struct post post;
     char interface[OS_LINK_NAME];
     struct os_netlink *netlink;
+    struct os_fence_begun *begun; /* NULL once it was used */
     struct os_fence *fence;
     mono_t fence_retry; /* the rules are not set up again before */
 

@@ -16,6 +16,7 @@ static void free_vip(struct uv_vip *vip)
         free(vip->addresses[i]);
     free(vip->addresses);
     free(vip->members);
+    os_fence_drop(vip->begun);
     os_fence_free(vip->fence);
     os_netlink_close(vip->netlink);
     free(vip);
@@ -105,14 +106,18 @@ void vip_socket_close(struct vip_socket *socket)
 
 /* ---- beginning and end ---- */
 
-int uv_vip_create(struct uv_loop_s *loop, const char *interface, const struct addr *resumed,
-                  size_t resumed_count, struct post post, struct uv_vip **vip, struct err *err)
+int uv_vip_create(struct uv_loop_s *loop, const char *interface, struct os_fence_begun *begun,
+                  const struct addr *resumed, size_t resumed_count, struct post post,
+                  struct uv_vip **vip, struct err *err)
 {
     struct uv_vip *v = calloc(1, sizeof *v);
     int rc;
 
-    if (v == NULL)
+    if (v == NULL) {
+        os_fence_drop(begun);
         return err_set(err, ERR_NOMEM, "set up virtual addresses");
+    }
+    v->begun = begun;
     v->loop = loop;
     v->post = post;
     v->looked_up = (mono_t){INT64_MIN};

@@ -141,8 +141,9 @@ static void a_missing_interface_is_an_error_and_a_silent_one_is_none(void **stat
     mono_t bound = mono_add(os_clock_now(), BOUND_MS);
 
     netlab_enter(e->lab.host[SECOND]);
-    assert_int_equal(uv_vip_create(&w->loop, "wlan9", NULL, 0, post, &w->vip[SECOND], &e->err),
-                     ERR_NOTFOUND);
+    assert_int_equal(
+        uv_vip_create(&w->loop, "wlan9", NULL, NULL, 0, post, &w->vip[SECOND], &e->err),
+        ERR_NOTFOUND);
     netlab_enter(e->lab.home);
     assert_int_equal(
         netlab_run(e->lab.host[SECOND], "ip address flush dev wlan0; ip link set wlan0 down"), 0);

@@ -45,7 +45,7 @@ int world_create(struct world *w, int host, size_t resumed)
     int rc;
 
     netlab_enter(e->lab.host[host]);
-    rc = uv_vip_create(&w->loop, "wlan0", &e->vip, resumed, post, &w->vip[host], &e->err);
+    rc = uv_vip_create(&w->loop, "wlan0", NULL, &e->vip, resumed, post, &w->vip[host], &e->err);
     netlab_enter(e->lab.home);
     return rc;
 }
