@@ -164,10 +164,16 @@ static void read_end(struct os_shim *shim, struct os_shim_event *event)
     event->type = OS_SHIM_LOST;
     event->record = shim->last;
     if (shim->last.shim_pid != 0 && shim_file_read(shim->dir, SHIM_EXIT, &end) == ERR_NONE &&
-        end.shim_pid == shim->last.shim_pid) {
+        end.shim_pid == shim->last.shim_pid && end.pid != shim->ended) {
         event->type = OS_SHIM_EXITED;
         event->record = end;
     }
+}
+
+/* Said before it went on with the next run. */
+static bool is_old(const struct os_shim *shim, const struct shim_record *record)
+{
+    return record->state == SHIM_EXITED && record->pid == shim->ended;
 }
 
 /* The first record that a shim sends may come with sockets. */
@@ -225,7 +231,8 @@ void os_shim_read(struct os_shim *shim, struct os_shim_event *event)
         }
         /* Not understood, a record of some later version: what counts comes with the end. */
         if ((size_t)n <= sizeof buffer &&
-            shim_record_decode(buffer, (size_t)n, &event->record) == ERR_NONE)
+            shim_record_decode(buffer, (size_t)n, &event->record) == ERR_NONE &&
+            !is_old(shim, &event->record))
             break;
     }
     shim->last = event->record;

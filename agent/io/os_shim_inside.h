@@ -14,6 +14,7 @@ struct os_shim {
     int dir;       /* of the instance */
     pid_t starter; /* the program that was started: it forks the shim and ends. 0: reaped */
     struct shim_record last; /* shim_pid 0: none came yet */
+    int32_t ended;           /* main process of the run before this one; 0: there was none */
     int sockets[SHIM_LISTEN_MAX];
     uint32_t socket_count;
 };

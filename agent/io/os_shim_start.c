@@ -316,5 +316,8 @@ int os_shim_next(const struct os_shims *where, struct os_shim *shim, const struc
     if (request.ticket != shim->last.standby)
         return err_set(err, ERR_CONFLICT, "the next process of %s was prepared for something else",
                        spec->instance);
-    return os_shim_request(shim, &request, err);
+    rc = os_shim_request(shim, &request, err);
+    if (rc == ERR_NONE)
+        shim->ended = shim->last.pid;
+    return rc;
 }

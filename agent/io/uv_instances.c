@@ -230,7 +230,6 @@ static void read_leaving(struct run *run)
 void uv_instances_revive(struct run *run)
 {
     run->waiting = run->over = run->started = run->found = run->seen = false;
-    run->ended = run->pid;
     run->note[0] = '\0';
     for (int i = 0; i < HEALTH_PROBES; i++)
         run->probe_ms[i] = -1;
@@ -284,8 +283,6 @@ static void on_event(uv_poll_t *poll, int status, int events)
                 uv_instances_failed(run, event.record.errnum, event.record.text);
             return;
         case OS_SHIM_EXITED:
-            if (event.record.pid == run->ended) /* said once more before it went on */
-                break;
             take_status(run, &event.record);
             if (event.record.standby != 0) {
                 end_waiting(run, &event.record);

@@ -29,7 +29,6 @@ struct run { /* one instance with a shim, or with what a killed shim left */
     bool waiting;                  /* over, and its shim would go on with the next run */
     bool leaving;                  /* over, and its shim was told to end */
     bool forgotten;                /* its control groups are to be removed then */
-    pid_t ended;                   /* the run before this one, under the same shim; 0: none */
     struct os_cgroup_usage before; /* at its start */
     uint64_t memory_limit;         /* as it was started with; 0: none, or not known */
     uint64_t open_files;           /* likewise */

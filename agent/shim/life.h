@@ -19,6 +19,7 @@ enum life_phase { LIFE_PRE_START, LIFE_MAIN, LIFE_POST_STOP };
 struct life_next {
     struct shim_standby process;
     uint64_t ticket; /* 0: none */
+    uint64_t ticks;  /* its start time */
     int output;      /* read ends of its streams; -1: none */
     int error;
     const struct shim_spec *spec; /* kept for the post-stop hook; else NULL */
@@ -40,6 +41,7 @@ struct shim {
     int lock;
     int signals;
     int timer;
+    int walls;                     /* the mount namespace of what runs; -1: none */
     int cgroups[SHIM_CGROUPS_MAX]; /* their folders; -1: none */
     enum life_phase phase;
     const struct shim_spec *spec; /* while anything of it is to be started; else NULL */

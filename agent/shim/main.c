@@ -169,6 +169,7 @@ int main(int argc, char **argv)
     close(SHIM_FD_SPEC);
     fcntl(SHIM_FD_CLIENT, F_SETFD, FD_CLOEXEC);
     shim.lock = -1;
+    shim.walls = -1;
     shim.clients.listener = -1;
     shim.output.fd = -1;
     shim.error.fd = -1;

@@ -82,12 +82,25 @@ int life_start_hook(struct shim *s, enum life_phase phase, const struct shim_hoo
     return ERR_NONE;
 }
 
-static void note_start(struct shim *s, pid_t pid)
+/* Its mount namespace is held: the kernel takes it apart when the last one lets go, and the end of
+ * a run is not to wait for that. */
+static void hold_walls(struct shim *s, pid_t pid)
+{
+    char path[32];
+    int before = s->walls;
+
+    snprintf(path, sizeof path, "/proc/%d/ns/mnt", (int)pid);
+    s->walls = open(path, O_RDONLY | O_CLOEXEC);
+    if (before >= 0)
+        close(before);
+}
+
+static void note_start(struct shim *s, pid_t pid, uint64_t ticks)
 {
     s->phase = LIFE_MAIN;
     s->kill_at = 0;
     s->record.pid = pid;
-    s->record.start_ticks = shim_process_ticks(pid);
+    s->record.start_ticks = ticks;
     s->record.started_ms = life_clock(CLOCK_BOOTTIME);
     s->record.started_wall_ms = life_clock(CLOCK_REALTIME);
     s->record.state = SHIM_RUNNING;
@@ -104,7 +117,8 @@ int life_start_main(struct shim *s, struct err *err)
     rc = start(s, spec->argv, &pid, err);
     if (rc != ERR_NONE)
         return rc;
-    note_start(s, pid);
+    note_start(s, pid, shim_process_ticks(pid));
+    hold_walls(s, pid);
     if (spec->post_stop.argv[0] == NULL)
         life_forget_spec(s);
     return ERR_NONE;
@@ -203,10 +217,12 @@ void next_report(struct shim *s)
 {
     if (s->next.process.pid == 0)
         return; /* discarded in this round */
-    if (shim_standby_ready(&s->next.process))
+    if (shim_standby_ready(&s->next.process)) {
         s->record.standby = s->next.ticket;
-    else
+        s->next.ticks = shim_process_ticks(s->next.process.pid);
+    } else {
         next_discard(s);
+    }
     shim_clients_push(&s->clients, &s->record);
 }
 
@@ -253,13 +269,13 @@ void next_begin(struct shim *s, const struct shim_request *request)
         err_set(&err, ERR_TIMEOUT, "the lease of %s ended before its start", s->record.instance);
     else {
         take_next(s);
-        note_start(s, s->next.process.pid);
-        /* Before it runs: if this shim is killed now, the file names what must be ended. */
-        shim_file_write(s->dir, SHIM_STATUS, &s->record, false, NULL);
-        unlinkat(s->dir, SHIM_EXIT, 0);
+        note_start(s, s->next.process.pid, s->next.ticks);
         errnum = shim_standby_run(&s->next.process);
         if (errnum == 0) {
+            shim_file_write(s->dir, SHIM_STATUS, &s->record, false, NULL);
+            unlinkat(s->dir, SHIM_EXIT, 0);
             shim_clients_push(&s->clients, &s->record);
+            hold_walls(s, s->record.pid);
             return;
         }
         s->record.errnum = errnum;
