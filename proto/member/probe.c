@@ -241,9 +241,19 @@ static void conclude(struct membership *m, struct doubt *d)
     }
 }
 
-/* Time to tell the flock: halfway to the verdict, in a large one, where this costs everybody
- * something, at the verdict that all would come to; earlier to confirm what another says, unless
- * enough others did. */
+/* Halfway to the verdict the flock is told. In a large one, where this costs everybody something,
+ * not before plain loss is out of the question. */
+static unsigned probes_to_accuse(const struct membership *m, const struct doubt *d,
+                                 unsigned minimum)
+{
+    unsigned by_loss = d->needed * 3u / 2u;
+
+    if (table_eager(m) || minimum / 2 >= by_loss)
+        return minimum / 2;
+    return by_loss < minimum ? by_loss : minimum;
+}
+
+/* What another says is confirmed earlier, unless enough others did. */
 static bool should_accuse(const struct membership *m, const struct doubt *d)
 {
     unsigned minimum = probes_minimum(m, d);
@@ -253,7 +263,7 @@ static bool should_accuse(const struct membership *m, const struct doubt *d)
         return false;
     if (state == MEMBER_SUSPECT)
         return d->probes >= minimum / 4 && d->accuser_count < confirmers(m);
-    return d->probes >= (table_eager(m) ? minimum / 2 : minimum);
+    return d->probes >= probes_to_accuse(m, d, minimum);
 }
 
 static void doubt_tick(struct membership *m, struct doubt *d)
