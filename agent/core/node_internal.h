@@ -374,6 +374,7 @@ void node_rendering_free(struct rendering *rendering);
 /* whose turn it is to replace replicas: node_turn.c */
 bool node_turn_needed(const struct desired_workload *w); /* else they are replaced at once */
 bool node_turn_come(const struct node *node, const struct instance *instance);
+bool node_turn_awaited(const struct node *node, const struct peer *peer); /* any, by that one */
 void node_turns_update(struct node *node); /* after every look at the instances */
 void node_turns_free(struct node *node);
 

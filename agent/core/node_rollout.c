@@ -86,6 +86,7 @@ static void view_peers(const struct node *node, struct rollout_view *view)
         if (!has_it || (health != VALUE_HEALTH_READY && health != VALUE_HEALTH_GOOD))
             view->peers_ready = false;
         view->peers_trying = view->peers_trying || (has_it && health == VALUE_HEALTH_TRYING);
+        view->peers_wait = view->peers_wait || (has_it && node_turn_awaited(node, peer));
         view->peers_good = view->peers_good || (has_it && health == VALUE_HEALTH_GOOD);
     }
 }

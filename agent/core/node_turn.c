@@ -328,6 +328,18 @@ bool node_turn_come(const struct node *node, const struct instance *instance)
            names(&turn->value, (uint32_t)strtoul(dot + 1, NULL, 10));
 }
 
+bool node_turn_awaited(const struct node *node, const struct peer *peer)
+{
+    for (size_t i = 0; node->desired != NULL && i < node->desired->workload_count; i++) {
+        const struct desired_workload *w = &node->desired->workloads[i];
+        struct value_turn theirs;
+        if (node_turn_needed(w) && record_of(node, peer, w->name, &theirs) && theirs.number != 0 &&
+            !theirs.inside)
+            return true;
+    }
+    return false;
+}
+
 void node_turns_update(struct node *node)
 {
     for (size_t i = 0; i < node->desired->workload_count; i++)

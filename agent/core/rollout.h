@@ -40,6 +40,7 @@ struct rollout_view {
     bool waits;        /* for its turn to replace something that goes on meanwhile */
     bool peers_ready;  /* every present peer has it and is ready */
     bool peers_trying; /* a present peer has it and is not ready yet */
+    bool peers_wait;   /* a present peer has it and waits for its turn */
     bool peers_good;   /* a present peer calls it good */
     bool peers_away;   /* a node that belongs to the flock is not here */
 };

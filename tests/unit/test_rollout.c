@@ -120,6 +120,26 @@ static void who_is_ready_waits_for_those_who_try(void **state)
     assert_int_equal(rollout_look(&r, at(2 * TIMEOUT), &others_try), ROLLOUT_BECOMES_GOOD);
 }
 
+static void who_is_ready_waits_for_the_turns_of_others(void **state)
+{
+    static const struct rollout_view others_wait = {
+        .ready = true, .peers_trying = true, .peers_wait = true};
+    static const struct rollout_view last_tries = {.ready = true, .peers_trying = true};
+    struct rollout r = good_a();
+    (void)state;
+
+    rollout_applied(&r, at(0), B, TIMEOUT, true);
+    for (int64_t ms = 0; ms <= 5 * TIMEOUT; ms += 1000)
+        assert_int_not_equal(rollout_look(&r, at(ms), &others_wait), ROLLOUT_BECOMES_GOOD);
+    assert_int_equal(rollout_look(&r, at(7 * TIMEOUT - 10), &last_tries), ROLLOUT_NO_CHANGE);
+    assert_int_equal(rollout_look(&r, at(7 * TIMEOUT), &last_tries), ROLLOUT_BECOMES_GOOD);
+    /* One that fails here fails here, whoever waits. */
+    r = good_a();
+    rollout_applied(&r, at(0), B, TIMEOUT, true);
+    assert_int_equal(rollout_look(&r, at(TIMEOUT), &(struct rollout_view){.peers_wait = true}),
+                     ROLLOUT_BECOMES_BAD);
+}
+
 static void a_peers_mark_wins(void **state)
 {
     struct rollout r = good_a();
@@ -201,6 +221,7 @@ int main(void)
         cmocka_unit_test(nothing_to_go_back_to),
         cmocka_unit_test(where_the_others_call_it_good_this_node_is_ill),
         cmocka_unit_test(who_is_ready_waits_for_those_who_try),
+        cmocka_unit_test(who_is_ready_waits_for_the_turns_of_others),
         cmocka_unit_test(a_peers_mark_wins),
         cmocka_unit_test(what_waits_for_a_node_that_is_away_gets_more_time),
         cmocka_unit_test(who_waits_for_its_turn_has_the_whole_time_from_then_on),
