@@ -76,15 +76,18 @@ static void view_peers(const struct node *node, struct rollout_view *view)
         const struct peer *peer = &node->peers[i];
         uint8_t health = peer->commit.health;
         bool has_it = strcmp(peer->commit.commit, commit) == 0;
+        bool has_tried = health == VALUE_HEALTH_READY || health == VALUE_HEALTH_GOOD;
         if (peer->self || peer->head.role == VALUE_ROLE_WITNESS)
             continue;
         if (!node_peer_present(peer)) {
             view->peers_away = true;
+            /* Who went away over it leaves the question to whoever takes its work over: time tells.
+             */
+            view->peers_ready = view->peers_ready && (!has_it || has_tried);
             continue;
         }
         /* Who waits for its turn has not tried it yet. */
-        if (!has_it || (health != VALUE_HEALTH_READY && health != VALUE_HEALTH_GOOD))
-            view->peers_ready = false;
+        view->peers_ready = view->peers_ready && has_it && has_tried;
         view->peers_trying = view->peers_trying || (has_it && health == VALUE_HEALTH_TRYING);
         view->peers_wait = view->peers_wait || (has_it && node_turn_awaited(node, peer));
         view->peers_good = view->peers_good || (has_it && health == VALUE_HEALTH_GOOD);

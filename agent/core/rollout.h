@@ -38,7 +38,7 @@ struct rollout_view {
     bool ready;        /* all that the commit changed and that runs here is ready */
     bool blocked;      /* what is not ready waits for something else */
     bool waits;        /* for its turn to replace something that goes on meanwhile */
-    bool peers_ready;  /* every present peer has it and is ready */
+    bool peers_ready;  /* every peer that is present, or went away over it, has it and is ready */
     bool peers_trying; /* a present peer has it and is not ready yet */
     bool peers_wait;   /* a present peer has it and waits for its turn */
     bool peers_good;   /* a present peer calls it good */
