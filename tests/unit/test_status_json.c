@@ -8,50 +8,12 @@
 #include <cmocka.h>
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "agent/web/flock_json.h"
 #include "agent/web/status_json.h"
 #include "tests/lib/status_fixture.h"
-
-#define GOLDEN_MAX 65536
-
-static void write_golden(const char *path, const char *text)
-{
-    FILE *file = fopen(path, "w");
-
-    assert_non_null(file);
-    assert_true(fprintf(file, "%s\n", text) > 0);
-    assert_int_equal(fclose(file), 0);
-}
-
-/* Steals @document. */
-static void expect_golden(json_t *document, const char *name)
-{
-    static char golden[GOLDEN_MAX];
-    char path[512];
-    char *text;
-    FILE *file;
-    size_t size;
-
-    assert_non_null(document);
-    text = json_dumps(document, JSON_INDENT(2));
-    json_decref(document);
-    assert_non_null(text);
-    snprintf(path, sizeof path, "%s/%s.json", GOLDEN, name);
-    if (getenv("COVEY_GOLDEN") != NULL)
-        write_golden(path, text);
-    file = fopen(path, "r");
-    if (file == NULL)
-        fail_msg("%s is missing", path);
-    size = fread(golden, 1, sizeof golden - 1, file);
-    fclose(file);
-    assert_true(size > 0);
-    golden[size - 1] = '\0'; /* its last newline */
-    assert_string_equal(text, golden);
-    free(text);
-}
+#include "tests/unit/golden.h"
 
 static void whole_status(void **state)
 {
