@@ -14,11 +14,31 @@ static void join(const json_t *list, char *text, size_t size)
     json_array_foreach(list, i, item)
     {
         int n =
-            snprintf(text + used, size - used, "%s%s", i > 0 ? "," : "", json_string_value(item));
+            snprintf(text + used, size - used, "%s%s", i > 0 ? ", " : "", json_string_value(item));
         if (n < 0 || (size_t)n >= size - used)
             return;
         used += (size_t)n;
     }
+}
+
+/* Each host with the path that is answered there: "api.local/v1, api.home/v1". */
+static void route_text(const json_t *route, char *text, size_t size)
+{
+    const char *path = member_string(route, "path");
+    const json_t *host;
+    size_t used = 0, i;
+
+    text[0] = '\0';
+    json_array_foreach(json_object_get(route, "hosts"), i, host)
+    {
+        int n = snprintf(text + used, size - used, "%s%s%s", i > 0 ? ", " : "",
+                         json_string_value(host), path);
+        if (n < 0 || (size_t)n >= size - used)
+            return;
+        used += (size_t)n;
+    }
+    snprintf(text + used, size - used, " -> %s/%s", member_string(route, "workload"),
+             member_string(route, "port"));
 }
 
 /* What is worth a column of every kind. */
@@ -26,23 +46,22 @@ static void details(const json_t *object, char *text, size_t size)
 {
     const char *kind = member_string(object, "kind");
     char list[160];
+    long long replicas;
 
     text[0] = '\0';
-    if (strcmp(kind, "Workload") == 0)
-        snprintf(text, size, "%lld replicas",
-                 (long long)json_integer_value(json_object_get(object, "replicas")));
-    else if (strcmp(kind, "CronWorkload") == 0)
+    if (strcmp(kind, "Workload") == 0) {
+        replicas = (long long)json_integer_value(json_object_get(object, "replicas"));
+        snprintf(text, size, "%lld replica%s", replicas, replicas == 1 ? "" : "s");
+    } else if (strcmp(kind, "CronWorkload") == 0)
         snprintf(text, size, "%s", member_string(object, "schedule"));
     else if (strcmp(kind, "VirtualIP") == 0)
-        snprintf(text, size, "%s %s",
+        snprintf(text, size, "%s, %s",
                  member_string(object, "address")[0] != '\0' ? member_string(object, "address")
                                                              : "no address is free",
                  member_string(object, "mode"));
-    else if (strcmp(kind, "Route") == 0) {
-        join(json_object_get(object, "hosts"), list, sizeof list);
-        snprintf(text, size, "%s%s -> %s/%s", list, member_string(object, "path"),
-                 member_string(object, "workload"), member_string(object, "port"));
-    } else if (strcmp(kind, "SealedSecret") == 0) {
+    else if (strcmp(kind, "Route") == 0)
+        route_text(object, text, size);
+    else if (strcmp(kind, "SealedSecret") == 0) {
         char nodes[120];
         join(json_object_get(object, "keys"), list, sizeof list);
         join(json_object_get(object, "nodes"), nodes, sizeof nodes);
@@ -110,7 +129,7 @@ static void print_history(const struct context *context, const json_t *document)
     {
         const char *state = member_string(entry, "state");
         table_cell(table, TABLE_PLAIN, "%s",
-                   json_is_true(json_object_get(entry, "running")) ? "*" : "");
+                   json_is_true(json_object_get(entry, "running")) ? "*" : " ");
         table_cell(table, TABLE_PLAIN, "%.10s", member_string(entry, "commit"));
         table_cell(table, TABLE_PLAIN, "%s",
                    age(json_object_get(entry, "time"), buffer, sizeof buffer));

@@ -48,6 +48,29 @@ static void show_json(const struct desired *desired, const char *first, const ch
     json_decref(document);
 }
 
+/* "1 workload, 2 routes", of what there is. */
+static void show_counts(const struct desired *d)
+{
+    const struct {
+        size_t count;
+        const char *one, *many;
+    } kinds[] = {{d->workload_count, "workload", "workloads"},
+                 {d->vip_count, "virtual address", "virtual addresses"},
+                 {d->route_count, "route", "routes"},
+                 {d->secret_count, "sealed secret", "sealed secrets"},
+                 {d->foreign_count, "document for k3s", "documents for k3s"}};
+    bool first = true;
+
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        if (kinds[i].count == 0 && i > 0) /* that there are no workloads is worth a word */
+            continue;
+        printf("%s%zu %s", first ? "" : ", ", kinds[i].count,
+               kinds[i].count == 1 ? kinds[i].one : kinds[i].many);
+        first = false;
+    }
+    putchar('\n');
+}
+
 int cmd_validate(const struct context *context, int argc, char **argv)
 {
     struct desired *desired = NULL;
@@ -68,9 +91,10 @@ int cmd_validate(const struct context *context, int argc, char **argv)
         show_json(desired, err.text, report);
     else if (rc != ERR_NONE)
         fprintf(stderr, "%s\n%s", err.text, report != NULL ? report : "");
-    else if (!context->quiet)
-        printf("%s is valid: %zu workloads, %zu virtual addresses, %zu documents for k3s\n",
-               argv[0], desired->workload_count, desired->vip_count, desired->foreign_count);
+    else if (!context->quiet) {
+        printf("%s is valid: ", argv[0]);
+        show_counts(desired);
+    }
     free(report);
     desired_free(desired);
     os_tree_free(tree);
