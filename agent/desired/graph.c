@@ -163,7 +163,7 @@ static int check_names_and_needs(const struct graph *g)
             compare(before->kind, before->name, v->kind, v->name) == 0)
             rc = report_add(&g->build->report, ERR_INVALID, v->file, v->line,
                             "metadata.name: the %s \"%s\" exists already (%s:%d): names are unique "
-                            "in the whole repository",
+                            "in the whole repository; rename one of them",
                             v->workload != NULL ? "workload" : v->kind, v->name, before->file,
                             before->line);
         first_rc = first_rc != 0 ? first_rc : rc;
@@ -202,7 +202,8 @@ static int cycle_error(const struct graph *g, const struct step *path, size_t de
         used = strlen(text);
     }
     return report_add(&g->build->report, ERR_INVALID, end->vertex->file, end->last->line,
-                      "%s: a cycle, so none of them could ever start: %.*s%s",
+                      "%s: a cycle, so none of them could ever start: %.*s%s; take one of these "
+                      "dependencies out",
                       strncmp(end->last->path, "spec.dependsOn", 14) == 0 ? "spec.dependsOn"
                                                                           : end->last->path,
                       (int)used, text, closing->name);

@@ -239,12 +239,12 @@ static void names_are_unique_in_the_whole_repository(void **state)
                                            "metadata:\n  name: twin\n"
                                            "spec: {command: [w], schedule: '@daily'}\n")),
             "apps/b/y.yaml:4: metadata.name: the workload \"twin\" exists already "
-            "(apps/a/x.yaml:3): names are unique in the whole repository",
+            "(apps/a/x.yaml:3): names are unique in the whole repository; rename one of them",
             NULL);
     refused(FILES(FILE_OF("cluster.yaml", CLUSTER),
                   FILE_OF("apps/a/x.yaml", VIP("twin", "") "---\n" VIP("twin", ""))),
             "apps/a/x.yaml:8: metadata.name: the VirtualIP \"twin\" exists already "
-            "(apps/a/x.yaml:3): names are unique in the whole repository",
+            "(apps/a/x.yaml:3): names are unique in the whole repository; rename one of them",
             NULL);
     refused(FILES(FILE_OF("cluster.yaml", CLUSTER "  nodes: [{name: a}, {name: a}]\n")),
             "cluster.yaml:6: spec.nodes[1].name: the node a stands here for the second time", NULL);
@@ -263,10 +263,13 @@ static void dependencies_must_exist_and_end(void **state)
                                                               "  dependsOn: [d, b]\n"),
                   FILE_OF("apps/a/d.yaml", WORKLOAD_HEAD("d") "  command: [w]\n")),
             "apps/a/c.yaml:6: spec.dependsOn: a cycle, so none of them could ever start: b -> c -> "
-            "b",
+            "b; take one of these "
+            "dependencies out",
             NULL);
     spec_refused("  command: [w]\n  dependsOn: [w]\n",
-                 LINE("6: spec.dependsOn: a cycle, so none of them could ever start: w -> w"),
+                 LINE("6: spec.dependsOn: a cycle, so none of them could ever start: w -> w; take "
+                      "one of these "
+                      "dependencies out"),
                  NULL);
     spec_refused("  command: [w]\n  dependsOn: [x, x]\n",
                  LINE("6: spec.dependsOn[1]: x stands here for the second time"), NULL);

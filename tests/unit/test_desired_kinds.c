@@ -289,13 +289,15 @@ static void cycles_across_kinds_are_refused(void **state)
                       WEB "  dependsOn: [Route/r]\n---\n" DOC(
                           "Route", "r") "  hosts: [a.local]\n  service: {name: web}\n")),
         "apps/web/a.yaml:7: spec.dependsOn: a cycle, so none of them could ever start: r -> web "
-        "-> r",
+        "-> r; take one of these "
+        "dependencies out",
         NULL);
     refused(
         FILES(FILE_OF("apps/web/a.yaml", WEB "  dependsOn: [ConfigMap/a]\n---\n" CONFIG_MAP(
                                              "a", "ConfigMap/b") "---\n" CONFIG_MAP("b", "web"))),
         "apps/web/a.yaml:7: spec.dependsOn: a cycle, so none of them could ever start: a -> b "
-        "-> web -> a",
+        "-> web -> a; take one of these "
+        "dependencies out",
         NULL);
     refused(FILES(FILE_OF("apps/web/a.yaml", WEB "  dependsOn: [VirtualIP/front]\n")),
             "apps/web/a.yaml:7: spec.dependsOn[0]: there is no VirtualIP \"front\" in this "
