@@ -13,11 +13,13 @@ import difflib
 import json
 import os
 import pathlib
+import pty
 import re
 import socketserver
 import subprocess
 import sys
 import tempfile
+import termios
 import threading
 import unittest
 
@@ -96,6 +98,27 @@ class Golden(unittest.TestCase):
                               capture_output=True, text=True, timeout=60,
                               env={**os.environ, "NO_COLOR": "1", "LC_ALL": "C.UTF-8"})
 
+    def terminal(self, columns, *arguments):
+        """What it prints on a terminal of @columns; no line may be wider than 80 on one of 80."""
+        ours, its = pty.openpty()
+        termios.tcsetwinsize(its, (24, columns))
+        self.agent.move = True
+        with subprocess.Popen([program, "--socket", self.agent.server_address, *arguments], cwd=HERE,
+                              stdout=its, env={**os.environ, "NO_COLOR": "1"}) as process:
+            os.close(its)
+            text = b""
+            try:
+                while part := os.read(ours, 65536):
+                    text += part
+            except OSError:  # EIO: the program has ended
+                pass
+            os.close(ours)
+        self.assertEqual(process.returncode, 0)
+        text = text.decode().replace("\r\n", "\n")
+        if columns == 80:
+            self.assertEqual([line for line in text.splitlines() if len(line) > columns], [])
+        return text
+
     def compare(self, name, text):
         path = GOLDEN / name
         if write:
@@ -148,6 +171,12 @@ class Golden(unittest.TestCase):
         self.check("explain-workload", "explain", "Workload.spec")
         self.check("explain-probe", "explain", "Workload.spec.readinessProbe")
         self.check("explain-field", "explain", "CronWorkload.spec.concurrencyPolicy")
+
+    def test_a_terminal(self):
+        """Where a terminal ends, the last column goes on below itself."""
+        self.compare("explain-terminal.txt", self.terminal(80, "explain", "Workload.spec"))
+        self.compare("get-terminal.txt", self.terminal(80, "get"))
+        self.assertEqual(self.terminal(40, "get"), self.terminal(300, "get"))  # there is no room
 
     def test_validate(self):
         self.check("validate", "validate", "state")

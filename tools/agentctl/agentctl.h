@@ -88,7 +88,8 @@ int show(const struct context *context, const char *path,
          void (*print)(const struct context *context, const json_t *document));
 void print_json(const json_t *document);
 
-/* table.c: columns as wide as their widest cell, the last one cut at nothing. */
+/* table.c: columns as wide as their widest cell. On a terminal the last one is wrapped at its edge.
+ */
 #define TABLE_COLUMNS_MAX 10
 
 struct table;

@@ -119,7 +119,7 @@ int cmd_get(const struct context *context, int argc, char **argv)
 
 static void print_history(const struct context *context, const json_t *document)
 {
-    static const char *const columns[] = {"", "COMMIT", "AGE", "STATE", "SUBJECT", "REASON", NULL};
+    static const char *const columns[] = {"", "COMMIT", "AGE", "STATE", "SUBJECT", NULL};
     struct table *table = table_new(context, columns);
     const json_t *entry;
     char buffer[32];
@@ -135,9 +135,15 @@ static void print_history(const struct context *context, const json_t *document)
                    age(json_object_get(entry, "time"), buffer, sizeof buffer));
         table_cell(table, strcmp(state, "failed") == 0 ? TABLE_BAD : TABLE_GOOD, "%s", state);
         table_cell(table, TABLE_PLAIN, "%s", member_string(entry, "subject"));
-        table_cell(table, TABLE_PLAIN, "%s", member_string(entry, "reason"));
     }
     table_print(table);
+    json_array_foreach(json_object_get(document, "items"), i, entry)
+    {
+        if (member_string(entry, "reason")[0] != '\0')
+            printf("%.10s failed %s ago: %s\n", member_string(entry, "commit"),
+                   age(json_object_get(entry, "time"), buffer, sizeof buffer),
+                   member_string(entry, "reason"));
+    }
 }
 
 int cmd_history(const struct context *context, int argc, char **argv)

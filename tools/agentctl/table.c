@@ -1,10 +1,15 @@
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "tools/agentctl/agentctl.h"
+
+#define WRAP_MIN 20 /* a last column that is narrower is left to the terminal */
 
 struct cell {
     char *text;
@@ -84,26 +89,85 @@ void table_cell(struct table *table, enum table_color color, const char *format,
     add(table, color, text);
 }
 
+/* How much of @text, in bytes, fits into @room columns: it ends before a space, or after the first
+ * word where that alone is too long. */
+static size_t fit(const char *text, size_t room)
+{
+    size_t columns = 0, end = 0, i;
+
+    for (i = 0; text[i] != '\0'; i++) {
+        if (text[i] == ' ' && columns > room)
+            break;
+        if (text[i] == ' ')
+            end = i;
+        columns += ((unsigned char)text[i] & 0xc0) != 0x80;
+    }
+    return columns > room && end > 0 ? end : i;
+}
+
+/* Columns that the cells before the last one take. */
+static size_t before_last(const struct table *table)
+{
+    size_t before = 0;
+
+    for (size_t i = 0; i + 1 < table->columns; i++)
+        before += table->width[i] + 2;
+    return before;
+}
+
+/* Columns that the last cell of a row may take on this terminal; SIZE_MAX where there is none, so
+ * that a row is a line for grep and awk. */
+static size_t last_room(const struct table *table)
+{
+    size_t before = before_last(table);
+    struct winsize window;
+
+    if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &window) != 0)
+        return SIZE_MAX;
+    return window.ws_col >= before + WRAP_MIN ? window.ws_col - before : SIZE_MAX;
+}
+
+/* What does not fit goes on below, in the same column. */
+static void print_last(const struct table *table, const char *text, size_t room)
+{
+    while (true) {
+        size_t size = fit(text, room);
+        printf("%.*s", (int)size, text);
+        text += size;
+        text += strspn(text, " ");
+        if (*text == '\0')
+            break;
+        printf("\n%*s", (int)before_last(table), "");
+    }
+}
+
 void table_print(struct table *table)
 {
     static const char *const escape[] = {[TABLE_PLAIN] = "",
                                          [TABLE_GOOD] = "\033[32m",
                                          [TABLE_WARNING] = "\033[33m",
                                          [TABLE_BAD] = "\033[31m"};
+    size_t room;
 
     if (table == NULL)
         return;
+    room = last_room(table);
     for (size_t i = 0; i < table->count; i++) {
         const struct cell *cell = &table->cells[i];
         bool last = i % table->columns == table->columns - 1;
         bool color = table->context->color && cell->color != TABLE_PLAIN;
-        size_t width = display_width(cell->text);
 
-        printf("%s%s%s", color ? escape[cell->color] : "", cell->text, color ? "\033[0m" : "");
+        fputs(color ? escape[cell->color] : "", stdout);
+        if (last)
+            print_last(table, cell->text, room);
+        else
+            fputs(cell->text, stdout);
+        fputs(color ? "\033[0m" : "", stdout);
         if (last)
             putchar('\n');
         else
-            printf("%*s", (int)(table->width[i % table->columns] - width + 2), "");
+            printf("%*s", (int)(table->width[i % table->columns] - display_width(cell->text) + 2),
+                   "");
         free(cell->text);
     }
     free(table->cells);
