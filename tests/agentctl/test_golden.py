@@ -172,6 +172,15 @@ class Golden(unittest.TestCase):
         self.check("explain-probe", "explain", "Workload.spec.readinessProbe")
         self.check("explain-field", "explain", "CronWorkload.spec.concurrencyPolicy")
 
+    def test_what_is_not_there(self):
+        said = []
+        for path in ("Workload.replica", "Workload.spec.ports.nme", "Workloads", "Deployment",
+                     "Workload.spec.replicas.x", "Workload.colour"):
+            result = self.run_program("explain", path)
+            self.assertEqual((result.returncode, result.stdout), (2, ""))
+            said.append(f"$ agentctl explain {path}\n{result.stderr}")
+        self.compare("explain-unknown.txt", "".join(said))
+
     def test_a_terminal(self):
         """Where a terminal ends, the last column goes on below itself."""
         self.compare("explain-terminal.txt", self.terminal(80, "explain", "Workload.spec"))

@@ -138,7 +138,23 @@ static int unknown(const struct schema_table *table, const char *word)
     close = report_suggest(word, names);
     if (close != NULL)
         return usage("explain", "there is no field \"%s\"; did you mean \"%s\"?", word, close);
+    if (names[0] == NULL)
+        return usage("explain", "there is no field \"%s\": what stands before it has no fields",
+                     word);
     return usage("explain", "there is no field \"%s\"", word);
+}
+
+static int unknown_kind(const char *word)
+{
+    const char *names[KIND_COUNT + 1] = {NULL};
+    const char *close;
+
+    for (int i = 0; i < KIND_COUNT; i++)
+        names[i] = kinds[i].name;
+    close = report_suggest(word, names);
+    if (close != NULL)
+        return usage("explain", "there is no kind \"%s\"; did you mean \"%s\"?", word, close);
+    return usage("explain", "there is no kind \"%s\"; agentctl explain lists them", word);
 }
 
 int cmd_explain(const struct context *context, int argc, char **argv)
@@ -158,7 +174,7 @@ int cmd_explain(const struct context *context, int argc, char **argv)
     word = strsep(&rest, ".");
     kind = find_kind(word);
     if (kind == NULL)
-        return usage("explain", "there is no kind \"%s\"", word);
+        return unknown_kind(word);
     table = kind->table;
     while ((word = strsep(&rest, ".")) != NULL) {
         const struct schema_field *next = find_field(table, word);

@@ -195,13 +195,17 @@ int fail(const struct err *err)
 
 int usage(const char *name, const char *format, ...)
 {
+    char text[ERR_TEXT_MAX];
+    size_t size;
     va_list args;
 
-    fprintf(stderr, "agentctl %s: ", name);
     va_start(args, format);
-    vfprintf(stderr, format, args);
+    if (vsnprintf(text, sizeof text, format, args) < 0)
+        text[0] = '\0';
     va_end(args);
-    fprintf(stderr, ". See agentctl help %s\n", name);
+    size = strlen(text);
+    fprintf(stderr, "agentctl %s: %s%s See agentctl help %s\n", name, text,
+            size > 0 && text[size - 1] == '?' ? "" : ".", name);
     return 2;
 }
 
