@@ -188,7 +188,7 @@ static int cycle_error(const struct graph *g, const struct step *path, size_t de
                        const struct vertex *closing)
 {
     const struct step *end = &path[depth - 1];
-    char text[REPORT_LINE / 2];
+    char text[REPORT_LINE / 3]; /* the message is not to be cut */
     size_t used = 0, i = 0;
 
     while (path[i].vertex != closing)

@@ -71,6 +71,25 @@ static void join_choices(const char *const *choices, char *text, size_t size)
     }
 }
 
+/* As many of @names as fit, and how many there are besides. */
+static void join_names(const char *const *names, char *text, size_t size)
+{
+    const size_t rest_max = sizeof " and 64 more: see agentctl explain";
+    size_t used = 0, count = 0;
+
+    while (names[count] != NULL)
+        count++;
+    text[0] = '\0';
+    for (size_t i = 0; i < count; i++) {
+        if (used + strlen(names[i]) + 2 + rest_max > size) {
+            snprintf(text + used, size - used, " and %zu more: see agentctl explain", count - i);
+            return;
+        }
+        snprintf(text + used, size - used, i > 0 ? ", %s" : "%s", names[i]);
+        used = strlen(text);
+    }
+}
+
 void schema_expected(const struct schema_field *field, char *text, size_t size)
 {
     char choices[256];
@@ -368,14 +387,14 @@ static int unknown_field(struct schema_reader *reader, const struct schema_table
     const char *names[SCHEMA_FIELDS_MAX + 1] = {NULL};
     const struct schema_field *field;
     const char *close;
-    char known[512];
+    char known[240]; /* the message is not to be cut */
     size_t before = enter(reader, node->key);
     int rc;
 
     for (size_t i = 0; i < SCHEMA_FIELDS_MAX && (field = schema_field(table, i)) != NULL; i++)
         names[i] = field->name;
     close = report_suggest(node->key, names);
-    join_choices(names, known, sizeof known);
+    join_names(names, known, sizeof known);
     if (close != NULL)
         rc = field_error(reader, node->key_line, "no such field; did you mean \"%s\"?", close);
     else
