@@ -88,6 +88,7 @@ struct effect_fence {
     uint64_t epoch;
     uint32_t number; /* OPEN, CLOSE: comes back in NODE_FENCE */
     bool fresh;      /* OPEN: it was not held before this */
+    bool leave;      /* OPEN: if somebody has removed the address, it stays away; NODE_DRIFT */
 };
 
 struct effect_gateway {
@@ -111,9 +112,11 @@ struct effect_start {
 
 struct effect_files { /* of a process that runs */
     const char *instance;
-    bool all;   /* those with DESIRED_CHANGE_RESTART too: the process has been started with them */
-    bool check; /* nothing has changed: what differs was edited, and NODE_DRIFT tells of it */
-    bool leave; /* only tell */
+    bool all;    /* those with DESIRED_CHANGE_RESTART too: the process has been started with them */
+    bool check;  /* nothing has changed: what differs was edited, and NODE_DRIFT tells of it */
+    bool leave;  /* only tell */
+    bool differ; /* as was told last; NODE_DRIFT comes when that has changed, and after each
+                  * correction */
     const struct desired *desired;
     const struct desired_workload *workload;
     const struct desired_content *files; /* rendered, but for secrets */

@@ -219,7 +219,7 @@ static void dispatch(struct node *node, const struct node_event *event)
         node_work_note(node, &event->instance);
         break;
     case NODE_DRIFT:
-        node_env_drift(node, event->instance.instance);
+        node_drift_told(node, &event->drift);
         break;
     case NODE_PROBE:
         node_work_probe(node, &event->probe);
@@ -263,6 +263,7 @@ int node_step(struct node *node, mono_t now, const struct node_event *event, str
     node_pool_update(node);
     node_work_update(node);
     node_lease_settle(node);
+    node_drift_update(node);
     node_rollout_update(node);
     node_peers_settle(node);
     out->effects = node->effects;

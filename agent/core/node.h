@@ -113,7 +113,7 @@ enum node_event_type {
     NODE_EXITED,     /* instance: exit; SUPERVISE_EXIT_FAILED: it could not be started */
     NODE_PROBE,      /* probe */
     NODE_NOTE,       /* instance: reason: what is wrong with one that runs; "": nothing any more */
-    NODE_DRIFT,      /* instance.instance: its files were edited by somebody else */
+    NODE_DRIFT,      /* drift: somebody else edited files of a process, or removed an address */
     NODE_SUSPEND,    /* suspend: commits shall not reach an app, or shall again */
     NODE_DRAIN,      /* drain: give leases away, take no work (true), or take part again (false) */
     NODE_LEAVE,      /* goodbye: releases leases, tells the peers */
@@ -193,7 +193,15 @@ struct node_event_instance {
     uint8_t port_count;
     struct value_port ports[VALUE_PORTS_MAX];
     struct supervise_exit exit; /* EXITED */
+    bool starved;               /* EXITED: for want of memory */
     const char *reason;         /* EXITED: why it did not start, or more about its end, or NULL */
+};
+
+struct node_event_drift {
+    const char *instance; /* NULL: it is about the address */
+    struct addr address;
+    bool differs; /* false: it is as it should be again */
+    bool left;    /* and was left so; false: it was corrected */
 };
 
 struct node_event_probe {
@@ -238,6 +246,7 @@ struct node_event {
         struct node_event_move move;
         struct node_event_instance instance;
         struct node_event_probe probe;
+        struct node_event_drift drift;
         struct node_event_suspend suspend;
         bool drain;
     };

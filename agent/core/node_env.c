@@ -446,28 +446,12 @@ void node_env_check(struct node *node, struct instance *instance)
         return;
     drift = node_suspended(node, instance->workload->app) != NULL
                 ? DESIRED_DRIFT_OFF
-                : desired_drift(node->desired, instance->workload->app);
+                : node_drift_mode(node, instance->workload->app);
     instance->check_at = mono_add(node->now, NODE_DRIFT_MS);
     if (drift == DESIRED_DRIFT_OFF)
         return;
     files = files_effect(node, instance);
     files->check = true;
     files->leave = drift == DESIRED_DRIFT_WARN;
-}
-
-void node_env_drift(struct node *node, const char *name)
-{
-    const struct instance *instance = node_find_process(node, name);
-    bool leave;
-    char subject[INSTANCE_MAX + 8];
-
-    if (instance == NULL || instance->workload == NULL)
-        return;
-    leave = desired_drift(node->desired, instance->workload->app) == DESIRED_DRIFT_WARN;
-    snprintf(subject, sizeof subject, "app/%s", name);
-    node_event(node, EFFECT_WARNING, subject,
-               leave ? "the files of %s are not as the repository says; they are left as they are "
-                       "(drift: warn)"
-                     : "the files of %s were edited; they are as the repository says again",
-               name);
+    files->differ = instance->differ;
 }

@@ -365,7 +365,8 @@ void node_work_exited(struct node *node, const struct node_event_instance *event
     struct supervise_event step = {.type = event->exit.kind == SUPERVISE_EXIT_FAILED
                                                ? SUPERVISE_START_FAILED
                                                : SUPERVISE_EXITED,
-                                   .exit = event->exit};
+                                   .exit = event->exit,
+                                   .starved = event->starved};
     char subject[INSTANCE_MAX + 8];
     bool expected;
 

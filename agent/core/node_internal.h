@@ -91,6 +91,9 @@ struct instance {
     struct value_instance published;
     int64_t since; /* Unix seconds of the present state */
     uint8_t shown; /* enum value_instance_state that @since belongs to */
+    bool extra;    /* found while the desired state was known: somebody has started it */
+    bool differ;   /* its files, as was told last */
+    uint8_t drift; /* enum drift_kind that people are shown */
 };
 
 struct pending { /* replicas that run nowhere */
@@ -123,6 +126,8 @@ struct held_vip {
     node_id preferred;   /* while it is held here: who shall have it by rendezvous hashing */
     mono_t steady;       /* since when that has not changed */
     bool handed;         /* it was handed to this node since */
+    bool missing;        /* somebody has removed it from the interface, and it is left so */
+    uint8_t drift;       /* enum drift_kind that people are shown */
     struct value_vip value;
 };
 
@@ -132,6 +137,9 @@ struct foreign_commit {
     mono_t retry; /* MONO_NEVER: settled, or being fetched */
     int64_t delay_ms;
 };
+
+/* What is not as the repository says, where that is left so (node_drift.c). */
+enum drift_kind { DRIFT_NONE, DRIFT_KILLED, DRIFT_FILES, DRIFT_EXTRA, DRIFT_MISSING };
 
 /* Does the gateway keep its ARP cache by the last writer? */
 enum node_register { NODE_REGISTER_UNTESTED, NODE_REGISTER_KEPT, NODE_REGISTER_LOST };
@@ -286,6 +294,15 @@ bool node_pool_assign(struct node *node); /* of the desired state; true: some ar
 void node_pool_update(struct node *node); /* at the end of a step */
 mono_t node_pool_deadline(const struct node *node);
 
+/* what somebody else changed: node_drift.c */
+/* How drift of @app is treated, "" for what belongs to none; suspended apps are corrected. */
+enum desired_drift node_drift_mode(const struct node *node, const char *app);
+bool node_drift_leaves_extra(const struct node *node, const struct instance *instance);
+bool node_drift_leaves_vip(const struct node *node, const struct held_vip *vip);
+void node_drift_told(struct node *node, const struct node_event_drift *event);
+void node_drift_update(struct node *node); /* at the end of a step: what people are shown */
+void node_drift_forget(struct node *node, struct instance *instance);
+
 void node_take_desired(struct node *node, const struct node_event_desired *event); /* node.c */
 
 /* what becomes of an applied commit: node_rollout.c */
@@ -368,7 +385,6 @@ int node_env_render(struct node *node, struct instance *instance, uint64_t runni
 /* Hands over the files whose change needs no restart, if the process has others. */
 void node_env_deliver(struct node *node, struct instance *instance);
 void node_env_check(struct node *node, struct instance *instance); /* at instance->check_at */
-void node_env_drift(struct node *node, const char *instance);
 void node_rendering_free(struct rendering *rendering);
 
 /* whose turn it is to replace replicas: node_turn.c */

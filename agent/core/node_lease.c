@@ -44,6 +44,7 @@ static void fence_op(struct node *node, const struct lease_op *op, struct answer
     effect->fence.number = op->number;
     effect->fence.epoch = vip->value.epoch;
     effect->fence.fresh = op->type == LEASE_OPEN && !vip->value.holding;
+    effect->fence.leave = node_drift_leaves_vip(node, vip);
 }
 
 static void announce(struct node *node, const struct held_vip *vip)

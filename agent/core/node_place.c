@@ -95,6 +95,7 @@ static void place_here(struct node *node, const struct desired_workload *w, uint
     bind_workload(node, instance, w);
     instance->placed = true;
     instance->doomed = false;
+    instance->extra = false;
     instance->moving = MONO_NEVER;
 }
 

@@ -45,7 +45,7 @@ static bool is_ready(const struct instance *instance)
     if (m->policy.needs_lease && !m->leased) /* another node has it, or will */
         return true;
     return m->run_generation == instance->wished && !instance->outdated && !instance->succeeded &&
-           (m->state == SUPERVISE_READY || m->state == SUPERVISE_COMPLETED);
+           (m->state == SUPERVISE_READY || (m->state == SUPERVISE_COMPLETED && !supervise_left(m)));
 }
 
 static void view_instances(const struct node *node, struct rollout_view *view)

@@ -73,6 +73,7 @@ static void remove_instance(struct node *node, size_t index)
         node_unpublish(node, key);
     if (instance->lease != 0)
         node_lease_unwant(node, instance->lease);
+    node_drift_forget(node, instance);
     node_effect(node, EFFECT_FORGET)->stop.instance = node_instance_process(instance);
     node_keep(node, instance->rendering.text);
     node_keep(node, instance->rendering.env);
@@ -124,7 +125,8 @@ static bool same_policy(const struct supervise_policy *a, const struct supervise
     return a->restart == b->restart && a->probed == b->probed && a->needs_lease == b->needs_lease &&
            a->stop_signal == b->stop_signal && a->stop_timeout_ms == b->stop_timeout_ms &&
            a->backoff_min_ms == b->backoff_min_ms && a->backoff_max_ms == b->backoff_max_ms &&
-           a->stable_ms == b->stable_ms && a->start_limit == b->start_limit;
+           a->stable_ms == b->stable_ms && a->start_limit == b->start_limit &&
+           a->leave_killed == b->leave_killed;
 }
 
 void node_instance_want(struct node *node, struct instance *instance, uint64_t generation)
@@ -135,6 +137,9 @@ void node_instance_want(struct node *node, struct instance *instance, uint64_t g
 
     event.policy =
         policy_of(stays && instance->judge != NULL ? instance->judge : instance->workload);
+    event.policy.leave_killed =
+        !instance->workload->cron &&
+        node_drift_mode(node, instance->workload->app) != DESIRED_DRIFT_CORRECT;
     instance->document = instance->workload->generation;
     if (instance->machine.wanted && instance->wished == generation &&
         same_policy(&event.policy, &instance->machine.policy))
@@ -264,6 +269,8 @@ static void update_instance(struct node *node, struct instance *instance)
     instance->succeeded = false;
     if (instance->elder != NULL)
         update_heir(node, instance);
+    else if (!instance->placed && node_drift_leaves_extra(node, instance))
+        node_instance_publish(node, instance);
     else if (instance->workload == NULL)
         node_instance_end(node, instance);
     else if (instance->placed && instance->workload->cron)
@@ -355,6 +362,7 @@ void node_work_found(struct node *node, const struct node_event_instance *event)
         instance = node_add_instance(node, base);
     if (instance == NULL)
         return;
+    instance->extra = node->desired != NULL;
     instance->second = second;
     node_work_adopt(node, instance, event);
 }

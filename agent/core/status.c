@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "agent/core/node_internal.h"
+#include "agent/core/status_parts.h"
 #include "proto/record/value_codec.h"
 
 const char *status_member_state_name(enum status_member_state state)
@@ -38,6 +39,7 @@ void status_free(struct status *status)
     free(status->apps);
     free(status->instances);
     free(status->paths);
+    free(status->drifts);
     free(status);
 }
 
@@ -402,6 +404,13 @@ static void judge(struct status *status)
                  a->pending != NULL ? a->pending : "");
         say(status, a->ready == 0 ? STATUS_FAILED : STATUS_DEGRADED, text);
     }
+    for (size_t i = 0; i < status->drift_count; i++) {
+        const struct status_drift *d = &status->drifts[i];
+        snprintf(text, sizeof text, "%.80s %.90s on %.40s, and is left so (drift: warn)",
+                 strchr(d->subject, '/') != NULL ? strchr(d->subject, '/') + 1 : d->subject,
+                 d->value.what, d->node_name);
+        say(status, STATUS_DEGRADED, text);
+    }
     if (!status->agreed)
         say(status, STATUS_DEGRADED, "The nodes do not apply the same commit yet");
     if (status->health != STATUS_OK)
@@ -433,7 +442,8 @@ int node_status(const struct node *node, mono_t now, int64_t wall, struct status
     status->instances = calloc(instances + 1, sizeof *status->instances);
     status->paths = calloc(node->peer_count * VALUE_PATHS_MAX, sizeof *status->paths);
     if (status->nodes == NULL || status->vips == NULL || status->apps == NULL ||
-        status->instances == NULL || status->paths == NULL) {
+        status->instances == NULL || status->paths == NULL ||
+        status_fill_drifts(node, status) != ERR_NONE) {
         status_free(status);
         return ERR_NOMEM;
     }

@@ -106,6 +106,13 @@ struct status_path {
     bool stream; /* over TCP: no datagram comes through */
 };
 
+/* What somebody changed on a node, and is left so by the app's drift mode. */
+struct status_drift {
+    char subject[RECORD_KEY_MAX]; /* "app/rest-api.0", "vip/10.77.0.210" */
+    const char *node_name;
+    struct value_drift value;
+};
+
 struct status {
     int64_t now;               /* Unix seconds */
     enum status_health health; /* the headline's colour */
@@ -125,12 +132,18 @@ struct status {
     size_t instance_count;
     struct status_path *paths; /* of living nodes, sorted by to, then from */
     size_t path_count;
+    struct status_drift *drifts; /* sorted by subject */
+    size_t drift_count;
     const struct desired_foreign *foreign; /* waiting for k3s */
     size_t foreign_count;
 };
 
 /* Nothing of it shall run (replicas: 0), and nothing does. */
 bool status_app_off(const struct status_app *app);
+
+/* What is left changed about @subject, where it is on @node; NULL: nothing. */
+const struct status_drift *status_drift_of(const struct status *status, const char *subject,
+                                           const char *node);
 
 /* Frees what node_status allocated. NULL is allowed. */
 void status_free(struct status *status);

@@ -54,6 +54,7 @@ static enum supervise_state start(struct supervise *m, const struct step *s)
     m->starts++;
     m->run_generation = m->generation;
     m->unhealthy = false;
+    m->left = false;
     emit(s, SUPERVISE_DO_START)->generation = m->generation;
     return SUPERVISE_STARTING;
 }
@@ -134,10 +135,21 @@ static enum supervise_state judge(struct supervise *m, const struct step *s)
         m->unhealthy || m->last_exit.kind != SUPERVISE_EXIT_CODE || m->last_exit.value != 0;
 
     m->unjudged = false;
-    if (m->policy.restart == SUPERVISE_NEVER ||
+    m->left = m->policy.leave_killed && !m->unhealthy && m->killed;
+    if (m->left || m->policy.restart == SUPERVISE_NEVER ||
         (m->policy.restart == SUPERVISE_ON_FAILURE && !failed))
         return SUPERVISE_COMPLETED;
     return restart(m, s);
+}
+
+/* By a signal that people send, not by one that tells of a fault of its own. */
+static bool killed_by_somebody(const struct supervise_event *event)
+{
+    const struct supervise_exit *exit = &event->exit;
+
+    return exit->kind == SUPERVISE_EXIT_SIGNAL && !event->starved &&
+           (exit->value == SIGHUP || exit->value == SIGINT || exit->value == SIGQUIT ||
+            exit->value == SIGKILL || exit->value == SIGTERM);
 }
 
 static void record_end(struct supervise *m, const struct step *s)
@@ -145,6 +157,7 @@ static void record_end(struct supervise *m, const struct step *s)
     probes_end(m, s);
     m->last_exit = s->event->exit;
     m->prepare_at = MONO_NEVER;
+    m->killed = killed_by_somebody(s->event);
     m->last_stable = m->pid != 0 && mono_diff(s->now, m->started_at) >= m->policy.stable_ms;
     m->pid = 0;
 }
@@ -176,10 +189,12 @@ static enum supervise_state want_fresh(struct supervise *m, const struct step *s
     return start(m, s);
 }
 
-/* WANT_RUN after a run of this instance: only another generation starts at once. */
+/* WANT_RUN after a run of this instance: only another generation starts at once, and what was left
+ * killed, but shall not be any more. */
 static enum supervise_state want_other(struct supervise *m, const struct step *s)
 {
-    bool other = s->event->generation != m->run_generation;
+    bool other =
+        s->event->generation != m->run_generation || (m->left && !s->event->policy.leave_killed);
 
     take_wish(m, s);
     if (!other)
@@ -568,6 +583,11 @@ mono_t supervise_deadline(const struct supervise *m)
     default:
         return MONO_NEVER;
     }
+}
+
+bool supervise_left(const struct supervise *m)
+{
+    return m->state == SUPERVISE_COMPLETED && m->left;
 }
 
 bool supervise_alive(const struct supervise *m)

@@ -45,7 +45,7 @@ enum supervise_state {
     SUPERVISE_STOPPING,  /* was told to end */
     SUPERVISE_BACKOFF,   /* ended; waits for its next start */
     SUPERVISE_FAILED,    /* start limit reached: reported, and tried again every few minutes */
-    SUPERVISE_COMPLETED, /* ended, and its restart policy wants no other run */
+    SUPERVISE_COMPLETED, /* ended, and its policy wants no other run */
     SUPERVISE_STATES
 };
 
@@ -93,6 +93,7 @@ struct supervise_policy {
     int64_t backoff_max_ms;
     int64_t stable_ms;
     unsigned start_limit; /* 0: none */
+    bool leave_killed;    /* what somebody killed from outside stays as it is */
 };
 
 struct supervise_event {
@@ -103,6 +104,7 @@ struct supervise_event {
     mono_t started_at;              /* FOUND */
     bool stopping;                  /* FOUND: it was told to end in an earlier life of the agent */
     struct supervise_exit exit;     /* EXITED; START_FAILED: value is the errno */
+    bool starved;                   /* EXITED: the kernel killed it for want of memory */
 };
 
 enum supervise_effect_type {
@@ -146,6 +148,8 @@ struct supervise {
     mono_t wake_at;    /* end of back-off, or next kill */
     mono_t prepare_at; /* of DO_PREPARE, once in a run; MONO_NEVER: it was, or nothing lives */
     bool unhealthy;    /* stopping because a probe gave it up: counts as a failure */
+    bool killed;       /* somebody has ended the last run by a signal, from outside */
+    bool left;         /* somebody killed it, and its policy leaves it so; until the next start */
     bool unjudged;     /* ended before any wish: its policy has yet to say what follows */
     bool last_stable;  /* the last run was a stable one */
     unsigned failures; /* unstable runs in a row */
@@ -167,6 +171,9 @@ void supervise_step(struct supervise *m, mono_t now, const struct supervise_even
 
 /* When SUPERVISE_TICK is wanted; MONO_NEVER: not before something else happens. */
 mono_t supervise_deadline(const struct supervise *m);
+
+/* Somebody killed it, and it stays so by its policy. */
+bool supervise_left(const struct supervise *m);
 
 /* A process of this instance may exist (starting, running, ready, stopping). */
 bool supervise_alive(const struct supervise *m);

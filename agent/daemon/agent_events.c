@@ -293,7 +293,7 @@ static void step(struct agent *agent, struct node_event *event)
 static bool has_instance(const struct node_event *event)
 {
     return event->type == NODE_FOUND || event->type == NODE_STARTED || event->type == NODE_EXITED ||
-           event->type == NODE_PROBE || event->type == NODE_NOTE || event->type == NODE_DRIFT;
+           event->type == NODE_PROBE || event->type == NODE_NOTE;
 }
 
 static const char *keep_text(char *copy, size_t size, const char *text)
@@ -322,6 +322,8 @@ static struct queued_event *copy_event(const struct node_event *event)
     } else if (has_instance(event)) {
         e->instance.instance = copy->instance;
         e->instance.reason = keep_text(copy->reason, sizeof copy->reason, e->instance.reason);
+    } else if (event->type == NODE_DRIFT) {
+        e->drift.instance = keep_text(copy->instance, sizeof copy->instance, e->drift.instance);
     } else if (event->type == NODE_SUSPEND) {
         snprintf(copy->instance, sizeof copy->instance, "%s", event->suspend.app);
         e->suspend.app = copy->instance;

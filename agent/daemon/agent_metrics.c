@@ -2,6 +2,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "agent/io/os_clock.h"
 #include "agent/io/os_host.h"
@@ -105,6 +106,16 @@ static void write_states(struct exposition *e, const struct status *status)
                       "Replicas that are ready, in the whole flock.");
     for (size_t i = 0; i < status->app_count; i++)
         exposition_sample(e, status->apps[i].ready, "workload", status->apps[i].name, NULL);
+}
+
+static void write_drift(struct exposition *e, const struct status *status)
+{
+    exposition_family(e, "covey_drift", EXPOSITION_GAUGE,
+                      "1 for what somebody changed on this node, and drift: warn leaves so.");
+    for (size_t i = 0; i < status->drift_count; i++)
+        if (strcmp(status->drifts[i].node_name, status->self_name) == 0)
+            exposition_sample(e, 1, "subject", status->drifts[i].subject, "app",
+                              status->drifts[i].value.app, NULL);
 }
 
 struct column { /* one number of each instance */
@@ -221,6 +232,7 @@ void agent_metrics(struct agent *agent, struct http_request *request)
         node_status(agent->node, os_clock_now(), os_clock_wall_ms() / 1000, &status) == ERR_NONE) {
         write_agent(e, agent, status);
         write_states(e, status);
+        write_drift(e, status);
         uv_instances_stats(agent->instances, &stats, &count);
         write_instances(e, stats, count);
     }

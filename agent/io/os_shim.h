@@ -12,6 +12,8 @@
 #include "proto/base/err.h"
 #include "proto/base/id.h"
 
+#define OS_SHIM_FOLDER "shim" /* below run_dir */
+
 /* Where shims live. Strings are borrowed. */
 struct os_shims {
     const char *program; /* path of agent-shim */

@@ -7,7 +7,6 @@
 #include "agent/io/os_shim.h"
 
 #define OS_SHIM_PATH 4096
-#define OS_SHIM_FOLDER "shim"
 
 struct os_shim {
     int fd;

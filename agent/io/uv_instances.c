@@ -45,17 +45,17 @@ static void free_instances(struct uv_instances *instances)
 /* Once everything of it is closed. */
 static void finish_close(struct uv_instances *instances)
 {
-    if (instances->closed == NULL || instances->runs != NULL || instances->look_open)
+    if (instances->closed == NULL || instances->runs != NULL || instances->handles > 0)
         return;
     instances->closed(instances->closed_context);
     free_instances(instances);
 }
 
-static void look_closed(uv_handle_t *handle)
+static void handle_closed(uv_handle_t *handle)
 {
     struct uv_instances *instances = handle->data;
 
-    instances->look_open = false;
+    instances->handles--;
     finish_close(instances);
 }
 
@@ -129,6 +129,7 @@ static void post_instance(struct run *run, enum node_event_type type,
     event.instance.instance = run->name;
     event.instance.exit = exit;
     event.instance.reason = reason;
+    event.instance.starved = run->starved;
     event.instance.port_count = run->port_count;
     event.instance.probe_port = run->probe_port;
     memcpy(event.instance.ports, run->ports, sizeof run->ports);
@@ -159,9 +160,9 @@ static struct supervise_exit exit_of(const struct shim_record *record)
 static void post_exited(struct run *run, const struct shim_record *record)
 {
     char text[128];
+    const char *why = instance_explain_end(run, record, text, sizeof text, &run->starved);
 
-    post_instance(run, NODE_EXITED, record, exit_of(record),
-                  instance_explain_end(run, record, text, sizeof text));
+    post_instance(run, NODE_EXITED, record, exit_of(record), why);
 }
 
 void uv_instances_failed(struct run *run, int errnum, const char *reason)
@@ -341,12 +342,13 @@ void uv_instances_address(struct uv_instances *instances, const struct addr *add
 
 /* ---- start and end ---- */
 
-static void found(void *context, enum os_shim_found kind, const struct shim_record *record)
+void uv_instances_found(struct uv_instances *instances, enum os_shim_found kind,
+                        const struct shim_record *record)
 {
-    struct uv_instances *instances = context;
     struct supervise_exit none = {.kind = SUPERVISE_EXIT_NONE};
     struct run *run = uv_instances_add(instances, record->instance);
     struct err err;
+    bool watched;
 
     if (run == NULL)
         return;
@@ -354,26 +356,33 @@ static void found(void *context, enum os_shim_found kind, const struct shim_reco
     os_cgroup_refused(instances->keeper.cgroup, run->name, &run->before);
     run->found = true;
     run->started = record->pid != 0;
+    /* Before the node hears of it: that may want it stopped within that call. */
+    watched = kind == OS_SHIM_FOUND_ALIVE &&
+              os_shim_connect(&instances->where, run->name, &run->shim, &err) == ERR_NONE &&
+              uv_instances_watch(run, &err) == ERR_NONE;
     if (run->started)
         post_instance(run, NODE_FOUND, record, none, NULL);
     if (kind == OS_SHIM_FOUND_ENDED) {
         os_shim_acknowledge(&instances->where, run->name, NULL);
         close_run(run);
         post_exited(run, record);
-        return;
+    } else if (!watched) {
+        begin_sweep(run);
     }
-    if (kind == OS_SHIM_FOUND_ALIVE &&
-        os_shim_connect(&instances->where, run->name, &run->shim, &err) == ERR_NONE &&
-        uv_instances_watch(run, &err) == ERR_NONE)
-        return;
-    begin_sweep(run);
+}
+
+static void found(void *context, enum os_shim_found kind, const struct shim_record *record)
+{
+    uv_instances_found(context, kind, record);
 }
 
 int uv_instances_scan(struct uv_instances *instances, struct err *err)
 {
     unsigned damaged = 0;
+    int rc = os_shim_scan(&instances->where, found, instances, &damaged, err);
 
-    return os_shim_scan(&instances->where, found, instances, &damaged, err);
+    instance_extras_begin(instances);
+    return rc;
 }
 
 int uv_instances_create(uv_loop_t *loop, const struct uv_instances_config *config, struct post post,
@@ -413,7 +422,11 @@ void uv_instances_close(struct uv_instances *instances, void (*closed)(void *con
     instances->closed_context = context;
     while (instances->probes != NULL)
         uv_probe_cancel(instances->probes->probe);
-    uv_close((uv_handle_t *)&instances->look, look_closed);
+    uv_close((uv_handle_t *)&instances->look, handle_closed);
+    if (instances->handles > 1) {
+        uv_close((uv_handle_t *)&instances->folder, handle_closed);
+        uv_close((uv_handle_t *)&instances->extra, handle_closed);
+    }
     for (struct run *run = instances->runs; run != NULL; run = run->next)
         close_run(run);
 }

@@ -20,6 +20,7 @@ struct run { /* one instance with a shim, or with what a killed shim left */
     int handles;
     bool started;        /* NODE_STARTED or NODE_FOUND was posted */
     bool over;           /* NODE_EXITED was posted */
+    bool starved;        /* the kernel ended some of it for want of memory */
     pid_t pid, shim_pid; /* 0: not known */
     struct value_port ports[VALUE_PORTS_MAX];
     uint8_t port_count;
@@ -51,7 +52,9 @@ struct uv_instances {
     struct run *runs;
     struct socket_set *sockets;
     uv_timer_t look;
-    bool look_open;
+    uv_fs_event_t folder; /* of the shims: somebody may start one */
+    uv_timer_t extra;
+    unsigned handles;            /* of these three, not closed yet */
     struct probe_ticket *probes; /* under way */
     void (*closed)(void *context);
     void *closed_context;
@@ -67,11 +70,20 @@ struct probe_ticket {
     struct probe_ticket *next;
 };
 
-/* uv_instances_notes.c: why @run ended, where more is known than its exit status; NULL: nothing. */
+/* uv_instances_notes.c: why @run ended, where more is known than its exit status; NULL: nothing.
+ * *starved: the kernel has killed some of it for want of memory. */
 const char *instance_explain_end(const struct run *run, const struct shim_record *record,
-                                 char *text, size_t size);
+                                 char *text, size_t size, bool *starved);
 /* Looks at those that run from now on, and tells the node what is wrong with them. */
 void instance_notes_begin(struct uv_instances *instances);
+
+/* uv_instances_extra.c: from now on finds shims that somebody else starts: at once if that makes
+ * their folder, else when it is asked to look. Best effort. */
+void instance_extras_begin(struct uv_instances *instances);
+void instance_extras_look(struct uv_instances *instances);
+/* A shim that this agent has not started, or not in this life. */
+void uv_instances_found(struct uv_instances *instances, enum os_shim_found kind,
+                        const struct shim_record *record);
 
 /* The run of instance @name that is not over; NULL: there is none. */
 struct run *uv_instances_run(struct uv_instances *instances, const char *name);

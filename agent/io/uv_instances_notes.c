@@ -18,15 +18,16 @@
 #define FOLDER_LEAST (16ull << 20) /* bytes: less is not worth a word */
 
 const char *instance_explain_end(const struct run *run, const struct shim_record *record,
-                                 char *text, size_t size)
+                                 char *text, size_t size, bool *starved)
 {
     struct os_cgroup_usage now;
     uint64_t limit = run->memory_limit >> 20;
 
     os_cgroup_refused(run->owner->keeper.cgroup, run->name, &now);
-    if (now.oom_kills > run->before.oom_kills && limit > 0)
+    *starved = now.oom_kills > run->before.oom_kills;
+    if (*starved && limit > 0)
         snprintf(text, size, "for want of memory, at its limit of %" PRIu64 " MiB", limit);
-    else if (now.oom_kills > run->before.oom_kills)
+    else if (*starved)
         snprintf(text, size, "for want of memory");
     else if (now.pids_refused > run->before.pids_refused)
         snprintf(text, size, "after %" PRIu64 " forks were refused, at its limit of processes",
@@ -181,6 +182,7 @@ static void on_look(uv_timer_t *timer)
     struct uv_instances *instances = timer->data;
     bool full = is_full(instances->config.state_dir);
 
+    instance_extras_look(instances);
     for (struct run *run = instances->runs; run != NULL; run = run->next) {
         struct notes notes = {.used = 0};
         if (run->over || run->shim == NULL || !run->started)
@@ -199,6 +201,6 @@ void instance_notes_begin(struct uv_instances *instances)
 {
     uv_timer_init(instances->loop, &instances->look);
     instances->look.data = instances;
-    instances->look_open = true;
+    instances->handles++;
     uv_timer_start(&instances->look, on_look, LOOK_MS, LOOK_MS);
 }

@@ -197,9 +197,10 @@ void uv_instances_files(struct uv_instances *instances, const struct effect_file
         return;
     if (found.signal)
         os_child_signal(run->pid, run->shim_pid, effect->workload->reload_signal);
-    if (effect->check && found.differs) {
+    if (effect->check && (effect->leave ? found.differs != effect->differ : found.differs)) {
         struct node_event event = {.type = NODE_DRIFT};
-        event.instance.instance = run->name;
+        event.drift = (struct node_event_drift){
+            .instance = run->name, .differs = found.differs, .left = effect->leave};
         instances->post.event(instances->post.context, &event);
     }
 }

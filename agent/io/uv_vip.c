@@ -164,7 +164,7 @@ static int open_both(struct uv_vip *vip, struct vip_address *a, mono_t until, st
     if (mono_diff(until, os_clock_now()) < OS_FENCE_LEASE_MIN_MS)
         return err_set(err, ERR_TIMEOUT, "the lease has ended");
     rc = vip_guard(vip, a, err);
-    if (rc == ERR_NONE && !lifetime_suits(a, until))
+    if (rc == ERR_NONE && !a->removed && !lifetime_suits(a, until))
         rc = vip_set(vip, a, until, err);
     return rc == ERR_NONE ? open_fence(vip, a, until, err) : rc;
 }
@@ -192,6 +192,7 @@ static void let_go(struct vip_address *a)
     a->held = false;
     a->announced = false;
     a->present = false;
+    a->removed = false;
     if (!a->conflict)
         a->probe_at = MONO_NEVER;
 }
@@ -209,6 +210,22 @@ static void post_fence(struct uv_vip *vip, const struct effect_fence *effect, bo
     vip->post.event(vip->post.context, &event);
 }
 
+void vip_tell_news(struct uv_vip *vip)
+{
+    for (size_t i = 0; i < vip->address_count; i++) {
+        struct vip_address *a = vip->addresses[i];
+        struct node_event event = {.type = NODE_DRIFT};
+        if (a->news == VIP_NO_NEWS)
+            continue;
+        event.drift = (struct node_event_drift){.address = a->address,
+                                                .differs = a->news != VIP_BACK,
+                                                .left = a->news == VIP_LEFT_REMOVED};
+        a->news = VIP_NO_NEWS;
+        vip->post.event(vip->post.context, &event);
+        i = SIZE_MAX; /* from the beginning: that may have changed the list */
+    }
+}
+
 void uv_vip_open(struct uv_vip *vip, const struct effect_fence *effect)
 {
     struct vip_address *a;
@@ -221,6 +238,11 @@ void uv_vip_open(struct uv_vip *vip, const struct effect_fence *effect)
         return;
     }
     a->lease = effect->lease;
+    a->leave = effect->leave;
+    if (a->removed && (effect->fresh || !a->leave)) {
+        a->removed = false;
+        a->news = VIP_BACK;
+    }
     if (open_both(vip, a, effect->until, &err) != ERR_NONE) {
         vip_shut_both(vip, &a->address, NULL);
         let_go(a);
@@ -236,6 +258,7 @@ void uv_vip_open(struct uv_vip *vip, const struct effect_fence *effect)
     if (mono_reached(os_clock_now(), a->probe_at) || mono_reached(os_clock_now(), vip->clients_at))
         vip_arp_run(vip);
     post_fence(vip, effect, true, NULL);
+    vip_tell_news(vip);
 }
 
 void uv_vip_shut(struct uv_vip *vip, const struct effect_fence *effect)

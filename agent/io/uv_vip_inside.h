@@ -19,6 +19,8 @@
 
 #define VIP_NEIGHBOURS_MAX 256 /* looked at for an announcement */
 
+enum vip_news { VIP_NO_NEWS, VIP_LEFT_REMOVED, VIP_CORRECTED, VIP_BACK };
+
 /* One that is held, watched, or under lease control from an earlier life. */
 struct vip_address {
     struct addr address;
@@ -27,14 +29,17 @@ struct vip_address {
     bool guarded; /* known to the fence's rules */
     bool held;
     bool watched;
-    bool announced;    /* @announce has begun */
-    bool present;      /* on the interface, as far as the kernel has told */
-    mono_t until;      /* held: end of the lease */
-    mono_t set_at;     /* when its lifetime was set last, */
-    mono_t lives_till; /* and to when */
-    mono_t probe_at;   /* next probe for a foreign holder */
-    unsigned probes;   /* that are to follow it soon: one alone may be lost */
-    bool suspected;    /* claimed by a MAC that may be a member's which has not answered yet */
+    bool announced;     /* @announce has begun */
+    bool present;       /* on the interface, as far as the kernel has told */
+    bool leave;         /* it stays away if somebody removes it, */
+    bool removed;       /* and somebody has */
+    enum vip_news news; /* that the node is to be told */
+    mono_t until;       /* held: end of the lease */
+    mono_t set_at;      /* when its lifetime was set last, */
+    mono_t lives_till;  /* and to when */
+    mono_t probe_at;    /* next probe for a foreign holder */
+    unsigned probes;    /* that are to follow it soon: one alone may be lost */
+    bool suspected;     /* claimed by a MAC that may be a member's which has not answered yet */
     mono_t suspected_at;
     bool writing;       /* the gateway was told of it and has not answered: uv_vip_write */
     mono_t write_until; /* it is told as soon as its MAC is known, but not later; or zero */
@@ -122,6 +127,7 @@ void vip_stay_promiscuous(struct uv_vip *vip); /* if that is asked for */
 int vip_set(struct uv_vip *vip, struct vip_address *a, mono_t until, struct err *err);
 int vip_guard(struct uv_vip *vip, struct vip_address *a, struct err *err);
 int vip_take_over(struct uv_vip *vip, const struct addr *resumed, size_t count, struct err *err);
+void vip_tell_news(struct uv_vip *vip); /* the list of addresses may change within */
 int vip_shut_both(struct uv_vip *vip, const struct addr *address, struct err *err);
 
 /* uv_vip_loop.c: a socket's new handle, and its end. Takes @source over, also on failure. */

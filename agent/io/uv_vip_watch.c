@@ -107,6 +107,12 @@ static void note(const struct os_watch_event *event, void *context)
     }
 }
 
+/* By somebody: neither with its interface nor by the kernel at the end of its life. */
+static bool removed(const struct vip_address *a, bool came_back, mono_t now)
+{
+    return !a->present && !came_back && mono_before(now, a->lives_till);
+}
+
 /* Makes true again what the events have undone, for leases that live. */
 static void restore(struct uv_vip *vip)
 {
@@ -123,14 +129,24 @@ static void restore(struct uv_vip *vip)
         vip_arp_open(vip, NULL); /* without one nothing is announced; the next event tries again */
     for (size_t i = 0; i < vip->address_count; i++) {
         struct vip_address *a = vip->addresses[i];
-        if (!a->held || mono_diff(a->until, now) < OS_FENCE_LEASE_MIN_MS ||
+        if (a->removed && (a->present || came_back)) {
+            a->removed = false;
+            a->news = VIP_BACK;
+        } else if (a->held && a->leave && !a->removed && removed(a, came_back, now)) {
+            a->removed = true;
+            a->news = VIP_LEFT_REMOVED;
+        }
+        if (!a->held || a->removed || mono_diff(a->until, now) < OS_FENCE_LEASE_MIN_MS ||
             (a->present && !came_back))
             continue;
+        if (removed(a, came_back, now))
+            a->news = VIP_CORRECTED;
         if (a->present) /* a radio's firmware has forgotten it; the kernel tells it of new ones */
             os_address_delete(vip->netlink, vip->link.index, &a->address, NULL);
         if (vip_set(vip, a, a->until, NULL) == ERR_NONE)
             vip_announce(vip, a); /* else the next renewal tries, and says why it cannot */
     }
+    vip_tell_news(vip);
 }
 
 /* The socket is broken: another one, and what it missed. */

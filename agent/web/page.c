@@ -171,6 +171,7 @@ static void inside(struct html *html, const struct status *status, const struct 
     page_nodes(html, status);
     page_net(html, status);
     page_workloads(html, status);
+    page_drift(html, status);
     page_waiting(html, status);
     page_events(html, events, count, status->now);
     foot(html);

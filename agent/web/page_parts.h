@@ -24,6 +24,7 @@ void page_net(struct html *html, const struct status *status);       /* page_net
 void page_vips(struct html *html, const struct status *status);      /* page_flock.c */
 void page_commit(struct html *html, const struct status *status);    /* page_flock.c */
 void page_workloads(struct html *html, const struct status *status); /* page_work.c */
+void page_drift(struct html *html, const struct status *status);     /* page_work.c */
 void page_waiting(struct html *html, const struct status *status);   /* page_work.c */
 void page_events(struct html *html, const struct page_event *events, size_t count,
                  int64_t now); /* page_work.c; @now in Unix seconds, 0: unknown */

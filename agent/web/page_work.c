@@ -182,6 +182,24 @@ void page_workloads(struct html *html, const struct status *status)
     html_raw(html, "</section>\n");
 }
 
+void page_drift(struct html *html, const struct status *status)
+{
+    if (status->drift_count == 0)
+        return;
+    html_raw(html, "<section class=\"card\" aria-labelledby=\"drift\"><h2 id=\"drift\">Drift"
+                   "</h2><p class=\"quiet\">Left as somebody changed it: <code>drift: warn</code>"
+                   "</p><ul class=\"plain\">\n");
+    for (size_t i = 0; i < status->drift_count; i++) {
+        const struct status_drift *d = &status->drifts[i];
+        html_put(html, "<li data-key=\"drift-%s-%s\">", d->subject, d->node_name);
+        html_badge(html, "warn", "warn", "drift");
+        html_put(html, " <b>%s</b> on %s %s ", d->subject, d->node_name, d->value.what);
+        html_time(html, status->now, d->value.since, "");
+        html_raw(html, "</li>\n");
+    }
+    html_raw(html, "</ul></section>\n");
+}
+
 void page_waiting(struct html *html, const struct status *status)
 {
     char waits[DESIRED_PATH_MAX];

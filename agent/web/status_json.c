@@ -190,21 +190,31 @@ json_t *status_json_vips(const struct status *status)
     return items;
 }
 
-static json_t *instance(const struct status_instance *i)
+/* What is left changed about @subject on @node, or null. */
+static json_t *drift(const struct status *status, const char *subject, const char *node)
+{
+    const struct status_drift *d = status_drift_of(status, subject, node);
+
+    return d != NULL ? text(d->value.what) : json_null();
+}
+
+static json_t *instance(const struct status *status, const struct status_instance *i)
 {
     json_t *ports = json_object();
     char generation[NODE_ID_TEXT];
+    char subject[INSTANCE_MAX + 8];
 
     for (uint8_t p = 0; p < i->value.port_count; p++)
         json_object_set_new(ports, i->value.ports[p].name, json_integer(i->value.ports[p].port));
     node_id_format((node_id){i->value.generation}, generation);
-    return json_pack("{s:o, s:o, s:b, s:s, s:I, s:I, s:o, s:o, s:o, s:s, s:o}", "name",
-                     text(i->name), "node", text(i->node_name), "nodeAlive", (int)i->node_alive,
-                     "state", status_instance_state_name(i->value.state), "pid",
-                     (json_int_t)i->value.pid, "restarts", (json_int_t)i->value.restarts, "since",
-                     status_json_time(i->value.since), "exitCode",
-                     optional_int(i->value.exit_code, i->value.exit_code >= 0), "ports", ports,
-                     "generation", generation, "reason", text(i->value.reason));
+    snprintf(subject, sizeof subject, "app/%s", i->name);
+    return json_pack(
+        "{s:o, s:o, s:b, s:s, s:I, s:I, s:o, s:o, s:o, s:s, s:o, s:o}", "name", text(i->name),
+        "node", text(i->node_name), "nodeAlive", (int)i->node_alive, "state",
+        status_instance_state_name(i->value.state), "pid", (json_int_t)i->value.pid, "restarts",
+        (json_int_t)i->value.restarts, "since", status_json_time(i->value.since), "exitCode",
+        optional_int(i->value.exit_code, i->value.exit_code >= 0), "ports", ports, "generation",
+        generation, "reason", text(i->value.reason), "drift", drift(status, subject, i->node_name));
 }
 
 static const char *run_state(const struct status_run *run)
@@ -254,7 +264,7 @@ json_t *status_json_apps(const struct status *status)
         json_t *instances = json_array();
         json_t *item;
         for (size_t i = 0; i < a->count; i++)
-            json_array_append_new(instances, instance(&status->instances[a->first + i]));
+            json_array_append_new(instances, instance(status, &status->instances[a->first + i]));
         item = json_pack(
             "{s:o, s:o, s:s, s:o, s:I, s:I, s:o, s:o, s:o, s:o, s:o}", "name", text(a->name), "app",
             text(a->app), "kind", a->kind, "file", text(a->file), "desired", (json_int_t)a->desired,
@@ -283,17 +293,31 @@ static json_t *foreign(const struct status *status)
     return items;
 }
 
+static json_t *drifts(const struct status *status)
+{
+    json_t *items = json_array();
+
+    for (size_t i = 0; items != NULL && i < status->drift_count; i++) {
+        const struct status_drift *d = &status->drifts[i];
+        json_array_append_new(items, json_pack("{s:o, s:o, s:o, s:o, s:o}", "subject",
+                                               text(d->subject), "node", text(d->node_name), "app",
+                                               text(d->value.app), "what", text(d->value.what),
+                                               "since", status_json_time(d->value.since)));
+    }
+    return items;
+}
+
 json_t *status_json(const struct status *status)
 {
     char id[NODE_ID_TEXT];
 
     node_id_format(status->self, id);
-    return json_pack("{s:s, s:s, s:o, s:s, s:o, s:o, s:{s:o, s:s}, s:I, s:b, s:o, s:o, s:o, s:o}",
-                     "apiVersion", API_VERSION, "kind", "Status", "time",
-                     status_json_time(status->now), "health", status_health_name(status->health),
-                     "headline", text(status->headline), "cluster", text(status->cluster), "self",
-                     "name", text(status->self_name), "id", id, "leaseMs",
-                     (json_int_t)status->lease_ms, "agreed", (int)status->agreed, "nodes",
-                     status_json_nodes(status), "vips", status_json_vips(status), "apps",
-                     status_json_apps(status), "waitingForK3s", foreign(status));
+    return json_pack(
+        "{s:s, s:s, s:o, s:s, s:o, s:o, s:{s:o, s:s}, s:I, s:b, s:o, s:o, s:o, s:o, s:o}",
+        "apiVersion", API_VERSION, "kind", "Status", "time", status_json_time(status->now),
+        "health", status_health_name(status->health), "headline", text(status->headline), "cluster",
+        text(status->cluster), "self", "name", text(status->self_name), "id", id, "leaseMs",
+        (json_int_t)status->lease_ms, "agreed", (int)status->agreed, "nodes",
+        status_json_nodes(status), "vips", status_json_vips(status), "apps",
+        status_json_apps(status), "drift", drifts(status), "waitingForK3s", foreign(status));
 }

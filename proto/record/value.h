@@ -17,6 +17,8 @@
  * value_cron)
  *   "suspend/APP"     what was said last of whether commits reach the app (struct value_suspend)
  *   "pool/NAME"       the address that a VirtualIP was given (struct value_pool)
+ *   "drift/SUBJECT"   what is not as the repository says on the node, and is left so (struct
+ *                     value_drift); the subject as in events: "app/rest-api.0", "vip/ADDRESS"
  *
  * An agent keeps and passes on keys that it does not know. Codec: value_codec.h. */
 #ifndef COVEY_RECORD_VALUE_H
@@ -185,6 +187,12 @@ struct value_pool {
     uint8_t ip[4];
     uint64_t number; /* from 1: a higher one replaces lower ones, of the name and of the address */
     int64_t stamp;   /* Unix seconds; of two with one number the earlier counts */
+};
+
+struct value_drift {
+    int64_t since;               /* Unix seconds */
+    char app[NODE_NAME_MAX + 1]; /* whose drift mode says that it is left; "": of none */
+    char what[VALUE_REASON_MAX];
 };
 
 #define VALUE_PATHS_MAX 32

@@ -15,6 +15,7 @@
  *              [[tick, number, state, attempt, exit_code, started, ended]...]]
  *   suspend   [on, stamp, until, commit, by, reason]
  *   pool      [address, number, stamp]
+ *   drift     [since, app, what]
  *
  * Strict: a value with a field more or fewer is not taken. Extension is by new keys, which older
  * agents keep and pass on without reading them.
@@ -68,6 +69,9 @@ int value_suspend_decode(const uint8_t *data, size_t len, struct value_suspend *
 /* value_pool.c */
 int value_pool_encode(const struct value_pool *v, uint8_t *out, size_t cap, size_t *len);
 int value_pool_decode(const uint8_t *data, size_t len, struct value_pool *v);
+
+int value_drift_encode(const struct value_drift *v, uint8_t *out, size_t cap, size_t *len);
+int value_drift_decode(const uint8_t *data, size_t len, struct value_drift *v);
 
 int value_paths_encode(const struct value_paths *v, uint8_t *out, size_t cap, size_t *len);
 int value_paths_decode(const uint8_t *data, size_t len, struct value_paths *v);

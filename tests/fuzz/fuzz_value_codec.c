@@ -23,6 +23,7 @@ static union {
     struct value_cron cron;
     struct value_suspend suspend;
     struct value_pool pool;
+    struct value_drift drift;
 } value;
 
 /* What was taken has one form. */
@@ -94,6 +95,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         break;
     case 13:
         TRY_AS(register, registered)
+        break;
+    case 15:
+        TRY(drift)
         break;
     default:
         break;

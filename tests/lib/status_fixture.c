@@ -104,6 +104,19 @@ static void add_path(struct status_fixture *f, const struct status_node *to,
         .to = to->name, .from = from->name, .hears = hears, .rtt_ms = 3, .loss_pct = loss_pct};
 }
 
+static void add_drift(struct status_fixture *f, const char *subject, const char *app,
+                      const char *what)
+{
+    struct status_drift *d = &f->drifts[f->status.drift_count++];
+
+    snprintf(d->subject, sizeof d->subject, "%s", subject);
+    d->node_name = f->nodes[0].name;
+    d->value.since = NOW - 65;
+    snprintf(d->value.app, sizeof d->value.app, "%s", app);
+    snprintf(d->value.what, sizeof d->value.what, "%s", what);
+    f->status.drifts = f->drifts;
+}
+
 static void add_event(struct status_fixture *f, int64_t ago_s, const char *severity,
                       const char *subject, const char *text)
 {
@@ -164,6 +177,8 @@ static void degraded(struct status_fixture *f)
     f->status.health = STATUS_FAILED;
     f->status.app_count = f->status.instance_count = 0;
     f->nodes[1].state = STATUS_DEAD;
+    add_drift(f, "app/metrics-app.0", "web", "has files that somebody edited");
+    add_drift(f, "vip/10.77.0.210", "web", "was removed from the interface by somebody");
     f->nodes[1].heard_ms = 131000;
     f->nodes[1].rtt_ms = -1;
     f->nodes[0].commit.state = VALUE_COMMIT_FAILED;
@@ -262,6 +277,7 @@ static void hostile(struct status_fixture *f)
     snprintf(f->instances[0].value.reason, sizeof f->instances[0].value.reason, "%s", EVIL);
     snprintf(f->instances[1].value.ports[0].name, VALUE_PORT_NAME_MAX, "http\"><script>");
     f->events[0].text = f->events[0].subject = EVIL;
+    add_drift(f, EVIL, EVIL, EVIL);
     f->foreign[0] = (struct desired_foreign){
         .file = EVIL, .line = 7, .api_version = EVIL, .kind = EVIL, .name = EVIL};
     f->status.foreign = f->foreign;

@@ -16,6 +16,7 @@ struct status_fixture {
     struct status_app apps[4];
     struct status_instance instances[8];
     struct status_path paths[6];
+    struct status_drift drifts[4];
     struct desired_foreign foreign[2];
     struct page_event events[8];
     size_t event_count;

@@ -516,6 +516,56 @@ static void an_exit_before_another_was_found_is_judged_no_more(void **state)
     check(&w, "waiting");
 }
 
+static void what_somebody_killed_stays_so_if_its_policy_says(void **state)
+{
+    static const int by_somebody[] = {SIGHUP, SIGINT, SIGQUIT, SIGKILL, SIGTERM};
+    struct supervise_policy policy = supervise_policy_default();
+    struct supervise_policy correct = policy;
+    struct world w;
+    (void)state;
+
+    policy.leave_killed = true;
+    for (size_t i = 0; i < sizeof by_somebody / sizeof by_somebody[0]; i++) {
+        begin(&w);
+        run(&w, policy);
+        exits(&w, SUPERVISE_EXIT_SIGNAL, by_somebody[i]);
+        check(&w, "completed unprobe");
+        assert_true(supervise_left(&w.m));
+        want(&w, 1, policy);
+        check(&w, "completed");
+    }
+    want(&w, 1, correct); /* drift is corrected from now on */
+    check(&w, "starting start(1)");
+    assert_false(supervise_left(&w.m));
+    happen(&w, SUPERVISE_STARTED);
+    exits(&w, SUPERVISE_EXIT_SIGNAL, SIGKILL);
+    check(&w, "backoff unprobe");
+    /* Faults of its own are met by its restart policy, */
+    begin(&w);
+    run(&w, policy);
+    exits(&w, SUPERVISE_EXIT_SIGNAL, SIGSEGV);
+    check(&w, "backoff unprobe");
+    begin(&w);
+    run(&w, policy);
+    exits(&w, SUPERVISE_EXIT_CODE, 1);
+    check(&w, "backoff unprobe");
+    begin(&w);
+    run(&w, policy); /* and so is a want of memory, for which the kernel kills */
+    feed(&w, (struct supervise_event){.type = SUPERVISE_EXITED,
+                                      .exit = {SUPERVISE_EXIT_SIGNAL, SIGKILL},
+                                      .starved = true});
+    check(&w, "backoff unprobe");
+    /* Killed while no agent lived. */
+    begin(&w);
+    find(&w, 1, w.now);
+    exits(&w, SUPERVISE_EXIT_SIGNAL, SIGTERM);
+    want(&w, 1, policy);
+    check(&w, "completed");
+    assert_true(supervise_left(&w.m));
+    want(&w, 2, policy); /* another document starts it */
+    check(&w, "starting start(2)");
+}
+
 static void what_was_told_to_end_is_not_taken_for_running(void **state)
 {
     struct world w;
@@ -705,6 +755,7 @@ int main(void)
         cmocka_unit_test(a_restarted_agent_adopts),
         cmocka_unit_test(an_exit_that_nobody_watched_meets_its_policy),
         cmocka_unit_test(an_exit_before_another_was_found_is_judged_no_more),
+        cmocka_unit_test(what_somebody_killed_stays_so_if_its_policy_says),
         cmocka_unit_test(what_was_told_to_end_is_not_taken_for_running),
         cmocka_unit_test(the_next_run_is_prepared_once_before_this_one_is_stable),
         cmocka_unit_test(an_illegal_event_changes_nothing_and_is_counted),

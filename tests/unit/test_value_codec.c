@@ -272,6 +272,23 @@ static void test_suspend(void **state)
     assert_int_equal(value_suspend_encode(&suspend, bytes, sizeof bytes, &len), ERR_INVALID);
 }
 
+static void test_drift(void **state)
+{
+    struct value_drift drift = {.since = INT64_MAX}, back;
+    uint8_t bytes[RECORD_VALUE_MAX];
+    size_t len;
+
+    (void)state;
+    memset(drift.app, 'a', NODE_NAME_MAX);
+    memset(drift.what, 'w', VALUE_REASON_MAX - 1);
+    ROUND_TRIP(drift, drift, back); /* the longest fits a record */
+    assert_memory_equal(&back, &drift, sizeof back);
+    memset(drift.app, 0, sizeof drift.app); /* a process of no app */
+    ROUND_TRIP(drift, drift, back);
+    drift.what[0] = '\0';
+    assert_int_equal(value_drift_encode(&drift, bytes, sizeof bytes, &len), ERR_INVALID);
+}
+
 static void test_turn(void **state)
 {
     struct value_turn turn = {0}, back;
@@ -376,6 +393,7 @@ int main(void)
         cmocka_unit_test(test_admission),    cmocka_unit_test(test_turn),
         cmocka_unit_test(test_suspend),      cmocka_unit_test(test_cron),
         cmocka_unit_test(test_cron_process), cmocka_unit_test(test_pool),
+        cmocka_unit_test(test_drift),
     };
 
     if (keys_start(NULL) != ERR_NONE)

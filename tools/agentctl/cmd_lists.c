@@ -131,6 +131,18 @@ static void print_suspended(const json_t *apps)
     }
 }
 
+/* What somebody changed and drift: warn leaves so, one line each. */
+static void print_drift(const json_t *instances)
+{
+    const json_t *instance;
+    size_t i;
+
+    json_array_foreach(instances, i,
+                       instance) if (json_is_string(json_object_get(instance, "drift")))
+        printf("%s on %s %s; left as it is (drift: warn)\n", member_string(instance, "name"),
+               member_string(instance, "node"), member_string(instance, "drift"));
+}
+
 static void print_apps(const struct context *context, const json_t *document)
 {
     static const char *const columns[] = {"INSTANCE", "NODE",  "STATE",  "PORTS", "PID",
@@ -178,6 +190,8 @@ static void print_apps(const struct context *context, const json_t *document)
     }
     table_print(table);
     print_suspended(json_object_get(document, "items"));
+    json_array_foreach(json_object_get(document, "items"), i, app)
+        print_drift(json_object_get(app, "instances"));
 }
 
 int cmd_apps(const struct context *context, int argc, char **argv)

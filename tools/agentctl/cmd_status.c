@@ -98,6 +98,18 @@ static void print_apps(const struct context *context, const json_t *apps)
     table_print(table);
 }
 
+static void print_drift(const json_t *drifts)
+{
+    const json_t *drift;
+    size_t i;
+
+    if (json_array_size(drifts) > 0)
+        printf("\nLeft as somebody changed it (drift: warn):\n");
+    json_array_foreach(drifts, i, drift)
+        printf("  %s on %s %s\n", member_string(drift, "subject"), member_string(drift, "node"),
+               member_string(drift, "what"));
+}
+
 static void print_status(const struct context *context, const json_t *document)
 {
     static const char *const color[] = {
@@ -111,6 +123,7 @@ static void print_status(const struct context *context, const json_t *document)
     print_nodes(context, json_object_get(document, "nodes"));
     print_vips(context, json_object_get(document, "vips"));
     print_apps(context, json_object_get(document, "apps"));
+    print_drift(json_object_get(document, "drift"));
     if (json_array_size(json_object_get(document, "waitingForK3s")) > 0)
         printf("\n%zu documents wait for k3s.\n",
                json_array_size(json_object_get(document, "waitingForK3s")));
