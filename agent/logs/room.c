@@ -19,7 +19,8 @@ uint64_t log_room_plan(struct log_file *files, size_t count, const struct log_ro
 {
     uint64_t left = 0;
 
-    qsort(files, count, sizeof *files, by_age);
+    if (count > 0) /* there is no list otherwise */
+        qsort(files, count, sizeof *files, by_age);
     for (size_t i = 0; i < count; i++) {
         files[i].remove = files[i].gone && files[i].folder_at_s < now_s - room->keep_s;
         left += files[i].remove ? 0 : files[i].bytes;
