@@ -54,11 +54,14 @@ static bool find_owner(const struct uv_instances *instances, const char *process
     return n > 0 && (size_t)n < sizeof path && lstat(path, info) == 0;
 }
 
-/* An exec probe sees what its workload sees. */
+/* An exec probe sees what its workload sees, and counts and ends with it. */
 static int start_exec(struct uv_instances *instances, struct probe_ticket *ticket,
                       struct uv_probe_spec *spec)
 {
     const struct run *run = uv_instances_run(instances, ticket->name);
+    const struct os_cgroup_limits every = {.cpu_milli =
+                                               1}; /* whichever it has: its groups are made */
+    struct os_cgroup_place place;
     struct instance_enter enter = {0};
     struct err err = {0};
     struct stat info;
@@ -68,7 +71,9 @@ static int start_exec(struct uv_instances *instances, struct probe_ticket *ticke
         post_probe(ticket, false, "the instance is gone");
         return ERR_NOTFOUND;
     }
-    rc = instance_enter(run->pid, info.st_uid, info.st_gid, spec->probe->command, &enter, &err);
+    os_cgroup_place(instances->keeper.cgroup, run->name, &every, &place);
+    rc = instance_enter(run->pid, info.st_uid, info.st_gid, place.cgroups, spec->probe->command,
+                        &enter, &err);
     if (rc == ERR_NONE) {
         spec->argv = enter.argv;
         spec->env = enter.env;
