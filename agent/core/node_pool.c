@@ -46,20 +46,17 @@ void node_pool_seen(struct node *node, const struct record_view *record)
  * the others know. */
 static bool is_informed(const struct node *node)
 {
-    bool others = false, present = false;
+    bool others = false;
 
     for (size_t i = 0; i < node->peer_count; i++) {
         const struct peer *peer = &node->peers[i];
         if (peer->self || peer->head.role == VALUE_ROLE_WITNESS)
             continue;
         others = true;
-        if (!node_peer_present(peer))
-            continue;
-        present = true;
-        if (records_version(node->records, peer->id) == 0)
-            return mono_reached(node->now, node->pool_alone);
+        if (node_peer_present(peer) && records_agreed(node->records, peer->id))
+            return true;
     }
-    return !others || present || mono_reached(node->now, node->pool_alone);
+    return !others || mono_reached(node->now, node->pool_alone);
 }
 
 static void tell(struct node *node, const struct desired_vip *vip, const struct addr *address)

@@ -271,3 +271,10 @@ uint64_t records_version(const struct records *r, node_id author)
 
     return a == NULL ? 0 : a->version;
 }
+
+bool records_agreed(const struct records *r, node_id peer)
+{
+    const struct author *a = table_author(r, peer);
+
+    return a != NULL && a->agreed;
+}

@@ -171,4 +171,8 @@ node_id records_author_at(const struct records *r, size_t index);
 /* Up to which version this node holds all live records of the author; 0 for an unknown one. */
 uint64_t records_version(const struct records *r, node_id author);
 
+/* Whether this node and @peer have once in this life been seen to hold the same records: what that
+ * one knew when this node began, this node knows. */
+bool records_agreed(const struct records *r, node_id peer);
+
 #endif

@@ -132,6 +132,7 @@ void sync_root_seen(struct records *r, struct author *peer, uint64_t root)
 
     peer->seen_root = root;
     if (root == r->root) {
+        peer->agreed = true;
         peer->backoff_ms = 0;
         return;
     }

@@ -37,6 +37,7 @@ struct author {
     mono_t synced;        /* when digests were last exchanged with it */
     uint64_t synced_root; /* both roots at that time, mixed */
     uint64_t seen_root;   /* its root as last seen */
+    bool agreed;          /* it was ours, at some time in this life */
 };
 
 struct sync {

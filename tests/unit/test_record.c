@@ -482,6 +482,7 @@ static void a_lost_store_is_noticed_and_overcome(void **state)
     run(f, 3000);
     start(f, 1, 2); /* it was 5 */
     event(f, 1, RECORDS_ADMIT, 0);
+    assert_false(records_agreed(f->nodes[1].r, f->nodes[0].id));
     event(f, 1, RECORDS_PEER_UP, 0);
     set(f, 1, "a", "new");
     run(f, 5000);
@@ -490,6 +491,7 @@ static void a_lost_store_is_noticed_and_overcome(void **state)
     assert_true(holds(f, 0, 1, "a", "new"));
     assert_true(absent(f, 0, 1, "b"));
     assert_true(equal(f));
+    assert_true(records_agreed(f->nodes[1].r, f->nodes[0].id)); /* what was known there is here */
 }
 
 static void forged_records_of_our_own_change_nothing(void **state)
