@@ -235,6 +235,9 @@ void uv_vip_write(struct uv_vip *vip, const struct effect_gateway *effect)
         return;
     a->lease = effect->lease;
     a->write_until = MONO_ZERO;
+    /* No answer yet to the write before: its MAC may have changed, as when a router is replaced. */
+    if (a->writing && vip->gateway_known && vip->own_known)
+        vip_ask(vip, vip->gateway.ip, NULL);
     if (gateway_ready(vip))
         write_now(vip, a);
     else
