@@ -94,6 +94,14 @@ static void kill_all(struct shim *s, int64_t now)
         s->kill_again_ms *= 2;
 }
 
+/* Probes that entered the groups from outside, and what they have left there, are no descendants of
+ * this shim. */
+static void end_guests(struct shim *s)
+{
+    for (size_t i = 0; i < SHIM_CGROUPS_MAX; i++)
+        shim_processes_kill_group(s->cgroups[i]);
+}
+
 static void stop(struct shim *s, int signal, int64_t timeout_ms)
 {
     int64_t now = life_clock(CLOCK_BOOTTIME);
@@ -171,6 +179,7 @@ static void finish(struct shim *s)
 static void leave(struct shim *s)
 {
     next_discard(s);
+    end_guests(s);
     unlinkat(s->dir, SHIM_STATUS, 0);
     unlinkat(s->dir, SHIM_SOCKET, 0);
     close(s->lock);

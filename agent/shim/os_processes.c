@@ -148,3 +148,20 @@ unsigned shim_processes_sweep(const struct shim_record *record, const char *dir)
     closedir(proc);
     return count;
 }
+
+void shim_processes_kill_group(int group)
+{
+    int fd = group >= 0 ? openat(group, "cgroup.procs", O_RDONLY | O_CLOEXEC) : -1;
+    FILE *list = fd >= 0 ? fdopen(fd, "r") : NULL;
+    int pid;
+
+    if (list == NULL) {
+        if (fd >= 0)
+            close(fd);
+        return;
+    }
+    while (fscanf(list, "%d", &pid) == 1)
+        if (pid > 0 && pid != getpid()) /* 0: in another name space of processes */
+            kill(pid, SIGKILL);
+    fclose(list);
+}
