@@ -41,7 +41,7 @@ def each_is_dead_lettered_with_its_reason(case):
         assert headers["x-dead-letter-time"].startswith("20")
         sent = body if isinstance(body, bytes) else json.dumps(body).encode()
         assert dead == sent, name
-        assert service.logged("message refused", message_id=name), name
+        service.wait_logged("message refused", message_id=name)
     wait_until(lambda: service.metric("payments_processed_total") == 1, 30, "the good order")
     assert case.count("payment_processor_queue") == 0
     assert service.metric("messages_dead_lettered_total") == len(BAD)
@@ -75,7 +75,7 @@ def what_is_beyond_keeping_is_moved_by_the_broker(case):
     properties, body = case.get("dead_letter_queue", seconds=60)
     assert properties.headers["x-death"][0]["reason"] == "rejected"
     assert properties.message_id == "huge" and len(body) == 33 << 20
-    assert service.logged("message refused", reason="the body is longer than 32 MiB")
+    service.wait_logged("message refused", reason="the body is longer than 32 MiB")
     case.publish(order())
     wait_until(lambda: service.metric("payments_processed_total") == 1, 30, "the good order")
 

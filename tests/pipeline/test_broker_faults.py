@@ -120,7 +120,7 @@ def a_connection_that_is_cut_loses_nothing(case):
         proxy.heal(reset=True)
         bodies = {case.get("seen")[1] for _ in range(30)}
         assert len(bodies) == 30
-        assert service.logged("lost the connection to RabbitMQ")
+        service.wait_logged("lost the connection to RabbitMQ")
     finally:
         proxy.close()
 

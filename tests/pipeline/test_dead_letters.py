@@ -33,7 +33,8 @@ def what_was_refused_is_listed_and_replayed(case):
     output = orderctl(case.programs, case.broker, "replay", "order-b")
     assert output == "1 message replayed\n", output
     case.wait_count("dead_letter_queue", 4)
-    assert len(service.logged("message refused", message_id="order-b")) == 2
+    wait_until(lambda: len(service.logged("message refused", message_id="order-b")) == 2, 30,
+               "the second refusal in the log")  # fmt: skip
     assert orderctl(case.programs, case.broker, "discard", "terminal") == "1 message discarded\n"
     case.wait_count("dead_letter_queue", 3)
     missing = orderctl(case.programs, case.broker, "replay", "nobody", check=False)

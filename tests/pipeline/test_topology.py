@@ -44,7 +44,7 @@ def queues_of_earlier_days_are_taken_as_they_are(case):
         case.channel().queue_declare(queue, durable=True)  # without a dead-letter exchange
         case.channel().queue_bind(queue, "orders")
     service = case.start("payment-service")
-    assert service.logged("the broker has it otherwise", connection="payment_processor_queue")
+    service.wait_logged("the broker has it otherwise", connection="payment_processor_queue")
     case.publish(order())
     wait_until(lambda: service.logged("payment succeeded") + service.logged("payment failed"), 30,
                "the payment")  # fmt: skip
