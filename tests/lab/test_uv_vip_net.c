@@ -38,6 +38,7 @@ static void a_wiped_address_comes_back(void **state)
     assert_true(world_becomes(w, client_knows_holder));
     assert_true(prober_wait_answer(&p));
     assert_int_equal(w->heard[HOLDER].failed, 0);
+    assert_true(w->heard[HOLDER].drifts >= 1); /* and people are told */
     prober_close(&p);
 }
 

@@ -31,6 +31,9 @@ void world_hear(void *context, const struct node_event *event)
     } else if (event->type == NODE_CLIENTS) {
         h->clients++;
         h->last_clients = event->clients;
+    } else if (event->type == NODE_DRIFT) {
+        assert_true(event->drift.instance == NULL && !event->drift.left);
+        h->drifts++;
     } else {
         assert_int_equal(event->type, NODE_CONFLICT);
         h->conflicts++;

@@ -14,7 +14,7 @@
 #define LEASE_ID 4711
 
 struct heard {
-    unsigned opened, closed, failed, gateway, conflicts, clients, wrote, written;
+    unsigned opened, closed, failed, gateway, conflicts, clients, wrote, written, drifts;
     struct node_event_fence fence; /* the last */
     char reason[ERR_TEXT_MAX];
     mono_t gateway_sent;
