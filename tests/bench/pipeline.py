@@ -17,7 +17,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(HERE), "pipeline"))
 
 # pylint: disable=wrong-import-position
 from broker import Broker, free_ports, wait_until
-from report import Report, median, quantile
+from report import Report, cpu_seconds, median, quantile
 import pika
 
 STAGES = ("payment", "payment", "fulfillment", "notification")
@@ -38,15 +38,6 @@ P99_MS = 20
 RSS_MB, PRIVATE_MB = 7, 2
 BATCH = 5  # orders that a generator makes at once; pika's only ends behind a whole one
 LOOK_SECONDS = {1: 0.1, 100: 0.03}  # by prefetch, between looks at the progress: they cost too
-
-
-def cpu_seconds(pid):
-    """On the processor, of all threads, to the nanosecond."""
-    total = 0
-    for task in os.listdir(f"/proc/{pid}/task"):
-        with open(f"/proc/{pid}/task/{task}/schedstat", encoding="ascii") as file:
-            total += int(file.read().split()[0])
-    return total / 1e9
 
 
 def memory_mb(pid):

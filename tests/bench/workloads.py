@@ -16,7 +16,7 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 sys.path.insert(0, os.path.join(ROOT, "tests", "smartbiz"))
-from report import machine, median, quantile, revision  # noqa: E402
+from report import cpu_seconds, machine, median, quantile, revision  # noqa: E402
 from rig import Postgres  # noqa: E402
 
 PEERS = os.path.join(HERE, "peers")
@@ -86,15 +86,6 @@ def family(pid):
             for child in file.read().split():
                 found += family(int(child))
     return found
-
-
-def cpu_seconds(pid):
-    """On the processor, of all threads."""
-    total = 0
-    for task in os.listdir(f"/proc/{pid}/task"):
-        with open(f"/proc/{pid}/task/{task}/schedstat", encoding="ascii") as file:
-            total += int(file.read().split()[0])
-    return total / 1e9
 
 
 class Bench:
