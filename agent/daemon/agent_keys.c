@@ -285,7 +285,7 @@ static void take_message(struct agent *agent, const struct channel_in *in, bool 
 
 void agent_keys_take(struct agent *agent, const struct channel_in *in)
 {
-    struct keyring_event event = {.type = KEYRING_HEARD};
+    struct keyring_event event;
     struct err err;
 
     if (!node_id_none(in->foreign))
@@ -298,16 +298,7 @@ void agent_keys_take(struct agent *agent, const struct channel_in *in)
         take_message(agent, in, in->restarted);
         return;
     }
-    event.from = in->from;
-    event.restarted = in->restarted;
-    if (!node_id_none(in->clone)) {
-        event.type = KEYRING_CLONE;
-        event.from = in->clone;
-    } else if (!node_id_none(in->doubt)) {
-        event.type = KEYRING_DOUBT;
-        event.from = in->doubt;
-    }
-    if (!node_id_none(event.from))
+    if (keyring_event_of(in, &event))
         step(agent, &event, &err);
 }
 

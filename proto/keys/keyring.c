@@ -282,6 +282,20 @@ static int revoke(struct keyring *ring, const struct keys_revocation *wanted)
 
 /* ---- steps ---- */
 
+bool keyring_event_of(const struct channel_in *in, struct keyring_event *event)
+{
+    *event =
+        (struct keyring_event){.type = KEYRING_HEARD, .from = in->from, .restarted = in->restarted};
+    if (!node_id_none(in->clone)) {
+        event->type = KEYRING_CLONE;
+        event->from = in->clone;
+    } else if (!node_id_none(in->doubt)) {
+        event->type = KEYRING_DOUBT;
+        event->from = in->doubt;
+    }
+    return !node_id_none(event->from);
+}
+
 static int take_event(struct keyring *ring, const struct keyring_event *event)
 {
     struct keyring_node *peer = keyring_node_of(ring, event->from);

@@ -56,8 +56,8 @@ enum keyring_event_type {
     KEYRING_TIMER = 1, /* the deadline has come; harmless when it has not */
     KEYRING_HEARD,     /* from, restarted: something authentic came from a peer */
     KEYRING_MESSAGE,   /* from, msg: likewise, and about keys */
-    KEYRING_DOUBT,     /* from: channel_in.doubt */
-    KEYRING_CLONE,     /* from: channel_in.clone; it is told */
+    KEYRING_DOUBT,     /* from: it speaks under keys that this node has not; it is asked */
+    KEYRING_CLONE,     /* from: two machines use its identity; it is told */
     KEYRING_ROTATE,    /* secret: make an epoch of it (holder) */
     KEYRING_REVOKE,    /* revocation, without a signature (holder) */
     KEYRING_NOTICE,    /* revocation, signed, that came some other way (wire/notice.h) */
@@ -104,6 +104,10 @@ int keyring_load_revocation(struct keyring *ring, const struct keys_revocation *
 /* An admitted node. Nothing happens if it is known. Errors: ERR_DENIED it was revoked; ERR_FULL;
  * ERR_NOMEM. */
 int keyring_add_peer(struct keyring *ring, node_id id);
+
+/* What channel_open says of a peer, as the event KEYRING_HEARD, _DOUBT or _CLONE. False: it says of
+ * none. A message about keys is decoded first, and is an event of its own. */
+bool keyring_event_of(const struct channel_in *in, struct keyring_event *event);
 
 /* Advances to @now (never earlier than at the last call), resets and fills @out (about 20 kB; wipe
  * it, it may hold secrets). Work that finds no room stays due.

@@ -354,7 +354,7 @@ static void take(struct world *w, size_t machine, const struct addr *source, con
                  size_t len)
 {
     struct machine *m = &w->machines[machine];
-    struct keyring_event event = {.type = KEYRING_HEARD};
+    struct keyring_event event;
     struct channel_out out;
     struct channel_in in;
     struct keymsg msg;
@@ -365,13 +365,7 @@ static void take(struct world *w, size_t machine, const struct addr *source, con
     if (reason != WIRE_OK)
         world_trace(w, "node %zu refuses a datagram from %zu: %s", machine, (size_t)source->ip[3],
                     wire_reason_name((int)reason));
-    if (!node_id_none(in.doubt) || !node_id_none(in.clone)) {
-        event.type = node_id_none(in.clone) ? KEYRING_DOUBT : KEYRING_CLONE;
-        event.from = node_id_none(in.clone) ? in.doubt : in.clone;
-        world_step(w, machine, &event);
-    } else if (reason == WIRE_OK && !node_id_none(in.from)) {
-        event.from = in.from;
-        event.restarted = in.restarted;
+    if (keyring_event_of(&in, &event)) {
         if (in.keys && in.body != NULL) {
             if (keymsg_decode(in.body, in.len, &msg) != WIRE_OK)
                 world_break(w, "a message about keys cannot be decoded");

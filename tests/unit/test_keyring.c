@@ -268,7 +268,6 @@ static void test_holder(void **state)
     keyring_destroy(ring);
 }
 
-/* Told by the others, this node learns that it is a member no more. */
 /* Who speaks under an epoch that this node lacks is asked what it knows; not oftener than it can
  * answer, for anybody can provoke it. */
 static void test_doubt(void **state)
@@ -293,6 +292,31 @@ static void test_doubt(void **state)
     keyring_destroy(ring);
 }
 
+/* What the channel says of a peer becomes an event; that two use its identity weighs most. */
+static void test_what_the_channel_says(void **state)
+{
+    struct channel_in in = {0};
+    struct keyring_event event;
+
+    (void)state;
+    assert_false(keyring_event_of(&in, &event));
+    in.from = peer.id;
+    in.restarted = true;
+    assert_true(keyring_event_of(&in, &event));
+    assert_int_equal(event.type, KEYRING_HEARD);
+    assert_true(node_id_equal(event.from, peer.id));
+    assert_true(event.restarted);
+    in = (struct channel_in){.doubt = peer.id};
+    assert_true(keyring_event_of(&in, &event));
+    assert_int_equal(event.type, KEYRING_DOUBT);
+    assert_true(node_id_equal(event.from, peer.id));
+    in.clone = other.id;
+    assert_true(keyring_event_of(&in, &event));
+    assert_int_equal(event.type, KEYRING_CLONE);
+    assert_true(node_id_equal(event.from, other.id));
+}
+
+/* Told by the others, this node learns that it is a member no more. */
 static void test_self_revoked(void **state)
 {
     struct keyring *ring = start(false);
@@ -353,11 +377,11 @@ static void test_messages(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_forged),   cmocka_unit_test(test_cloned),
-        cmocka_unit_test(test_order),    cmocka_unit_test(test_newcomer),
-        cmocka_unit_test(test_conflict), cmocka_unit_test(test_holder),
-        cmocka_unit_test(test_doubt),    cmocka_unit_test(test_self_revoked),
-        cmocka_unit_test(test_messages),
+        cmocka_unit_test(test_forged),       cmocka_unit_test(test_cloned),
+        cmocka_unit_test(test_order),        cmocka_unit_test(test_newcomer),
+        cmocka_unit_test(test_conflict),     cmocka_unit_test(test_holder),
+        cmocka_unit_test(test_doubt),        cmocka_unit_test(test_what_the_channel_says),
+        cmocka_unit_test(test_self_revoked), cmocka_unit_test(test_messages),
     };
 
     return cmocka_run_group_tests(tests, setup, NULL);
