@@ -251,7 +251,7 @@ static void move_all(struct node *node, struct placement *p, struct place_node *
                 place_move(w, nodes, p->node_count, scratch, owner);
             for (uint32_t r = 0; singletons == 0 && r < w->replicas; r++)
                 nowhere += owner[r] < 0;
-            if (nowhere > 0 && w->replicas > 0)
+            if (nowhere > 0 && w->replicas > 0 && !(w->cron && w->schedule.suspend))
                 add_pending(node, p, w, nowhere, nodes, p->node_count);
         }
 }

@@ -274,6 +274,16 @@ static int64_t next_run(const struct node *node, const struct desired_workload *
     return next == CRON_NEVER ? 0 : next;
 }
 
+static bool runs_now(const struct status *status, const struct status_app *app)
+{
+    for (size_t i = app->first; i < app->first + app->count; i++) {
+        uint8_t state = status->instances[i].value.state;
+        if (state >= VALUE_STARTING && state <= VALUE_STOPPING)
+            return true;
+    }
+    return false;
+}
+
 static void fill_apps(const struct node *node, struct status *status, size_t room)
 {
     for (size_t i = 0; i < node->desired->workload_count; i++) {
@@ -300,6 +310,8 @@ static void fill_apps(const struct node *node, struct status *status, size_t roo
         for (size_t k = out->first; k < status->instance_count; k++)
             if (status->instances[k].node_alive && status->instances[k].value.state == VALUE_READY)
                 out->ready++;
+        out->off = w->cron ? w->schedule.suspend && !runs_now(status, out)
+                           : w->replicas == 0 && out->count == 0;
     }
 }
 
@@ -355,11 +367,6 @@ static void judge_nodes(struct status *status)
     }
 }
 
-bool status_app_off(const struct status_app *app)
-{
-    return app->schedule == NULL && app->desired == 0 && app->count == 0;
-}
-
 /* "All good: 2 nodes, 3 workloads (1 off), 1 address" */
 static void praise(struct status *status)
 {
@@ -367,7 +374,7 @@ static void praise(struct status *status)
     size_t off = 0, suspended = 0;
 
     for (size_t i = 0; i < status->app_count; i++) {
-        off += status_app_off(&status->apps[i]);
+        off += status->apps[i].off;
         suspended += status->apps[i].suspended != NULL;
     }
     if (off > 0 && suspended > 0)

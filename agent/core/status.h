@@ -86,6 +86,7 @@ struct status_app {
     const char *file;
     uint32_t desired; /* replicas; for cron 0 */
     uint32_t ready;
+    bool off; /* nothing of it shall run (replicas: 0; suspend: true), and nothing does */
     const char *schedule;                  /* cron only, else NULL */
     int64_t next_run;                      /* Unix seconds; 0: none */
     const struct value_suspend *suspended; /* the app is; else NULL */
@@ -137,9 +138,6 @@ struct status {
     const struct desired_foreign *foreign; /* waiting for k3s */
     size_t foreign_count;
 };
-
-/* Nothing of it shall run (replicas: 0), and nothing does. */
-bool status_app_off(const struct status_app *app);
 
 /* What is left changed about @subject, where it is on @node; NULL: nothing. */
 const struct status_drift *status_drift_of(const struct status *status, const char *subject,

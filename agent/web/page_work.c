@@ -152,12 +152,12 @@ static void put_switched_off(struct html *html, const struct status *status)
 
     for (size_t i = 0; i < status->app_count; i++) {
         const struct status_app *a = &status->apps[i];
-        if (!status_app_off(a))
+        if (!a->off)
             continue;
         if (!any)
-            html_raw(html,
-                     "<div class=\"off\"><h3>Off <span class=\"quiet\">replicas: 0</span></h3>"
-                     "<ul class=\"plain\">\n");
+            html_raw(html, "<div class=\"off\"><h3>Off <span class=\"quiet\">replicas: 0 or "
+                           "suspend: true</span></h3>"
+                           "<ul class=\"plain\">\n");
         any = true;
         html_put(html, "<li data-key=\"app-%s\"><b>%s</b> <code>%s</code></li>\n", a->name, a->name,
                  a->file);
@@ -175,7 +175,7 @@ void page_workloads(struct html *html, const struct status *status)
         html_raw(html, "<p class=\"empty\">Nothing to run yet. A workload is a file below "
                        "<code>apps/</code> in the repository.</p>");
     for (size_t i = 0; i < status->app_count; i++)
-        if (!status_app_off(&status->apps[i]))
+        if (!status->apps[i].off)
             put_app(html, status, &status->apps[i]);
     html_raw(html, "</div>");
     put_switched_off(html, status);

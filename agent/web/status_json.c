@@ -266,9 +266,9 @@ json_t *status_json_apps(const struct status *status)
         for (size_t i = 0; i < a->count; i++)
             json_array_append_new(instances, instance(status, &status->instances[a->first + i]));
         item = json_pack(
-            "{s:o, s:o, s:s, s:o, s:I, s:I, s:o, s:o, s:o, s:o, s:o}", "name", text(a->name), "app",
-            text(a->app), "kind", a->kind, "file", text(a->file), "desired", (json_int_t)a->desired,
-            "ready", (json_int_t)a->ready, "schedule",
+            "{s:o, s:o, s:s, s:o, s:I, s:I, s:b, s:o, s:o, s:o, s:o, s:o}", "name", text(a->name),
+            "app", text(a->app), "kind", a->kind, "file", text(a->file), "desired",
+            (json_int_t)a->desired, "ready", (json_int_t)a->ready, "off", a->off, "schedule",
             a->schedule != NULL ? text(a->schedule) : json_null(), "nextRun",
             status_json_time(a->next_run), "suspended", suspended(a->suspended), "pending",
             a->pending != NULL ? text(a->pending) : json_null(), "instances", instances);

@@ -18,7 +18,7 @@ seal() { # NAME: a password of 24 characters, which nobody has to know
 for app in "$@"; do
     [ -d "apps/$app" ] || { echo "switch-on.sh: there is no apps/$app here" >&2 && exit 2; }
     for document in "apps/$app"/*.yaml; do
-        sed -i -e 's/replicas: 0 # on: \([0-9]*\)/replicas: \1/' \
+        sed -i -e 's/\(replicas\|suspend\): [0-9a-z]* # on: \([0-9a-z]*\)/\1: \2/' \
             -e 's/# \(- {name: [A-Z_]*PASSWORD, value: "${secret:\)/\1/' "$document"
     done
     for name in $(sed -n 's/^ *- {name: [A-Z_]*PASSWORD, value: "${secret:\([a-z]*\)\/password}"}.*/\1/p' "apps/$app"/*.yaml | sort -u); do

@@ -64,6 +64,18 @@ class Cron(flock.FlockTest):
         self.flock.apply({"apps/x/many.yaml": None})
         eventually(lambda: not self.running()[1], self.running)
 
+    def test_one_that_is_suspended_is_off(self):
+        nowhere = workload("resting", ["/bin/true"], kind="CronWorkload", schedule="@every 1s", suspend=True,
+                           nodeSelector={"there": "none"})
+        self.flock.apply({"cluster.yaml": flock.CLUSTER, "apps/x/resting.yaml": nowhere})
+        self.assertTrue(self.pi2.app("resting")["off"])
+        self.assertRegex(self.pi2.ctl("status").stdout, r"All good.*\(1 off\)[^$]*resting +off")
+        for pi in self.flock.pis:
+            self.assertFalse(pi.has_event("warning", "resting", "run nowhere"))
+        self.flock.apply({"apps/x/resting.yaml": nowhere.replace('"suspend": true', '"suspend": false')})
+        eventually(lambda: any(pi.has_event("warning", "resting", "run nowhere") for pi in self.flock.pis),
+                   lambda: self.pi2.app("resting"))
+
 
 if __name__ == "__main__":
     flock.main()

@@ -21,7 +21,7 @@ def example():
         files[document] = (files[document].replace("replicas: 0", "replicas: 1")
                            .replace(f'# - {{name: {variable}, value: "${{secret:postgres/password}}"}}',
                                     f'- {{name: {variable}, value: "{PASSWORD}"}}')
-                           .replace('"30 2 * * *"', '"* * * * *"'))
+                           .replace('"30 2 * * *"', '"* * * * *"').replace("suspend: true", "suspend: false"))
         assert PASSWORD in files[document]
     return files
 

@@ -151,7 +151,7 @@ static void healthy(struct status_fixture *f)
     app = add_app(f, "rest-api", "web", "apps/web/rest-api.yaml", 2);
     add_instance(f, app, pi1, VALUE_READY, 5000);
     add_instance(f, app, pi2, VALUE_READY, 5000);
-    add_app(f, "smartbiz-api", "smartbiz", "apps/smartbiz/smartbiz.yaml", 0);
+    add_app(f, "smartbiz-api", "smartbiz", "apps/smartbiz/smartbiz.yaml", 0)->off = true;
     add_path(f, pi1, pi2, true, 0);
     add_path(f, pi2, pi1, true, 21);
     f->status.agreed = true;

@@ -170,7 +170,7 @@ static void the_example_is_accepted(void **state)
     assert_string_equal(desired_workload(desired, "postgres")->user, "postgres");
     assert_int_equal(desired_workload(desired, "rabbitmq")->replicas, 0);
     assert_int_equal(desired_workload(desired, "smartbiz-api")->replicas, 0);
-    assert_true(desired_workload(desired, "smartbiz-backup")->cron);
+    assert_true(desired_workload(desired, "smartbiz-backup")->schedule.suspend);
     assert_int_equal(desired_workload(desired, "rest-api")->replicas, 2);
     assert_int_equal(desired_workload(desired, "rest-api")->listen, DESIRED_LISTEN_ALL);
     assert_true(desired_workload(desired, "batch-job")->cron);

@@ -78,10 +78,10 @@ static void print_apps(const struct context *context, const json_t *apps)
         const json_t *instance;
 
         table_cell(table, TABLE_PLAIN, "%s", member_string(app, "name"));
-        if (schedule[0] != '\0')
-            table_cell(table, TABLE_PLAIN, "%s", schedule);
-        else if (desired == 0 && json_array_size(json_object_get(app, "instances")) == 0)
+        if (json_is_true(json_object_get(app, "off")))
             table_cell(table, TABLE_PLAIN, "off");
+        else if (schedule[0] != '\0')
+            table_cell(table, TABLE_PLAIN, "%s", schedule);
         else
             table_cell(table, ready < desired ? TABLE_BAD : TABLE_GOOD, "%lld/%lld", ready,
                        desired);
