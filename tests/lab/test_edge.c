@@ -18,6 +18,30 @@
 
 #define SLACK_MS 50 /* what the protocol allows the fence to be late (F) */
 
+/* How much later than the one before each of the next readings of the clock is: there the agent was
+ * stopped. */
+static const int64_t *stops;
+static size_t stop_count;
+static int64_t stopped_ms;
+
+mono_t __real_os_clock_now(void);
+mono_t __wrap_os_clock_now(void);
+
+mono_t __wrap_os_clock_now(void)
+{
+    if (stop_count > 0) {
+        stop_count--;
+        stopped_ms += *stops++;
+    }
+    return mono_add(__real_os_clock_now(), stopped_ms);
+}
+
+static void stop_between_readings(const int64_t *ms, size_t count)
+{
+    stops = ms;
+    stop_count = count;
+}
+
 static void open_fence(struct edge *e, int host, int64_t ms)
 {
     edge_ok(e, os_fence_open(e->host[host].fence, &e->vip, mono_add(os_clock_now(), ms), &e->err));
@@ -366,6 +390,30 @@ static void a_lease_that_is_over_or_unbelievable_shuts_the_fence(void **state)
     }
 }
 
+/* Rule 5 of docs/vip.md: what is written is how long, so the clock is read before and after. */
+static void a_fence_that_was_written_late_is_taken_back(void **state)
+{
+    static const int64_t late[] = {0, 100, 0, 100, 0, 100};
+    static const int64_t beyond_the_lease[] = {0, 2000};
+    struct edge *e = *state;
+    struct os_fence *fence = e->host[HOLDER].fence;
+    mono_t end = mono_add(os_clock_now(), 5000);
+
+    stop_between_readings(late, 2); /* once: it is written anew, with what is left by then */
+    edge_ok(e, os_fence_open(fence, &e->vip, end, &e->err));
+    assert_true(left_of(e, HOLDER) > 0);
+    assert_true(left_of(e, HOLDER) <= mono_diff(end, os_clock_now()) + 1);
+    stop_between_readings(late, 6); /* and again: nothing is open */
+    assert_int_equal(os_fence_open(fence, &e->vip, end, &e->err), ERR_TIMEOUT);
+    assert_int_equal(left_of(e, HOLDER), 0);
+
+    open_fence(e, HOLDER, 1000);
+    end = mono_add(os_clock_now(), 1000);
+    stop_between_readings(beyond_the_lease, 2);
+    assert_int_equal(os_fence_open(fence, &e->vip, end, &e->err), ERR_TIMEOUT);
+    assert_int_equal(left_of(e, HOLDER), 0);
+}
+
 static void an_address_that_another_holds_is_reached_through_the_guard(void **state)
 {
     struct edge *e = *state;
@@ -447,6 +495,8 @@ int main(void)
                                         edge_tear_down),
         cmocka_unit_test_setup_teardown(a_lease_that_is_over_or_unbelievable_shuts_the_fence,
                                         edge_set_up, edge_tear_down),
+        cmocka_unit_test_setup_teardown(a_fence_that_was_written_late_is_taken_back, edge_set_up,
+                                        edge_tear_down),
         cmocka_unit_test_setup_teardown(an_address_that_another_holds_is_reached_through_the_guard,
                                         edge_set_up, edge_tear_down),
         cmocka_unit_test_setup_teardown(interface_settings_are_read_and_set, edge_set_up,
