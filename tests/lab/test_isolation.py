@@ -36,13 +36,21 @@ class Network:
                                 start_new_session=True, **options)
 
 
+# With leases of two seconds a busy machine has one second, not a quarter, in which to hear of the gateway.
+PATIENT = "lease_min: 2s\n"
+
+
+class Patient(Flock):
+    configs = {"pi1": PATIENT, "pi2": PATIENT}
+
+
 class Witnessed(Flock):
     names = ("pi1", "pi2", "pi3")
-    configs = {"pi3": "role: witness\n"}
+    configs = {**Patient.configs, "pi3": "role: witness\n"}
 
 
 class Isolated(unittest.TestCase):
-    make = Flock
+    make = Patient
     silence_s = SILENCE_S
 
     def setUp(self):
@@ -95,7 +103,7 @@ class ByRegister(Isolated):
         """Each takes the other for dead, and who does not hold it has found that somebody does."""
         return self.silent(self.owner, self.other.name) and \
             self.silent(self.other, self.owner.name) and \
-            self.other.has_event("held by a node that this one cannot hear")
+            any(pi.has_event("held by a node that this one cannot hear") for pi in self.flock.pis)
 
     def test_the_gateway_names_who_holds_it(self):
         eventually(lambda: self.register("kept"), lambda: [pi.vip() for pi in self.flock.pis])
@@ -148,8 +156,8 @@ class ByWitness(Isolated):
     make = Witnessed
 
     def settled(self, since):
-        """The witness tells each that the other lives; but many leases have gone by."""
-        return time.time() - since > 5
+        """The witness tells each that the other lives; but some leases have gone by."""
+        return time.time() - since > 8
 
     def test_a_witness_settles_who_holds_it(self):
         self.assertEqual(self.flock.pis[2].member("pi3")["role"], "witness")
