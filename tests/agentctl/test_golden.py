@@ -43,7 +43,8 @@ def answer(path):
     if path.startswith("/v1/files"):
         branch = "rev=" in path
         return files_of(HERE / ("state" if branch else "before"), ("2" if branch else "1") * 40)
-    name = {"/v1/objects": "objects", "/v1/history": "history", "/v1/apps": "apps"}.get(path)
+    name = {"/v1/objects": "objects", "/v1/history": "history", "/v1/apps": "apps",
+            "/v1/vips": "vips"}.get(path)
     return json.loads((API / f"{name}.json").read_text()) if name is not None else None
 
 
@@ -160,6 +161,13 @@ class Golden(unittest.TestCase):
         self.assertEqual(table.returncode, 0, table.stderr)
         self.compare("apps.txt", table.stdout)
         self.passed_on("apps", "apps")
+
+    def test_vip(self):
+        """The holder, epoch, what is left of the lease, the last change and why, and who refused."""
+        table = self.run_program("vip")
+        self.assertEqual(table.returncode, 0, table.stderr)
+        self.compare("vip.txt", table.stdout)
+        self.passed_on("vips", "vip")
 
     def test_diff(self):
         self.check("diff", "diff", status=1)

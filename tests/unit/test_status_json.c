@@ -82,6 +82,35 @@ static void flock(void **state)
     expect_golden(flock_json_keys(5, true, 1, keys), "keys");
 }
 
+/* What agentctl vip has to show besides: held since a move, wanted in vain, a foreign host's. */
+static void various_vips(struct status_fixture *f)
+{
+    struct status_vip *moved = &f->vips[0];
+    struct status_vip *wanted = &f->vips[1];
+    struct status_vip *foreign = &f->vips[2];
+
+    moved->before = f->nodes[1].name;
+    moved->gateway_register = "lost";
+    snprintf(moved->reason, sizeof moved->reason, "the holder before handed it over");
+    wanted->owner = NODE_NONE;
+    wanted->owner_name = "";
+    wanted->here = false;
+    wanted->left_ms = -1;
+    wanted->votes[0] =
+        (struct status_vote){.voter = f->nodes[0].name, .granted_ms = 412, .refused_for = ""};
+    wanted->votes[1] = (struct status_vote){.voter = f->nodes[1].name, .refused_for = "pi03"};
+    wanted->votes[2] = (struct status_vote){.voter = f->nodes[2].name, .refused_for = "pi03"};
+    wanted->vote_count = 3;
+    snprintf(wanted->reason, sizeof wanted->reason, "no majority of the voters renewed it in time");
+    foreign->owner = NODE_NONE;
+    foreign->owner_name = "";
+    foreign->foreign = true;
+    foreign->foreign_mac[0] = 0x02;
+    foreign->foreign_mac[5] = 0x99;
+    snprintf(foreign->reason, sizeof foreign->reason,
+             "not claimed: a host that is no member answers for it, 02:00:00:00:00:99");
+}
+
 static void lists(void **state)
 {
     struct status_fixture f;
@@ -89,6 +118,7 @@ static void lists(void **state)
     (void)state;
     assert_true(status_fixture("crowd", &f));
     f.status.node_count = 10;
+    various_vips(&f);
     expect_golden(status_json_list("NodeList", status_json_nodes(&f.status)), "nodes");
     expect_golden(status_json_list("VirtualIPList", status_json_vips(&f.status)), "vips");
     assert_true(status_fixture("healthy", &f));
