@@ -1,4 +1,5 @@
-"""Asks an address for answers from a client's network: prints "ready", and after SIGTERM what came, as JSON.
+"""Asks addresses for answers from a client's network. Prints "ready", then "answered" when each address has
+answered once, and after SIGTERM what came, as one line of JSON.
 
     vip_probe.py INTERVAL_S ADDRESS[,ADDRESS...] [HOST=MAC...]
 
@@ -67,6 +68,7 @@ class Probe:
         self.sent = []  # time of each round
         self.answers = []  # [round, time, address's index, host] as a program sees them
         self.direct = []  # [round, host]
+        self.silent = set(range(len(addresses)))  # by index: has not answered yet
         self.running = True
 
     def send_round(self):
@@ -109,6 +111,10 @@ class Probe:
             return
         if not direct:
             self.answers.append([number // width, round(time.time(), 4), number % width, host])
+            if number % width in self.silent:
+                self.silent.discard(number % width)
+                if not self.silent:
+                    print("answered", flush=True)
         elif list(self.hosts)[direct - 1] == host:
             self.direct.append([number, host])
 

@@ -3,6 +3,7 @@
 import datetime
 import json
 import re
+import select
 import signal
 import subprocess
 
@@ -23,19 +24,25 @@ class Watch:
         self.probe = lab.start(
             client, "/usr/bin/python3", __file__.replace("vip_watch", "vip_probe"), str(interval),
             ",".join(addresses), *(f"{pi}={mac}" for pi, mac in macs.items()),
-            stdout=subprocess.PIPE, text=True)
+            stdout=subprocess.PIPE, bufsize=0)  # nothing is read ahead: answered() waits for what is next
         self.probe.stdout.readline()  # it has begun
         self.monitors = {
             pi: lab.start(pi, "ip", "-ts", "-o", "-4", "monitor", "address",
                           stdout=subprocess.PIPE, text=True)
             for pi in system.pis}
 
+    def answered(self, seconds):
+        """Waits until every address has answered; False if that does not come within @seconds."""
+        return bool(select.select([self.probe.stdout], [], [], seconds)[0]
+                    and self.probe.stdout.readline())
+
     def stop(self):
         for monitor in self.monitors.values():
             monitor.terminate()
         changes = {pi: m.communicate()[0] for pi, m in self.monitors.items()}
         self.probe.send_signal(signal.SIGTERM)
-        return Seen(json.loads(self.probe.communicate()[0]), changes, self.interval)
+        lines = self.probe.communicate()[0].splitlines()
+        return Seen(json.loads(lines[-1]), changes, self.interval)
 
 
 class Seen:
