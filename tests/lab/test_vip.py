@@ -58,6 +58,10 @@ class Addresses(unittest.TestCase):
             for pi in self.flock.pis:
                 eventually(lambda: pi.vip()["owner"] == new.name and
                            pi.vip()["before"] == old.name, lambda: f"{pi.name}: {pi.vip()}")
+            for pi in self.flock.pis:  # an event each, on every node
+                epoch = new.vip()["epoch"].lstrip("0")
+                eventually(lambda: pi.has_event("10.77.0.210 is held by", f"epoch {epoch}"),
+                           lambda: pi.events(20))
             eventually(lambda: len(hooks_told(new)) > told, "no hook ran")
             eventually(lambda: hooks_told(new)[-1][:6] ==
                        ["10.77.0.210", "front", old.name, new.name, new.name, "1"],
