@@ -25,6 +25,12 @@ struct run {
     size_t sample_count;
 };
 
+/* From 0 to @count - 1. Of size_t, which is narrower than a seed on a Pi. */
+static size_t drawn(const struct run *run, size_t count)
+{
+    return (size_t)(run->seed % count);
+}
+
 static struct world *make(const struct run *run, size_t nodes, size_t holders)
 {
     struct world_options options = {.nodes = nodes,
@@ -110,9 +116,9 @@ static void play_faults(struct world *w, size_t nodes, size_t holders)
  * revoke on both sides of partitions; in a third of the runs two releases side by side. */
 static struct world *play_chaos(struct run *run)
 {
-    struct world_options options = {.nodes = 2 + run->seed % 7,
+    struct world_options options = {.nodes = 2 + drawn(run, 7),
                                     .seed = run->seed,
-                                    .holders = 1 + run->seed % 2,
+                                    .holders = 1 + drawn(run, 2),
                                     .ping_ms = 400,
                                     .replays = true,
                                     .releases = run->seed % 3 == 0,
@@ -153,7 +159,7 @@ static void measure_revocation(struct run *run, struct world *w, size_t nodes, s
 /* The same with one node that forges all it can. It is revoked in the end. */
 static struct world *play_thief(struct run *run)
 {
-    struct world_options options = {.nodes = 3 + run->seed % 6,
+    struct world_options options = {.nodes = 3 + drawn(run, 6),
                                     .seed = run->seed,
                                     .holders = 1,
                                     .ping_ms = 400,
@@ -174,7 +180,7 @@ static struct world *play_thief(struct run *run)
 
 static struct world *play_rotate(struct run *run)
 {
-    struct world *w = make(run, 2 + run->seed % 7, 1);
+    struct world *w = make(run, 2 + drawn(run, 7), 1);
     uint64_t first, lost;
 
     if (world_settle(w, SETTLE_MS) < 0)
@@ -223,7 +229,7 @@ static struct world *revocations(struct run *run, size_t nodes, double loss, boo
 
 static struct world *play_revoke(struct run *run)
 {
-    return revocations(run, 2 + run->seed % 15, run->seed % 2 == 0 ? 0 : 0.2, false);
+    return revocations(run, 2 + drawn(run, 15), run->seed % 2 == 0 ? 0 : 0.2, false);
 }
 
 static struct world *play_revoke_many(struct run *run)
@@ -235,8 +241,8 @@ static struct world *play_revoke_many(struct run *run)
 
 static struct world *play_away(struct run *run)
 {
-    size_t nodes = 2 + run->seed % 5;
-    size_t away = 1 + run->seed % (nodes - 1);
+    size_t nodes = 2 + drawn(run, 5);
+    size_t away = 1 + drawn(run, nodes - 1);
     size_t other = nodes > 3 ? 1 + away % (nodes - 1) : away;
     struct world *w = make(run, nodes, 1);
     int64_t began;
@@ -276,8 +282,8 @@ static bool everywhere(struct world *w, size_t nodes, size_t clone, bool quarant
 
 static struct world *play_clone(struct run *run)
 {
-    size_t nodes = 2 + run->seed % 4;
-    size_t node = run->seed % nodes;
+    size_t nodes = 2 + drawn(run, 4);
+    size_t node = drawn(run, nodes);
     struct world *w = make(run, nodes, 1);
     int64_t began, end;
     size_t copy;
