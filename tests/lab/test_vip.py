@@ -1,11 +1,15 @@
 """Virtual addresses of two real agents: handing over, following the owner, foreign hosts."""
 
 import json
+import signal
 import subprocess
+import time
 import unittest
 
+import flock
 from flock import CLUSTER, VIP, Flock, eventually, main, run
 
+INVITED_S = 2  # so long a node that shall take an address is waited for (proto/lease/handover.c)
 HOOK = """#!/bin/sh
 echo "$VIP $NAME ${OLD:--} ${NEW:--} $NODE $HERE $EPOCH" >>%s
 """
@@ -69,6 +73,33 @@ class Addresses(unittest.TestCase):
             eventually(lambda: hooks_told(old)[-1][:6] ==
                        ["10.77.0.210", "front", old.name, new.name, old.name, "0"],
                        lambda: hooks_told(old))
+
+    def move_to_sleeping(self, old, new):
+        """The exit status of a move whose new node stands still until the invitation has lapsed; None
+        when it was called dead before the move began."""
+        new.process.send_signal(signal.SIGSTOP)
+        lapsed = time.monotonic() + 2 * INVITED_S
+        try:
+            move = subprocess.Popen(
+                [flock.programs / "agentctl", "--socket", old.run / "agent.sock", "--timeout", "60",
+                 "vip", "move", "front", new.name], stderr=subprocess.PIPE, text=True)
+            eventually(lambda: old.member(new.name)["state"] == "dead" and
+                       (time.monotonic() > lapsed or move.poll() is not None), old.headline)
+        finally:
+            new.process.send_signal(signal.SIGCONT)
+        said = move.communicate(timeout=70)[1]
+        return None if "does not answer" in said else move.returncode
+
+    def test_a_move_is_asked_for_until_it_is_done(self):
+        old = self.owner()
+        new = self.flock.other(old)
+        for _ in range(3):
+            status = self.move_to_sleeping(old, new)
+            if status is not None:
+                break
+            eventually(lambda: old.member(new.name)["state"] == "alive", old.headline)
+        self.assertEqual(status, 0)
+        self.assertIn("10.77.0.210", new.addresses())
 
     def test_hooks_that_fail_or_are_not_safe_are_told(self):
         pi = self.owner()

@@ -6,6 +6,7 @@
 #include "tools/agentctl/agentctl.h"
 
 #define MOVE_POLL_MS 20
+#define MOVE_AGAIN_MS 3000 /* well above the time that a hand-over is given (proto/lease) */
 
 /* "pi2 (for pi1)": voters that have refused this node. */
 static void refusals(const json_t *vip, char *text, size_t size)
@@ -100,13 +101,36 @@ static bool owned_by(const json_t *document, const char *address, const char *no
     return false;
 }
 
-/* Until the flock says so, at most the time that the context gives. */
+static long long now_ms(void)
+{
+    struct timespec now = {0};
+
+    clock_gettime(CLOCK_BOOTTIME, &now);
+    return (long long)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static int ask(const struct context *context, const char *vip, const char *node, json_t **answer,
+               struct err *err)
+{
+    json_t *body = json_pack("{s:s, s:s}", "vip", vip, "to", node);
+    int rc = client_request(context, "POST", "/v1/vips/move", body, answer, NULL, err);
+
+    json_decref(body);
+    return rc;
+}
+
+/* Until the flock says so, at most the time that the context gives. A hand-over whose invited node
+ * was busy or cut off comes to nothing, so it is asked for again; that it cannot be at this moment,
+ * since the node does not answer, say, may pass. */
 static int wait_for_owner(const struct context *context, const char *address, const char *node)
 {
     const struct timespec pause = {.tv_nsec = MOVE_POLL_MS * 1000000L};
+    long long end = now_ms() + context->timeout_s * 1000LL;
+    long long again = now_ms() + MOVE_AGAIN_MS;
+    struct err why = {.code = ERR_NONE};
     struct err err;
 
-    for (long polls = context->timeout_s * (1000 / MOVE_POLL_MS); polls > 0; polls--) {
+    while (now_ms() < end) {
         json_t *document = NULL;
         bool there;
         if (client_request(context, "GET", "/v1/vips", NULL, &document, NULL, &err) != ERR_NONE)
@@ -115,24 +139,27 @@ static int wait_for_owner(const struct context *context, const char *address, co
         json_decref(document);
         if (there)
             return 0;
+        if (now_ms() >= again) {
+            json_t *answer = NULL;
+            why.code = ask(context, address, node, &answer, &why);
+            json_decref(answer);
+            again = now_ms() + MOVE_AGAIN_MS;
+        }
         nanosleep(&pause, NULL);
     }
-    err_set(&err, ERR_TIMEOUT,
-            "%s did not take %s within %ld s: see agentctl vip and agentctl events", node, address,
-            context->timeout_s);
+    err_set(&err, ERR_TIMEOUT, "%s did not take %s within %ld s: %s", node, address,
+            context->timeout_s,
+            why.code != ERR_NONE ? why.text : "see agentctl vip and agentctl events");
     return fail(&err);
 }
 
 static int move(const struct context *context, const char *vip, const char *node)
 {
-    json_t *body = json_pack("{s:s, s:s}", "vip", vip, "to", node);
     json_t *answer = NULL;
     struct err err;
     int status;
-    int rc = client_request(context, "POST", "/v1/vips/move", body, &answer, NULL, &err);
 
-    json_decref(body);
-    if (rc != ERR_NONE)
+    if (ask(context, vip, node, &answer, &err) != ERR_NONE)
         return fail(&err);
     status = wait_for_owner(context, member_string(answer, "address"), node);
     if (status == 0 && context->json)
