@@ -91,6 +91,7 @@ static void silence_leads_to_suspicion_then_death(void **state)
 
     admit(f, PEER);
     ping(f, PEER);
+    tell(f, PEER, update(MSG_ALIVE, PEER, PEER, BOOT));
     warm_up(f, PEER, 60);
     silent = f->now;
     while (f->state != MEMBER_DEAD) {
