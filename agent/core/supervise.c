@@ -1,17 +1,11 @@
 #include "agent/core/supervise.h"
+#include "agent/core/supervise_inside.h"
 
 #include <assert.h>
 #include <signal.h>
 #include <string.h>
 
 #include "proto/base/id.h"
-
-struct step {
-    mono_t now;
-    const struct supervise_event *event;
-    struct rng *rng;
-    struct supervise_out *out;
-};
 
 /* Changes the machine, adds effects and returns the next state; never sets m->state itself. */
 typedef enum supervise_state action(struct supervise *m, const struct step *s);
@@ -34,7 +28,7 @@ static void probes_begin(struct supervise *m, const struct step *s)
     emit(s, SUPERVISE_DO_PROBE_BEGIN)->started_at = m->started_at;
 }
 
-static void probes_end(struct supervise *m, const struct step *s)
+void supervise_probes_end(struct supervise *m, const struct step *s)
 {
     if (!m->probing)
         return;
@@ -42,8 +36,7 @@ static void probes_end(struct supervise *m, const struct step *s)
     emit(s, SUPERVISE_DO_PROBE_END);
 }
 
-/* No process lives: start one if that is wanted and nothing is missing for it. */
-static enum supervise_state start(struct supervise *m, const struct step *s)
+enum supervise_state supervise_start(struct supervise *m, const struct step *s)
 {
     if (!m->wanted)
         return SUPERVISE_STOPPED;
@@ -63,7 +56,7 @@ static enum supervise_state stop(struct supervise *m, const struct step *s)
 {
     struct supervise_effect *effect;
 
-    probes_end(m, s);
+    supervise_probes_end(m, s);
     effect = emit(s, SUPERVISE_DO_STOP);
     effect->signal = m->policy.stop_signal != 0 ? m->policy.stop_signal : SIGTERM;
     effect->timeout_ms = m->policy.stop_timeout_ms;
@@ -73,7 +66,7 @@ static enum supervise_state stop(struct supervise *m, const struct step *s)
 
 static enum supervise_state kill_now(struct supervise *m, const struct step *s)
 {
-    probes_end(m, s);
+    supervise_probes_end(m, s);
     emit(s, SUPERVISE_DO_KILL);
     m->wake_at = mono_add(s->now, SUPERVISE_KILL_AGAIN_MS);
     return SUPERVISE_STOPPING;
@@ -98,70 +91,6 @@ static enum supervise_state settle(struct supervise *m, const struct step *s)
     return m->policy.probed ? SUPERVISE_RUNNING : SUPERVISE_READY;
 }
 
-/* Exponential back-off with full jitter: uniform in [0, min(max, min * 2^(failures - 1))]. */
-static int64_t backoff_delay(const struct supervise *m, struct rng *rng)
-{
-    int64_t bound = m->policy.backoff_min_ms;
-
-    for (unsigned i = 1; i < m->failures && bound < m->policy.backoff_max_ms; i++)
-        bound *= 2;
-    if (bound > m->policy.backoff_max_ms)
-        bound = m->policy.backoff_max_ms;
-    return rng_range(rng, 0, bound);
-}
-
-static enum supervise_state restart(struct supervise *m, const struct step *s)
-{
-    if (m->last_stable) {
-        m->failures = 0;
-        return start(m, s);
-    }
-    m->failures++;
-    if (m->policy.start_limit > 0 && m->failures >= m->policy.start_limit) {
-        s->out->start_limit = m->failures == m->policy.start_limit;
-        /* A pause of full length: jitter may not turn "failed" into a quick retry. */
-        m->wake_at = mono_add(s->now, m->policy.backoff_max_ms +
-                                          rng_range(s->rng, 0, m->policy.backoff_max_ms / 10));
-        return SUPERVISE_FAILED;
-    }
-    m->wake_at = mono_add(s->now, backoff_delay(m, s->rng));
-    return SUPERVISE_BACKOFF;
-}
-
-/* A run ended by itself: its policy says what follows. */
-static enum supervise_state judge(struct supervise *m, const struct step *s)
-{
-    bool failed =
-        m->unhealthy || m->last_exit.kind != SUPERVISE_EXIT_CODE || m->last_exit.value != 0;
-
-    m->unjudged = false;
-    m->left = m->policy.leave_killed && !m->unhealthy && m->killed;
-    if (m->left || m->policy.restart == SUPERVISE_NEVER ||
-        (m->policy.restart == SUPERVISE_ON_FAILURE && !failed))
-        return SUPERVISE_COMPLETED;
-    return restart(m, s);
-}
-
-/* By a signal that people send, not by one that tells of a fault of its own. */
-static bool killed_by_somebody(const struct supervise_event *event)
-{
-    const struct supervise_exit *exit = &event->exit;
-
-    return exit->kind == SUPERVISE_EXIT_SIGNAL && !event->starved &&
-           (exit->value == SIGHUP || exit->value == SIGINT || exit->value == SIGQUIT ||
-            exit->value == SIGKILL || exit->value == SIGTERM);
-}
-
-static void record_end(struct supervise *m, const struct step *s)
-{
-    probes_end(m, s);
-    m->last_exit = s->event->exit;
-    m->prepare_at = MONO_NEVER;
-    m->killed = killed_by_somebody(s->event);
-    m->last_stable = m->pid != 0 && mono_diff(s->now, m->started_at) >= m->policy.stable_ms;
-    m->pid = 0;
-}
-
 static void take_wish(struct supervise *m, const struct step *s)
 {
     m->wanted = true;
@@ -183,10 +112,10 @@ static enum supervise_state want_fresh(struct supervise *m, const struct step *s
 {
     take_wish(m, s);
     if (m->unjudged && m->generation == m->run_generation)
-        return judge(m, s);
+        return supervise_judge(m, s);
     m->unjudged = false;
     m->failures = 0;
-    return start(m, s);
+    return supervise_start(m, s);
 }
 
 /* WANT_RUN after a run of this instance: only another generation starts at once, and what was left
@@ -200,7 +129,7 @@ static enum supervise_state want_other(struct supervise *m, const struct step *s
     if (!other)
         return m->state;
     m->failures = 0;
-    return start(m, s);
+    return supervise_start(m, s);
 }
 
 static enum supervise_state want_note(struct supervise *m, const struct step *s)
@@ -257,7 +186,7 @@ static enum supervise_state unwant_alive(struct supervise *m, const struct step 
 static enum supervise_state permit(struct supervise *m, const struct step *s)
 {
     m->permitted = true;
-    return m->state == SUPERVISE_WAITING ? start(m, s) : m->state;
+    return m->state == SUPERVISE_WAITING ? supervise_start(m, s) : m->state;
 }
 
 static enum supervise_state forbid(struct supervise *m, const struct step *s)
@@ -270,7 +199,7 @@ static enum supervise_state forbid(struct supervise *m, const struct step *s)
 static enum supervise_state lease_gained(struct supervise *m, const struct step *s)
 {
     m->leased = true;
-    return m->state == SUPERVISE_WAITING ? start(m, s) : m->state;
+    return m->state == SUPERVISE_WAITING ? supervise_start(m, s) : m->state;
 }
 
 static enum supervise_state lease_lost(struct supervise *m, const struct step *s)
@@ -334,37 +263,9 @@ static enum supervise_state probe_dead(struct supervise *m, const struct step *s
     return stop(m, s);
 }
 
-/* EXITED, or START_FAILED, without an order to stop. */
-static enum supervise_state exited(struct supervise *m, const struct step *s)
-{
-    bool found_only = m->state == SUPERVISE_RUNNING && !m->wanted;
-
-    record_end(m, s);
-    if (!m->wanted) {
-        m->unjudged = found_only;
-        return SUPERVISE_STOPPED;
-    }
-    if (m->generation != m->run_generation) {
-        m->failures = 0;
-        return start(m, s);
-    }
-    return m->last_exit.kind == SUPERVISE_EXIT_LEASE ? start(m, s) : judge(m, s);
-}
-
-/* EXITED after an order to stop: that is no failure, unless a probe gave the order. */
-static enum supervise_state exited_stopping(struct supervise *m, const struct step *s)
-{
-    if (m->unhealthy)
-        return exited(m, s);
-    record_end(m, s);
-    if (m->generation != m->run_generation)
-        m->failures = 0;
-    return start(m, s);
-}
-
 static enum supervise_state tick_retry(struct supervise *m, const struct step *s)
 {
-    return mono_reached(s->now, m->wake_at) ? start(m, s) : m->state;
+    return mono_reached(s->now, m->wake_at) ? supervise_start(m, s) : m->state;
 }
 
 static enum supervise_state tick_run(struct supervise *m, const struct step *s)
@@ -439,8 +340,8 @@ static const struct cell {
                 [SUPERVISE_LEASE_GAINED] = {lease_gained, STARTING},
                 [SUPERVISE_LEASE_LOST] = {lease_lost, STARTING},
                 [SUPERVISE_STARTED] = {started, SETTLED},
-                [SUPERVISE_START_FAILED] = {exited, ENDED},
-                [SUPERVISE_EXITED] = {exited, ENDED},
+                [SUPERVISE_START_FAILED] = {supervise_exited, ENDED},
+                [SUPERVISE_EXITED] = {supervise_exited, ENDED},
                 [SUPERVISE_FOUND] = {found, SETTLED},
                 [SUPERVISE_TICK] = {stay, STARTING},
             },
@@ -452,7 +353,7 @@ static const struct cell {
                 [SUPERVISE_FORBID] = {forbid, RUNNING},
                 [SUPERVISE_LEASE_GAINED] = {lease_gained, RUNNING},
                 [SUPERVISE_LEASE_LOST] = {lease_lost_alive, RUNNING | STOPPING},
-                [SUPERVISE_EXITED] = {exited, ENDED},
+                [SUPERVISE_EXITED] = {supervise_exited, ENDED},
                 [SUPERVISE_PROBE_READY] = {probe_ready, READY},
                 [SUPERVISE_PROBE_UNREADY] = {probe_unready, RUNNING},
                 [SUPERVISE_PROBE_DEAD] = {probe_dead, STOPPING},
@@ -466,7 +367,7 @@ static const struct cell {
                 [SUPERVISE_FORBID] = {forbid, READY},
                 [SUPERVISE_LEASE_GAINED] = {lease_gained, READY},
                 [SUPERVISE_LEASE_LOST] = {lease_lost_alive, READY | STOPPING},
-                [SUPERVISE_EXITED] = {exited, ENDED},
+                [SUPERVISE_EXITED] = {supervise_exited, ENDED},
                 [SUPERVISE_PROBE_READY] = {probe_ready, READY},
                 [SUPERVISE_PROBE_UNREADY] = {probe_unready, RUNNING},
                 [SUPERVISE_PROBE_DEAD] = {probe_dead, STOPPING},
@@ -480,7 +381,7 @@ static const struct cell {
                 [SUPERVISE_FORBID] = {forbid, STOPPING},
                 [SUPERVISE_LEASE_GAINED] = {lease_gained, STOPPING},
                 [SUPERVISE_LEASE_LOST] = {lease_lost_alive, STOPPING},
-                [SUPERVISE_EXITED] = {exited_stopping, ENDED},
+                [SUPERVISE_EXITED] = {supervise_exited_stopping, ENDED},
                 [SUPERVISE_TICK] = {tick_kill, STOPPING},
             },
         [SUPERVISE_BACKOFF] =

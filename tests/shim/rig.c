@@ -206,3 +206,12 @@ enum os_shim_found rig_scan(struct rig *rig, struct shim_record *record)
     assert_int_equal(damaged, 0);
     return only.found;
 }
+
+bool rig_exists(const struct rig *rig, const char *name)
+{
+    char path[256];
+    struct stat st;
+
+    snprintf(path, sizeof path, "%s/shim/%s", rig->run_dir, name);
+    return stat(path, &st) == 0;
+}

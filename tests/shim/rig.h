@@ -2,6 +2,7 @@
 #ifndef COVEY_TESTS_SHIM_RIG_H
 #define COVEY_TESTS_SHIM_RIG_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -40,6 +41,9 @@ pid_t rig_pid(struct rig *rig); /* the same, as a number */
 
 /* Waits until the process, which may be nobody's child, is gone. */
 void rig_wait_gone(pid_t pid);
+
+/* Whether run_dir/shim/@name exists. */
+bool rig_exists(const struct rig *rig, const char *name);
 
 /* The only instance that a scan finds. */
 enum os_shim_found rig_scan(struct rig *rig, struct shim_record *record);

@@ -1,4 +1,4 @@
-/* Real workloads under real shims: whatever is killed, nothing runs twice and no end is lost. */
+/* Real workloads under real shims: how they start, what they are given, who may talk to them. */
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
@@ -18,34 +18,6 @@
 #include <cmocka.h>
 
 #include "tests/shim/rig.h"
-
-#define FOREVER "while :; do sleep 1000; done"
-
-static bool exists(const struct rig *rig, const char *name)
-{
-    char path[256];
-    struct stat st;
-
-    snprintf(path, sizeof path, "%s/shim/%s", rig->run_dir, name);
-    return stat(path, &st) == 0;
-}
-
-/* No such process, or one that is dead and waits to be reaped by somebody else. */
-static bool dead(pid_t pid)
-{
-    char path[64];
-    char text[256] = "";
-    FILE *f;
-
-    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
-    f = fopen(path, "r");
-    if (f == NULL)
-        return true;
-    if (fgets(text, sizeof text, f) == NULL)
-        text[0] = '\0';
-    fclose(f);
-    return strstr(text, ") Z ") != NULL || text[0] == '\0';
-}
 
 static void runs_as_specified_and_reports_the_exit(void **state)
 {
@@ -76,7 +48,7 @@ static void runs_as_specified_and_reports_the_exit(void **state)
     assert_int_equal(getsid(started.pid), started.pid);
     assert_int_equal(getpgid(started.pid), started.pid);
     assert_int_not_equal(getpgid(started.shim_pid), getpgid(0));
-    assert_true(exists(rig, "shop@web.0/sock"));
+    assert_true(rig_exists(rig, "shop@web.0/sock"));
     snprintf(line, sizeof line, "%s/shim/shop@web.0/sock", rig->run_dir);
     assert_int_equal(stat(line, &st), 0);
     assert_int_equal(st.st_mode & 0777, 0600);
@@ -90,67 +62,12 @@ static void runs_as_specified_and_reports_the_exit(void **state)
     assert_int_equal(end.cause, SHIM_CAUSE_SELF);
     assert_true(end.ended_ms >= end.started_ms && end.started_ms > 0);
     assert_true(end.ended_wall_ms >= end.started_wall_ms);
-    assert_true(exists(rig, "shop@web.0/exit"));
-    assert_false(exists(rig, "shop@web.0/sock"));
+    assert_true(rig_exists(rig, "shop@web.0/exit"));
+    assert_false(rig_exists(rig, "shop@web.0/sock"));
     os_shim_acknowledge(&rig->where, "shop/web.0", shim);
-    assert_false(exists(rig, "shop@web.0"));
+    assert_false(rig_exists(rig, "shop@web.0"));
     os_shim_close(shim);
     rig_wait_gone(started.shim_pid);
-}
-
-static void survives_kill_9_of_its_starter(void **state)
-{
-    struct rig *rig = *state;
-    struct shim_spec spec =
-        rig_shell(rig, "a", "trap 'exit 5' TERM; sleep 1000 & echo $$ >$FIFO; wait");
-    struct shim_record record;
-    struct os_shim *shim;
-    pid_t starter;
-    pid_t workload;
-    int status;
-
-    starter = fork();
-    if (starter == 0) {
-        setpgid(0, 0);
-        rig_start(rig, &spec, &record);
-        kill(0, SIGKILL);
-        _exit(1);
-    }
-    assert_int_equal(waitpid(starter, &status, 0), starter);
-    assert_true(WIFSIGNALED(status));
-    workload = rig_pid(rig);
-    assert_int_equal(rig_scan(rig, &record), OS_SHIM_FOUND_ALIVE);
-    assert_int_equal(record.pid, workload);
-    assert_int_equal(record.generation, 7);
-    assert_int_equal(kill(workload, 0), 0);
-    assert_int_equal(os_shim_connect(&rig->where, "a", &shim, NULL), ERR_NONE);
-    rig_wait(shim, OS_SHIM_STATUS, &record);
-    assert_int_equal(record.state, SHIM_RUNNING);
-    assert_int_equal(record.pid, workload);
-    assert_int_equal(os_shim_stop(shim, 0, -1, NULL), ERR_NONE);
-    rig_wait(shim, OS_SHIM_EXITED, &record);
-    assert_int_equal(record.cause, SHIM_CAUSE_STOP);
-    assert_int_equal(record.exit_value, 5);
-    os_shim_close(shim);
-}
-
-static void an_end_that_nobody_watched_is_known(void **state)
-{
-    struct rig *rig = *state;
-    struct shim_spec spec = rig_shell(rig, "a", "echo here >$FIFO; kill -KILL $$");
-    struct shim_record record;
-    struct os_shim *shim = rig_start(rig, &spec, &record);
-
-    os_shim_close(shim);
-    rig_wait_gone(record.shim_pid);
-    assert_int_equal(rig_scan(rig, &record), OS_SHIM_FOUND_ENDED);
-    assert_int_equal(record.exit, SHIM_EXIT_SIGNAL);
-    assert_int_equal(record.exit_value, SIGKILL);
-    assert_int_equal(record.cause, SHIM_CAUSE_SELF);
-    assert_int_equal(os_shim_connect(&rig->where, "a", &shim, NULL), ERR_NOTFOUND);
-    os_shim_acknowledge(&rig->where, "a", NULL);
-    os_shim_acknowledge(&rig->where, "a", NULL);
-    assert_false(exists(rig, "a"));
 }
 
 static void a_second_start_is_refused(void **state)
@@ -183,146 +100,6 @@ static void a_second_start_is_refused(void **state)
     assert_int_not_equal(record.pid, first.pid);
     rig_wait(second, OS_SHIM_EXITED, &first);
     os_shim_close(second);
-    os_shim_close(shim);
-}
-
-static void whoever_ignores_sigterm_is_killed_with_all_its_descendants(void **state)
-{
-    struct rig *rig = *state;
-    struct shim_spec spec =
-        rig_shell(rig, "a",
-                  "trap '' TERM INT HUP; echo $$ >$FIFO;"
-                  "(setsid sh -c 'echo $$ >$FIFO; (sh -c \"echo \\$\\$ >$FIFO; " FOREVER
-                  "\" &) ; " FOREVER "' &) ;" FOREVER);
-    struct shim_record record;
-    struct os_shim *shim = rig_start(rig, &spec, &record);
-    pid_t pids[3];
-
-    for (int i = 0; i < 3; i++)
-        pids[i] = rig_pid(rig);
-    os_shim_stop(shim, SIGTERM, 100, NULL);
-    rig_wait(shim, OS_SHIM_EXITED, &record);
-    assert_int_equal(record.exit, SHIM_EXIT_SIGNAL);
-    assert_int_equal(record.exit_value, SIGKILL);
-    for (int i = 0; i < 3; i++)
-        assert_true(dead(pids[i]));
-    os_shim_close(shim);
-}
-
-static void what_a_main_process_leaves_is_ended_too(void **state)
-{
-    struct rig *rig = *state;
-    struct shim_spec spec =
-        rig_shell(rig, "a", "setsid sh -c 'echo $$ >$FIFO; exec sleep 1000' & read x <$FIFO.go");
-    char go[128];
-    struct shim_record record;
-    struct os_shim *shim;
-    pid_t left;
-
-    snprintf(go, sizeof go, "%s.go", rig->fifo_path);
-    assert_int_equal(mkfifo(go, 0600), 0);
-    shim = rig_start(rig, &spec, &record);
-    left = rig_pid(rig);
-    close(open(go, O_WRONLY));
-    rig_wait(shim, OS_SHIM_EXITED, &record);
-    assert_int_equal(record.cause, SHIM_CAUSE_SELF);
-    assert_true(dead(left));
-    os_shim_close(shim);
-}
-
-static void a_lease_that_ends_kills_without_any_agent(void **state)
-{
-    struct rig *rig = *state;
-    struct shim_spec spec = rig_shell(
-        rig, "a", "trap '' TERM; setsid sh -c 'echo $$ >$FIFO; exec sleep 1000' & " FOREVER);
-    struct shim_record record;
-    struct os_shim *shim;
-    pid_t left;
-
-    spec.deadline_ms = rig_now_ms() + 1500;
-    shim = rig_start(rig, &spec, &record);
-    left = rig_pid(rig);
-    os_shim_close(shim);
-    rig_wait_gone(record.shim_pid);
-    assert_true(rig_now_ms() >= spec.deadline_ms);
-    assert_true(dead(left));
-    assert_int_equal(rig_scan(rig, &record), OS_SHIM_FOUND_ENDED);
-    assert_int_equal(record.cause, SHIM_CAUSE_DEADLINE);
-    assert_int_equal(record.exit_value, SIGKILL);
-
-    /* Not even started after its time. */
-    assert_int_equal(os_shim_start(&rig->where, &spec, &shim, NULL), ERR_NONE);
-    rig_wait(shim, OS_SHIM_FAILED, &record);
-    assert_int_equal(record.code, ERR_TIMEOUT);
-    os_shim_close(shim);
-}
-
-static void an_extended_lease_lasts_longer(void **state)
-{
-    struct rig *rig = *state;
-    struct shim_spec spec = rig_shell(rig, "a", "exec sleep 1000");
-    struct shim_record record;
-    struct os_shim *shim;
-    int64_t later;
-
-    spec.deadline_ms = rig_now_ms() + 10000;
-    later = rig_now_ms() + 12000;
-    shim = rig_start(rig, &spec, &record);
-    os_shim_extend(shim, later, NULL);
-    rig_wait(shim, OS_SHIM_STATUS, &record);
-    assert_int_equal(record.deadline_ms, later);
-    os_shim_extend(shim, later - 5000, NULL); /* never nearer */
-    rig_wait(shim, OS_SHIM_STATUS, &record);
-    assert_int_equal(record.deadline_ms, later);
-    rig_wait(shim, OS_SHIM_EXITED, &record);
-    assert_true(rig_now_ms() >= later);
-    assert_int_equal(record.cause, SHIM_CAUSE_DEADLINE);
-    os_shim_close(shim);
-}
-
-static void kill_9_of_a_shim_doubles_nothing(void **state)
-{
-    struct rig *rig = *state;
-    struct shim_spec spec =
-        rig_shell(rig, "a", "setsid sh -c 'echo $$ >$FIFO; exec sleep 1000' & " FOREVER);
-    struct shim_record first;
-    struct shim_record record;
-    struct os_shim *shim = rig_start(rig, &spec, &first);
-    pid_t left = rig_pid(rig);
-
-    kill(first.shim_pid, SIGKILL);
-    rig_wait(shim, OS_SHIM_LOST, &record);
-    assert_int_equal(record.pid, first.pid);
-    os_shim_close(shim);
-    rig_wait_gone(first.pid); /* dies with its shim */
-    assert_int_equal(kill(left, 0), 0);
-    assert_int_equal(rig_scan(rig, &record), OS_SHIM_FOUND_LOST);
-    assert_int_equal(record.pid, first.pid);
-    /* A new start first ends what is left. */
-    shim = rig_start(rig, &spec, &record);
-    assert_true(dead(left));
-    left = rig_pid(rig);
-    assert_int_equal(os_shim_sweep(&rig->where, "a"), 0); /* not while a shim lives */
-    kill(record.shim_pid, SIGKILL);
-    rig_wait(shim, OS_SHIM_LOST, &record);
-    assert_true(os_shim_sweep(&rig->where, "a") > 0);
-    rig_wait_gone(left);
-    os_shim_close(shim);
-    os_shim_acknowledge(&rig->where, "a", NULL);
-    assert_false(exists(rig, "a"));
-}
-
-static void sigterm_to_a_shim_stops_its_workload(void **state)
-{
-    struct rig *rig = *state;
-    struct shim_spec spec = rig_shell(rig, "a", "exec sleep 1000");
-    struct shim_record record;
-    struct os_shim *shim = rig_start(rig, &spec, &record);
-
-    kill(record.shim_pid, SIGTERM);
-    rig_wait(shim, OS_SHIM_EXITED, &record);
-    assert_int_equal(record.cause, SHIM_CAUSE_STOP);
-    assert_int_equal(record.exit_value, SIGTERM);
     os_shim_close(shim);
 }
 
@@ -367,7 +144,7 @@ static void a_start_that_fails_says_why(void **state)
         if (strstr(record.text, rows[i].text) == NULL)
             fail_msg("%s", record.text);
         os_shim_close(shim);
-        assert_false(exists(rig, "a/status"));
+        assert_false(rig_exists(rig, "a/status"));
     }
     rig->where.program = "/no/such/agent-shim";
     assert_int_equal(os_shim_start(&rig->where, &(struct shim_spec){.instance = "a"}, &shim, &err),
@@ -547,15 +324,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         LIFE(runs_as_specified_and_reports_the_exit),
-        LIFE(survives_kill_9_of_its_starter),
-        LIFE(an_end_that_nobody_watched_is_known),
         LIFE(a_second_start_is_refused),
-        LIFE(whoever_ignores_sigterm_is_killed_with_all_its_descendants),
-        LIFE(what_a_main_process_leaves_is_ended_too),
-        LIFE(a_lease_that_ends_kills_without_any_agent),
-        LIFE(an_extended_lease_lasts_longer),
-        LIFE(kill_9_of_a_shim_doubles_nothing),
-        LIFE(sigterm_to_a_shim_stops_its_workload),
         LIFE(a_start_that_fails_says_why),
         LIFE(becomes_another_user),
         LIFE(a_record_that_cannot_be_written_waits_to_be_noted),
