@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "agent/shim/files.h"
+#include "agent/shim/message.h"
 #include "agent/shim/processes.h"
 
 /* ---- folders ---- */
@@ -179,25 +180,15 @@ static bool is_old(const struct os_shim *shim, const struct shim_record *record)
 /* The first record that a shim sends may come with sockets. */
 static ssize_t receive(struct os_shim *shim, char *buffer, size_t size)
 {
-    union {
-        struct cmsghdr header;
-        char bytes[CMSG_SPACE(sizeof(int) * SHIM_LISTEN_MAX)];
-    } control;
-    struct iovec part = {.iov_base = buffer, .iov_len = size};
-    struct msghdr message = {.msg_iov = &part,
-                             .msg_iovlen = 1,
-                             .msg_control = control.bytes,
-                             .msg_controllen = sizeof control.bytes};
-    ssize_t n = recvmsg(shim->fd, &message, MSG_DONTWAIT | MSG_TRUNC | MSG_CMSG_CLOEXEC);
-    struct cmsghdr *header = n > 0 ? CMSG_FIRSTHDR(&message) : NULL;
-    size_t bytes;
+    int sockets[SHIM_LISTEN_MAX];
+    size_t count;
+    ssize_t n = shim_message_receive(shim->fd, buffer, size, sockets, SHIM_LISTEN_MAX, &count);
 
-    if (header == NULL || header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS)
+    if (count == 0)
         return n;
-    bytes = header->cmsg_len - CMSG_LEN(0);
     close_sockets(shim);
-    memcpy(shim->sockets, CMSG_DATA(header), bytes);
-    shim->socket_count = (uint32_t)(bytes / sizeof(int));
+    memcpy(shim->sockets, sockets, count * sizeof *sockets);
+    shim->socket_count = (uint32_t)count;
     return n;
 }
 
@@ -244,7 +235,7 @@ int os_shim_request(struct os_shim *shim, const struct shim_request *request, st
     char buffer[SHIM_REQUEST_MAX];
     size_t len = shim_request_encode(request, buffer);
 
-    if (send(shim->fd, buffer, len, MSG_DONTWAIT | MSG_NOSIGNAL) != (ssize_t)len)
+    if (!shim_message_send(shim->fd, buffer, len, NULL, 0))
         return err_errno(err, ERR_UNREACHABLE, errno, "ask the shim of %s", shim->last.instance);
     return ERR_NONE;
 }

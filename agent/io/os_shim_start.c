@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "agent/io/os_shim_inside.h"
+#include "agent/shim/message.h"
 
 /* Its text; the caller wipes and frees it. */
 static int encode(const struct shim_spec *spec, char **text, size_t *len, struct err *err)
@@ -260,22 +261,9 @@ static int describe_next(const struct os_shims *where, const struct shim_spec *s
 static int send_spec(struct os_shim *shim, uint64_t ticket, int fd, struct err *err)
 {
     const struct shim_request request = {.type = SHIM_ASK_PREPARE, .ticket = ticket};
-    union {
-        struct cmsghdr header;
-        char bytes[CMSG_SPACE(sizeof fd)];
-    } control = {0};
     char buffer[SHIM_REQUEST_MAX];
-    struct iovec part = {.iov_base = buffer, .iov_len = shim_request_encode(&request, buffer)};
-    struct msghdr message = {.msg_iov = &part,
-                             .msg_iovlen = 1,
-                             .msg_control = control.bytes,
-                             .msg_controllen = sizeof control.bytes};
 
-    control.header.cmsg_level = SOL_SOCKET;
-    control.header.cmsg_type = SCM_RIGHTS;
-    control.header.cmsg_len = CMSG_LEN(sizeof fd);
-    memcpy(CMSG_DATA(&control.header), &fd, sizeof fd);
-    if (sendmsg(shim->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) != (ssize_t)part.iov_len)
+    if (!shim_message_send(shim->fd, buffer, shim_request_encode(&request, buffer), &fd, 1))
         return err_errno(err, ERR_UNREACHABLE, errno, "ask the shim of %s", shim->last.instance);
     return ERR_NONE;
 }

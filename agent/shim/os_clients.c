@@ -8,6 +8,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "agent/shim/message.h"
+
 #define BACKLOG 8
 
 int shim_clients_listen(struct shim_clients *c, struct err *err)
@@ -44,36 +46,15 @@ void shim_clients_add(struct shim_clients *c, int fd)
     c->fd[c->count++] = fd;
 }
 
-static bool send_record(int fd, const struct shim_record *record)
+/* With @sockets: an agent that was started anew has lost those that it held. */
+static bool send_record(int fd, const struct shim_record *record, uint32_t sockets)
 {
     char buffer[SHIM_RECORD_MAX];
-    size_t len = shim_record_encode(record, buffer);
+    int fds[SHIM_LISTEN_MAX];
 
-    return send(fd, buffer, len, MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)len;
-}
-
-/* An agent that was started anew has lost the sockets that it held. */
-static bool send_sockets(const struct shim_clients *c, int fd, const struct shim_record *record)
-{
-    union {
-        struct cmsghdr header;
-        char bytes[CMSG_SPACE(sizeof(int) * SHIM_LISTEN_MAX)];
-    } control = {0};
-    char buffer[SHIM_RECORD_MAX];
-    struct iovec part = {.iov_base = buffer, .iov_len = shim_record_encode(record, buffer)};
-    struct msghdr message = {.msg_iov = &part,
-                             .msg_iovlen = 1,
-                             .msg_control = control.bytes,
-                             .msg_controllen = CMSG_SPACE(sizeof(int) * c->sockets)};
-    int sockets[SHIM_LISTEN_MAX];
-
-    for (uint32_t i = 0; i < c->sockets; i++)
-        sockets[i] = SHIM_FD_LISTEN + (int)i;
-    control.header.cmsg_level = SOL_SOCKET;
-    control.header.cmsg_type = SCM_RIGHTS;
-    control.header.cmsg_len = CMSG_LEN(sizeof(int) * c->sockets);
-    memcpy(CMSG_DATA(&control.header), sockets, sizeof(int) * c->sockets);
-    return sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)part.iov_len;
+    for (uint32_t i = 0; i < sockets; i++)
+        fds[i] = SHIM_FD_LISTEN + (int)i;
+    return shim_message_send(fd, buffer, shim_record_encode(record, buffer), fds, sockets);
 }
 
 void shim_clients_accept(struct shim_clients *c, const struct shim_record *record)
@@ -85,8 +66,7 @@ void shim_clients_accept(struct shim_clients *c, const struct shim_record *recor
     if (fd < 0)
         return;
     if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) != 0 ||
-        (peer.uid != 0 && peer.uid != geteuid()) ||
-        !(c->sockets > 0 ? send_sockets(c, fd, record) : send_record(fd, record))) {
+        (peer.uid != 0 && peer.uid != geteuid()) || !send_record(fd, record, c->sockets)) {
         close(fd);
         return;
     }
@@ -96,39 +76,21 @@ void shim_clients_accept(struct shim_clients *c, const struct shim_record *recor
 void shim_clients_push(struct shim_clients *c, const struct shim_record *record)
 {
     for (size_t i = c->count; i-- > 0;) {
-        if (!send_record(c->fd[i], record))
+        if (!send_record(c->fd[i], record, 0))
             drop(c, i);
     }
-}
-
-static ssize_t receive(int socket, char *buffer, size_t size, int *fd)
-{
-    union {
-        struct cmsghdr header;
-        char bytes[CMSG_SPACE(sizeof(int))]; /* more descriptors than one: the kernel closes them */
-    } control;
-    struct iovec part = {.iov_base = buffer, .iov_len = size};
-    struct msghdr message = {.msg_iov = &part,
-                             .msg_iovlen = 1,
-                             .msg_control = control.bytes,
-                             .msg_controllen = sizeof control.bytes};
-    /* MSG_TRUNC: the true length, so that one that is too long is not taken for its beginning. */
-    ssize_t n = recvmsg(socket, &message, MSG_DONTWAIT | MSG_TRUNC | MSG_CMSG_CLOEXEC);
-    const struct cmsghdr *header = n >= 0 ? CMSG_FIRSTHDR(&message) : NULL;
-
-    *fd = -1;
-    if (header != NULL && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS &&
-        header->cmsg_len == CMSG_LEN(sizeof *fd))
-        memcpy(fd, CMSG_DATA(header), sizeof *fd);
-    return n;
 }
 
 int shim_clients_read(struct shim_clients *c, size_t i, struct shim_request *request, int *fd)
 {
     char buffer[SHIM_REQUEST_MAX];
+    size_t count;
     int rc;
-    ssize_t n = receive(c->fd[i], buffer, sizeof buffer, fd);
+    /* The true length, so that one that is too long is not taken for its beginning. */
+    ssize_t n = shim_message_receive(c->fd[i], buffer, sizeof buffer, fd, 1, &count);
 
+    if (count == 0)
+        *fd = -1;
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return ERR_BUSY;
     if (n <= 0)
