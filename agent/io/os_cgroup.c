@@ -317,6 +317,24 @@ void os_cgroup_place(const struct os_cgroup *c, const char *instance,
     }
 }
 
+void os_cgroup_places(const struct os_cgroup *c, const char *instance,
+                      struct os_cgroup_place *place)
+{
+    const struct os_cgroup_limits every = {.cpu_milli = 1};
+
+    os_cgroup_place(c, instance, &every, place);
+}
+
+void os_cgroup_stop_forks(const struct os_cgroup *c, const char *instance)
+{
+    char path[PATH_BYTES];
+
+    if (!os_cgroup_has(c, OS_CGROUP_PIDS))
+        return;
+    group_path(c, OS_CGROUP_PIDS, instance, path);
+    (void)write_file(path, "pids.max", "0");
+}
+
 int os_cgroup_make(const struct os_cgroup *c, const char *instance,
                    const struct os_cgroup_limits *limits, struct err *err)
 {

@@ -55,6 +55,14 @@ void os_cgroup_close(struct os_cgroup *cgroup);
 int os_cgroup_version(const struct os_cgroup *cgroup);
 bool os_cgroup_has(const struct os_cgroup *cgroup, enum os_cgroup_controller controller);
 
+/* Of an instance that lost its shim: no process in its groups can make another, until
+ * os_cgroup_make. */
+void os_cgroup_stop_forks(const struct os_cgroup *cgroup, const char *instance);
+
+/* Fills @place with all groups that an instance may have. */
+void os_cgroup_places(const struct os_cgroup *cgroup, const char *instance,
+                      struct os_cgroup_place *place);
+
 /* Fills @place with the groups that an instance with @limits enters, whether they are there or not.
  */
 void os_cgroup_place(const struct os_cgroup *cgroup, const char *instance,

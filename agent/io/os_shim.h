@@ -99,9 +99,11 @@ void os_shim_close(struct os_shim *shim);
  * shim lives. @shim may be NULL; else it is told. Harmless when done twice. */
 void os_shim_acknowledge(const struct os_shims *where, const char *instance, struct os_shim *shim);
 
-/* SIGKILL for everything that a killed shim left of @instance. Returns how many processes were
- * there still: call again, a little later, until it returns 0. 0 too while a shim lives. */
-unsigned os_shim_sweep(const struct os_shims *where, const char *instance);
+/* SIGKILL for everything that a killed shim left of @instance, and for all in @cgroups: folders,
+ * NULL at the end, or NULL. Returns how many processes were there still: call again, a little
+ * later, until it returns 0. 0 too while a shim lives. */
+unsigned os_shim_sweep(const struct os_shims *where, const char *instance,
+                       const char *const *cgroups);
 
 enum os_shim_found {
     OS_SHIM_FOUND_ALIVE, /* connect to it */

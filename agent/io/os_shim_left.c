@@ -32,7 +32,18 @@ void os_shim_acknowledge(const struct os_shims *where, const char *instance, str
     close(dir);
 }
 
-unsigned os_shim_sweep(const struct os_shims *where, const char *instance)
+static unsigned sweep_group(const char *folder)
+{
+    int group = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    unsigned count = shim_processes_kill_group(group);
+
+    if (group >= 0)
+        close(group);
+    return count;
+}
+
+unsigned os_shim_sweep(const struct os_shims *where, const char *instance,
+                       const char *const *cgroups)
 {
     struct shim_record record;
     char path[OS_SHIM_PATH];
@@ -42,8 +53,11 @@ unsigned os_shim_sweep(const struct os_shims *where, const char *instance)
     if (os_shim_folder(where, instance, path, NULL) != ERR_NONE ||
         os_shim_open_folder(where, instance, &dir, NULL) != ERR_NONE)
         return 0;
-    if (!shim_lock_held(dir) && shim_file_read(dir, SHIM_STATUS, &record) == ERR_NONE)
+    if (!shim_lock_held(dir) && shim_file_read(dir, SHIM_STATUS, &record) == ERR_NONE) {
         count = shim_processes_sweep(&record, path);
+        for (; cgroups != NULL && *cgroups != NULL; cgroups++)
+            count += sweep_group(*cgroups);
+    }
     close(dir);
     return count;
 }

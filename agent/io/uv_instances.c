@@ -177,14 +177,17 @@ static void on_sweep(uv_timer_t *timer)
 {
     struct run *run = timer->data;
     struct supervise_exit lost = {.kind = SUPERVISE_EXIT_LOST};
+    struct os_cgroup_place place;
 
-    if (os_shim_sweep(&run->owner->where, run->name) > 0) {
+    os_cgroup_places(run->owner->keeper.cgroup, run->name, &place);
+    if (os_shim_sweep(&run->owner->where, run->name, place.cgroups) > 0) {
         uv_timer_start(timer, on_sweep, SWEEP_MS, 0);
         return;
     }
     os_shim_acknowledge(&run->owner->where, run->name, NULL);
     close_run(run);
-    post_instance(run, NODE_EXITED, NULL, lost, NULL);
+    post_instance(run, NODE_EXITED, NULL, lost,
+                  "its shim was killed, and it with that: how it ended is not known");
 }
 
 /* The shim was killed: what it left of the workload must be gone before another may start. */
@@ -192,6 +195,7 @@ static void begin_sweep(struct run *run)
 {
     if (run->handles > 1)
         uv_poll_stop(&run->poll);
+    os_cgroup_stop_forks(run->owner->keeper.cgroup, run->name);
     uv_timer_start(&run->sweep, on_sweep, 0, 0);
 }
 

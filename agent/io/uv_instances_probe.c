@@ -59,8 +59,6 @@ static int start_exec(struct uv_instances *instances, struct probe_ticket *ticke
                       struct uv_probe_spec *spec)
 {
     const struct run *run = uv_instances_run(instances, ticket->name);
-    const struct os_cgroup_limits every = {.cpu_milli =
-                                               1}; /* whichever it has: its groups are made */
     struct os_cgroup_place place;
     struct instance_enter enter = {0};
     struct err err = {0};
@@ -71,7 +69,7 @@ static int start_exec(struct uv_instances *instances, struct probe_ticket *ticke
         post_probe(ticket, false, "the instance is gone");
         return ERR_NOTFOUND;
     }
-    os_cgroup_place(instances->keeper.cgroup, run->name, &every, &place);
+    os_cgroup_places(instances->keeper.cgroup, run->name, &place);
     rc = instance_enter(run->pid, info.st_uid, info.st_gid, place.cgroups, spec->probe->command,
                         &enter, &err);
     if (rc == ERR_NONE) {

@@ -46,7 +46,8 @@ int shim_log_open(struct shim_log *log, const struct shim_spec *spec, struct err
 
 /* Words of the shim's own, in one line. */
 void shim_log_say(struct shim_log *log, const char *text);
-/* A run of the workload has ended, as @text says. */
+/* A run of the workload has ended, as @text says: "code 0", "signal 9", "failed 0", and "lost 0"
+ * where its shim was killed, or the machine lost its power: then the next one says so. */
 void shim_log_end(struct shim_log *log, const char *text);
 
 /* Takes at most SHIM_READ_MAX bytes that @stream has and writes their frames. True: there may be

@@ -41,13 +41,18 @@ static int open_signals(struct shim *s, struct err *err)
     return ERR_NONE;
 }
 
-/* What an earlier shim left when it was killed must be gone before the same instance starts. */
-static int sweep(const struct shim_record *old, const char *dir, struct err *err)
+/* What an earlier shim left when it was killed must be gone before the same instance starts: what
+ * it had started, and whoever is in the groups of the instance. */
+static int sweep(const struct shim *s, const struct shim_record *old, const char *dir,
+                 struct err *err)
 {
     const struct timespec pause = {.tv_nsec = 20000000};
 
     for (int i = 0; i < SWEEP_TRIES; i++) {
-        if (shim_processes_sweep(old, dir) == 0)
+        unsigned count = shim_processes_sweep(old, dir);
+        for (size_t j = 0; j < SHIM_CGROUPS_MAX; j++)
+            count += shim_processes_kill_group(s->cgroups[j]);
+        if (count == 0)
             return ERR_NONE;
         nanosleep(&pause, NULL);
     }
@@ -94,14 +99,14 @@ static int begin(struct shim *s, const struct shim_spec *spec, struct err *err)
     rc = shim_clients_listen(&s->clients, err);
     if (rc == ERR_NONE)
         rc = shim_file_write(s->dir, SHIM_STATUS, &s->record, false, err);
-    if (rc == ERR_NONE && left && sweep(&old, spec->dir, err) != ERR_NONE) {
+    open_cgroups(s, spec);
+    if (rc == ERR_NONE && left && sweep(s, &old, spec->dir, err) != ERR_NONE) {
         /* Who tries again must know of them. */
         shim_file_write(s->dir, SHIM_STATUS, &old, false, NULL);
         return ERR_BUSY;
     }
     if (rc == ERR_NONE)
         rc = open_signals(s, err);
-    open_cgroups(s, spec);
     if (rc == ERR_NONE)
         rc = shim_log_open(&s->log, spec, err);
     if (rc == ERR_NONE)

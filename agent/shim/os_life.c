@@ -233,6 +233,7 @@ static void after_pre_start(struct shim *s)
     }
     shim_log_finish(&s->log, &s->output);
     shim_log_finish(&s->log, &s->error);
+    shim_log_end(&s->log, "failed 0");
     s->kill_at = 0;
     life_fail(s, err.code == ERR_BUSY ? ERR_CONFLICT : err.code, &err);
 }

@@ -26,24 +26,6 @@ static void open_file(struct shim_log *log)
     log->began_s = log->size > 0 ? st.st_mtim.tv_sec : time(NULL);
 }
 
-int shim_log_open(struct shim_log *log, const struct shim_spec *spec, struct err *err)
-{
-    const char *dir = spec->log_dir;
-
-    log->dir = dir != NULL ? open(dir, O_DIRECTORY | O_RDONLY | O_CLOEXEC) : -1;
-    log->fd = -1;
-    log->file_bytes =
-        spec->log_file_bytes < SHIM_LOG_FILE_MIN ? SHIM_LOG_FILE_MIN : spec->log_file_bytes;
-    log->files = spec->log_files;
-    log->age_s = spec->log_age_s;
-    log->stamp_s = INT64_MIN;
-    if (dir != NULL && log->dir < 0)
-        return err_errno(err, ERR_IO, errno, "open the folder of logs %s", dir);
-    if (log->dir >= 0)
-        open_file(log);
-    return ERR_NONE;
-}
-
 /* log.2 becomes log.3, log.1 log.2, log log.1; what exceeds the number is overwritten. */
 static void rotate(struct shim_log *log)
 {
@@ -143,6 +125,71 @@ void shim_log_end(struct shim_log *log, const char *text)
 {
     write_own(log, "run", text);
 }
+
+/* ---- its beginning ---- */
+
+enum log_tail {
+    TAIL_ENDED, /* by the end of a run */
+    TAIL_OPEN,
+    TAIL_CUT /* within a line: a power cut did it */
+};
+
+static enum log_tail look_at_tail(const struct shim_log *log)
+{
+    static const char end[] = " run F ";
+    const size_t stamp = sizeof "2026-01-31T13:37:00.123Z" - 1;
+    char text[128]; /* more than the frame of an end */
+    size_t want = log->size < sizeof text ? (size_t)log->size : sizeof text;
+    int fd = openat(log->dir, SHIM_LOG, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    ssize_t n = fd >= 0 ? pread(fd, text, want, (off_t)(log->size - want)) : -1;
+    const char *line;
+
+    if (fd >= 0)
+        close(fd);
+    if (n <= 0)
+        return TAIL_ENDED; /* what cannot be read is not judged */
+    if (text[n - 1] != '\n')
+        return TAIL_CUT;
+    line = memrchr(text, '\n', (size_t)n - 1);
+    line = line != NULL ? line + 1 : text;
+    if ((size_t)(text + n - line) > stamp + sizeof end &&
+        memcmp(line + stamp, end, sizeof end - 1) == 0)
+        return TAIL_ENDED;
+    return TAIL_OPEN;
+}
+
+/* The last run has no end in the log: its shim was killed. */
+static void mark_lost(struct shim_log *log)
+{
+    enum log_tail tail = log->size > 0 ? look_at_tail(log) : TAIL_ENDED;
+
+    if (tail == TAIL_CUT)
+        write_whole(log, "\n", 1);
+    if (tail != TAIL_ENDED)
+        shim_log_end(log, "lost 0");
+}
+
+int shim_log_open(struct shim_log *log, const struct shim_spec *spec, struct err *err)
+{
+    const char *dir = spec->log_dir;
+
+    log->dir = dir != NULL ? open(dir, O_DIRECTORY | O_RDONLY | O_CLOEXEC) : -1;
+    log->fd = -1;
+    log->file_bytes =
+        spec->log_file_bytes < SHIM_LOG_FILE_MIN ? SHIM_LOG_FILE_MIN : spec->log_file_bytes;
+    log->files = spec->log_files;
+    log->age_s = spec->log_age_s;
+    log->stamp_s = INT64_MIN;
+    if (dir != NULL && log->dir < 0)
+        return err_errno(err, ERR_IO, errno, "open the folder of logs %s", dir);
+    if (log->dir >= 0)
+        open_file(log);
+    if (log->fd >= 0)
+        mark_lost(log);
+    return ERR_NONE;
+}
+
+/* ---- what the workload writes ---- */
 
 static void flush(struct shim_log *log)
 {

@@ -149,19 +149,21 @@ unsigned shim_processes_sweep(const struct shim_record *record, const char *dir)
     return count;
 }
 
-void shim_processes_kill_group(int group)
+unsigned shim_processes_kill_group(int group)
 {
     int fd = group >= 0 ? openat(group, "cgroup.procs", O_RDONLY | O_CLOEXEC) : -1;
     FILE *list = fd >= 0 ? fdopen(fd, "r") : NULL;
+    unsigned count = 0;
     int pid;
 
     if (list == NULL) {
         if (fd >= 0)
             close(fd);
-        return;
+        return 0;
     }
     while (fscanf(list, "%d", &pid) == 1)
         if (pid > 0 && pid != getpid()) /* 0: in another name space of processes */
-            kill(pid, SIGKILL);
+            count += kill(pid, SIGKILL) == 0;
     fclose(list);
+    return count;
 }

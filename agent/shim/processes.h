@@ -49,7 +49,8 @@ unsigned shim_processes_signal(int signal, pid_t but);
  * names, and processes that carry the mark of @dir. Returns how many lived still. */
 unsigned shim_processes_sweep(const struct shim_record *record, const char *dir);
 
-/* SIGKILL for all in the control group whose folder @group is; -1 is allowed. */
-void shim_processes_kill_group(int group);
+/* SIGKILL for all in the control group whose folder @group is; -1 is allowed. Returns how many
+ * there were. */
+unsigned shim_processes_kill_group(int group);
 
 #endif

@@ -65,7 +65,7 @@ static void end_one(void *context, enum os_shim_found found, const struct shim_r
     struct os_shim *shim;
 
     if (found == OS_SHIM_FOUND_LOST) {
-        while (os_shim_sweep(&rig->where, record->instance) > 0)
+        while (os_shim_sweep(&rig->where, record->instance, NULL) > 0)
             ;
     } else if (found == OS_SHIM_FOUND_ALIVE &&
                os_shim_connect(&rig->where, record->instance, &shim, NULL) == ERR_NONE) {

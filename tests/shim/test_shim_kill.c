@@ -205,10 +205,10 @@ static void kill_9_of_a_shim_doubles_nothing(void **state)
     shim = rig_start(rig, &spec, &record);
     assert_true(dead(left));
     left = rig_pid(rig);
-    assert_int_equal(os_shim_sweep(&rig->where, "a"), 0); /* not while a shim lives */
+    assert_int_equal(os_shim_sweep(&rig->where, "a", NULL), 0); /* not while a shim lives */
     kill(record.shim_pid, SIGKILL);
     rig_wait(shim, OS_SHIM_LOST, &record);
-    assert_true(os_shim_sweep(&rig->where, "a") > 0);
+    assert_true(os_shim_sweep(&rig->where, "a", NULL) > 0);
     rig_wait_gone(left);
     os_shim_close(shim);
     os_shim_acknowledge(&rig->where, "a", NULL);

@@ -24,7 +24,8 @@ static void runs_as_specified_and_reports_the_exit(void **state)
     struct rig *rig = *state;
     struct shim_spec spec = rig_shell(
         rig, "shop/web.0",
-        "echo \"$0 $1 $COLOUR $(pwd) $(ulimit -n) $(cat | wc -c)\" >$FIFO; cat $FIFO.go; exit 42");
+        "echo \"$0 $1 $COLOUR $(pwd) $(ulimit -n) $(cat | wc -c) $(cat /proc/self/oom_score_adj)\" "
+        ">$FIFO; cat $FIFO.go; exit 42");
     struct shim_record started;
     struct shim_record end;
     struct os_shim *shim;
@@ -41,6 +42,7 @@ static void runs_as_specified_and_reports_the_exit(void **state)
     spec.env[2] = "COLOUR=blue";
     spec.working_dir = "/usr";
     spec.nofile = 77;
+    spec.oom_score = 321;
     shim = rig_start(rig, &spec, &started);
     assert_string_equal(started.instance, "shop/web.0");
     assert_int_equal(started.generation, 7);
@@ -53,7 +55,7 @@ static void runs_as_specified_and_reports_the_exit(void **state)
     assert_int_equal(stat(line, &st), 0);
     assert_int_equal(st.st_mode & 0777, 0600);
     rig_line(rig, line, sizeof line);
-    assert_string_equal(line, "zero one two blue /usr 77 0");
+    assert_string_equal(line, "zero one two blue /usr 77 0 321");
     close(open(go, O_WRONLY));
     rig_wait(shim, OS_SHIM_EXITED, &end);
     assert_int_equal(end.pid, started.pid);

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -362,6 +363,72 @@ static void without_a_folder_output_is_thrown_away(void **state)
 
 #define LOG(test) cmocka_unit_test_setup_teardown(test, rig_setup, rig_teardown)
 
+/* What stands in the present file of "a", without times: "one|run code 0|". */
+static void expect_file(const struct rig *rig, const char *wanted)
+{
+    char path[192];
+    char text[1024] = "";
+    char line[256];
+    size_t n = 0;
+    FILE *f;
+
+    snprintf(path, sizeof path, "%s/a/log", rig->log_dir);
+    f = fopen(path, "re");
+    assert_non_null(f);
+    while (fgets(line, sizeof line, f) != NULL) {
+        assert_true(strlen(line) > 25);
+        n += (size_t)snprintf(text + n, sizeof text - n, "%.*s|", (int)strcspn(line + 25, "\n"),
+                              line + 25);
+        assert_true(n < sizeof text);
+    }
+    fclose(f);
+    assert_string_equal(text, wanted);
+}
+
+/* Once @lines of it are counted. */
+static void kill_shim_of(struct rig *rig, const struct shim_spec *spec, uint64_t lines)
+{
+    struct shim_record record;
+    struct os_shim *shim = rig_start(rig, spec, &record);
+    char line[16];
+
+    rig_line(rig, line, sizeof line);
+    while (record.log_lines < lines) {
+        assert_int_equal(os_shim_ask(shim, NULL), ERR_NONE);
+        rig_wait(shim, OS_SHIM_STATUS, &record);
+    }
+    kill(record.shim_pid, SIGKILL);
+    rig_wait(shim, OS_SHIM_LOST, &record);
+    os_shim_close(shim);
+    rig_wait_gone(record.pid);
+}
+
+static void a_run_without_an_end_gets_it_from_the_next(void **state)
+{
+    struct rig *rig = *state;
+    struct shim_spec quiet = rig_shell(rig, "a", "echo up >$FIFO; exec sleep 1000");
+    struct shim_spec loud = rig_shell(rig, "a", "echo last words; echo up >$FIFO; exec sleep 1000");
+    struct shim_spec spec = rig_shell(rig, "a", "echo one");
+    struct shim_record end;
+    char path[192];
+    FILE *f;
+
+    kill_shim_of(rig, &quiet, 0); /* it has written nothing */
+    run_to_end(rig, &spec, &end);
+    expect_file(rig, "stdout F one|run F code 0|");
+    kill_shim_of(rig, &loud, 1);
+    run_to_end(rig, &spec, &end);
+    expect_file(rig, "stdout F one|run F code 0|stdout F last words|run F lost 0|"
+                     "stdout F one|run F code 0|");
+    snprintf(path, sizeof path, "%s/a/log", rig->log_dir);
+    f = fopen(path, "we");
+    assert_non_null(f);
+    fputs("2026-01-31T13:37:00.123Z stdout F of a power c", f);
+    fclose(f);
+    run_to_end(rig, &spec, &end);
+    expect_file(rig, "stdout F of a power c|run F lost 0|stdout F one|run F code 0|");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -372,6 +439,7 @@ int main(void)
         LOG(a_flood_leaves_the_shim_responsive),
         LOG(without_a_folder_output_is_thrown_away),
         LOG(a_full_disk_is_counted_and_reported),
+        LOG(a_run_without_an_end_gets_it_from_the_next),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

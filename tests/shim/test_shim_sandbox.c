@@ -207,6 +207,53 @@ static void a_fork_bomb_is_contained_and_ends_with_a_kill(void **state)
     os_cgroup_close(cgroup);
 }
 
+/* A process with neither the session nor the environment of its workload is nobody's descendant
+ * when the shim is killed. */
+static void what_a_killed_shim_left_is_found_by_its_groups(void **state)
+{
+    struct rig *rig = *state;
+    struct os_cgroup *cgroup = open_cgroups();
+    struct os_cgroup_place place;
+    struct shim_record record;
+    struct shim_spec spec;
+    struct os_shim *shim;
+    pid_t left;
+
+    if (!os_cgroup_has(cgroup, OS_CGROUP_PIDS)) {
+        os_cgroup_close(cgroup);
+        print_message("this kernel has no control groups\n");
+        skip();
+    }
+    spec = limited(rig, cgroup, (struct os_cgroup_limits){.pids = 40}, &place,
+                   "setsid env -i F=$FIFO sh -c 'echo $$ >$F; exec sleep 1000' & "
+                   "while :; do sleep 1000; done");
+    shim = rig_start(rig, &spec, &record);
+    left = rig_pid(rig);
+    kill(record.shim_pid, SIGKILL);
+    rig_wait(shim, OS_SHIM_LOST, &record);
+    os_shim_close(shim);
+    rig_wait_gone(record.pid);
+    while (os_shim_sweep(&rig->where, spec.instance, NULL) > 0)
+        usleep(1000);
+    assert_int_equal(kill(left, 0), 0);
+    assert_true(os_shim_sweep(&rig->where, spec.instance, place.cgroups) > 0);
+    rig_wait_gone(left);
+
+    /* The next shim does the same before its start. */
+    shim = rig_start(rig, &spec, &record);
+    left = rig_pid(rig);
+    kill(record.shim_pid, SIGKILL);
+    rig_wait(shim, OS_SHIM_LOST, &record);
+    os_shim_close(shim);
+    shim = rig_start(rig, &spec, &record);
+    rig_wait_gone(left);
+    left = rig_pid(rig);
+    end(shim);
+    rig_wait_gone(left);
+    os_cgroup_remove(cgroup, spec.instance);
+    os_cgroup_close(cgroup);
+}
+
 /* Processor time of @pid. */
 static int64_t used_ms(pid_t pid)
 {
@@ -280,6 +327,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(system_calls_are_filtered, rig_setup, rig_teardown),
         cmocka_unit_test_setup_teardown(memory_beyond_its_limit_ends_it, rig_setup, rig_teardown),
         cmocka_unit_test_setup_teardown(a_fork_bomb_is_contained_and_ends_with_a_kill, rig_setup,
+                                        rig_teardown),
+        cmocka_unit_test_setup_teardown(what_a_killed_shim_left_is_found_by_its_groups, rig_setup,
                                         rig_teardown),
         cmocka_unit_test_setup_teardown(a_share_of_the_processor_is_what_it_gets, rig_setup,
                                         rig_teardown),
