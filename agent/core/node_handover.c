@@ -85,6 +85,13 @@ static void report(struct node *node, const struct instance *instance)
                instance->name);
 }
 
+/* Nothing is away while it is handed over, but each that is takes as much again as one replica, and
+ * a version that is no good is not tried everywhere at once. */
+static bool may_begin(const struct node *node, const struct instance *instance)
+{
+    return !node_turn_needed(instance->workload) || node_turn_come(node, instance);
+}
+
 bool node_handover(struct node *node, struct instance *instance, uint64_t generation)
 {
     struct instance *heir = find_heir(node, instance);
@@ -110,6 +117,8 @@ bool node_handover(struct node *node, struct instance *instance, uint64_t genera
     }
     if (heir != NULL && !wanted)
         node_instance_end(node, heir);
+    else if (heir == NULL && wanted && !may_begin(node, instance))
+        instance->outdated = true;
     else if (heir == NULL && wanted && add_heir(node, instance) != NULL)
         node->work_dirty = true;
     return wanted;

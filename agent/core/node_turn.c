@@ -171,16 +171,17 @@ static bool may_enter(const struct look *look)
 
 /* ---- this node's wishes ---- */
 
-/* Waiting for a turn, or replaced and not ready again. */
+/* Waiting for a turn, being handed over, or replaced and not ready again. */
 static bool is_open(const struct node *node, const struct turn *turn, uint32_t replica)
 {
     const struct instance *instance = find_replica(node, turn->workload, replica);
 
     if (instance == NULL || !instance->placed || instance->doomed)
         return false;
-    return instance->outdated || (turn->value.inside && instance->machine.wanted &&
-                                  instance->machine.state != SUPERVISE_READY &&
-                                  instance->machine.state != SUPERVISE_COMPLETED);
+    return instance->outdated || instance->succeeded ||
+           (turn->value.inside && instance->machine.wanted &&
+            instance->machine.state != SUPERVISE_READY &&
+            instance->machine.state != SUPERVISE_COMPLETED);
 }
 
 static void close_turn(struct node *node, struct turn *turn)

@@ -94,25 +94,36 @@ class Update(flock.FlockTest):
         self.assertTrue(pi.has_event("handed over to its next version"), pi.events())
 
     def test_a_version_that_does_not_get_ready_changes_nothing(self):
+        """And is tried in one place at a time."""
         files = {"cluster.yaml": flock.CLUSTER,
-                 "apps/web/rest-api.yaml": rest_api(1, handOver=True)}
+                 "apps/web/rest-api.yaml": rest_api(1, replicas=2, handOver=True)}
         self.flock.apply(files)
-        pi = next(pi for pi in self.flock.pis if self.revision(pi))
-        before = pi.processes()
-        broken = json.loads(rest_api(2, handOver=True))
+        before = [pi.processes() for pi in self.flock.pis]
+        broken = json.loads(rest_api(2, replicas=2, handOver=True))
         broken["spec"]["readinessProbe"]["httpGet"]["path"] = "/no-such-page"
-        client = Client(self.flock, pi.address)
+        client = Client(self.flock, self.pi1.address)
         try:
             self.flock.push({"apps/web/rest-api.yaml": json.dumps(broken)})
-            flock.eventually(lambda: "2" in self.revision(pi), "the next version is tried")
-            flock.eventually(lambda: "next version" in (pi.app("rest-api")["instances"][0]
-                                                        .get("reason") or ""),
+            pi = flock.eventually(lambda: next((pi for pi in self.flock.pis
+                                                if "2" in self.revision(pi)), None),
+                                  "the next version is tried")
+            flock.eventually(lambda: any("next version" in (instance.get("reason") or "")
+                                         for instance in pi.app("rest-api")["instances"]),
                              lambda: pi.app("rest-api"))
-            self.flock.apply({"apps/web/rest-api.yaml": rest_api(1, handOver=True)})
-            flock.eventually(lambda: pi.processes() == before, pi.processes)
+            self.assertEqual(self.running(), ["1", "1", "2"])
+            self.flock.apply(files)
+            flock.eventually(lambda: [pi.processes() for pi in self.flock.pis] == before,
+                             lambda: [pi.processes() for pi in self.flock.pis])
         finally:
             result = client.stop()
         self.assertEqual(result["failed"], [])
+
+    def test_replicas_are_handed_over_in_turns(self):
+        """Each is ready throughout, and all of them get there."""
+        self.flock.apply({"cluster.yaml": flock.CLUSTER,
+                          "apps/web/rest-api.yaml": rest_api(1, replicas=4, handOver=True)})
+        self.flock.apply({"apps/web/rest-api.yaml": rest_api(2, replicas=4, handOver=True)})
+        flock.eventually(lambda: self.running() == ["2"] * 4, self.running)
 
     def test_replicas_are_replaced_in_turns(self):
         self.flock.apply({"cluster.yaml": flock.CLUSTER,
