@@ -140,7 +140,8 @@ void node_instance_want(struct node *node, struct instance *instance, uint64_t g
     event.policy.leave_killed =
         !instance->workload->cron &&
         node_drift_mode(node, instance->workload->app) != DESIRED_DRIFT_CORRECT;
-    instance->document = instance->workload->generation;
+    if (!instance->outdated && !instance->succeeded) /* else it still runs the former one's */
+        instance->document = instance->workload->generation;
     if (instance->machine.wanted && instance->wished == generation &&
         same_policy(&event.policy, &instance->machine.policy))
         return;
