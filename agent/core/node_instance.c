@@ -383,7 +383,8 @@ void node_work_exited(struct node *node, const struct node_event_instance *event
         node_event(node, expected ? EFFECT_INFO : EFFECT_WARNING, subject, "%s %s", instance->name,
                    instance->reason);
     node_instance_step(node, instance, &step);
-    node_cron_exited(node, instance, shown_exit(&event->exit));
+    node_cron_exited(node, instance,
+                     event->exit.kind == SUPERVISE_EXIT_LOST ? -1 : shown_exit(&event->exit));
 }
 
 void node_work_note(struct node *node, const struct node_event_instance *event)

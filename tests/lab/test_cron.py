@@ -1,5 +1,8 @@
 """Runs of one CronWorkload side by side: each is a process of its own, with a log and an end of its own."""
 
+import os
+import signal
+
 import flock
 from flock import eventually, workload
 
@@ -75,6 +78,29 @@ class Cron(flock.FlockTest):
         self.flock.apply({"apps/x/resting.yaml": nowhere.replace('"suspend": true', '"suspend": false')})
         eventually(lambda: any(pi.has_event("warning", "resting", "run nowhere") for pi in self.flock.pis),
                    lambda: self.pi2.app("resting"))
+
+    def test_a_run_that_is_lost(self):
+        """How it ended nobody knows. It is run again only where its document says so."""
+        jobs = {"again": {"retryLost": True}, "once": {}}
+        runs = lambda name: (self.pi2.app(name) or {}).get("runs", [])
+        self.flock.apply({"cluster.yaml": flock.CLUSTER, **{
+            f"apps/x/{name}.yaml": workload(name, ["/bin/sleep", "1000"], kind="CronWorkload",
+                                            schedule="@every 20s", restartPolicy="Never", **spec)
+            for name, spec in jobs.items()}})
+        found = lambda: {name: pid for pi in self.flock.pis for name, pid in pi.processes()}
+        eventually(lambda: len(found()) == 2, found)
+        for pid in found().values():
+            with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
+                os.kill(int(file.read().rpartition(")")[2].split()[1]), signal.SIGKILL)
+        eventually(lambda: any(run["attempt"] == 2 for run in runs("again")), lambda: runs("again"))
+        eventually(lambda: any(run["state"] == "unknown" for run in runs("once")),
+                   lambda: runs("once"))
+        lost = next(run for run in runs("again") if run["state"] == "unknown")
+        second = next(run for run in runs("again") if run["attempt"] == 2)
+        self.assertEqual((lost["tick"], lost["attempt"]), (second["tick"], 1))
+        self.assertEqual({run["attempt"] for run in runs("once")}, {1})
+        self.assertIn("unknown", self.pi1.ctl("cron", "once").stdout)
+        self.flock.apply({f"apps/x/{name}.yaml": None for name in jobs})
 
 
 if __name__ == "__main__":
