@@ -91,6 +91,26 @@ def status_of(pid, key):
     return re.search(rf"(?m)^{key}:\s*(\S+)", cat(f"/proc/{pid}/status")).group(1)
 
 
+def members(name):
+    """Processes in an instance's group."""
+    return [int(pid) for pid in cat(GROUP / name / "cgroup.procs").split()]
+
+
+def named(pids, name):
+    """The first of them of this name."""
+    for pid in pids:
+        try:
+            if cat(f"/proc/{pid}/comm") == name:
+                return pid
+        except OSError:
+            pass
+    return None
+
+
+def gone(*pids):
+    return not any(Path(f"/proc/{pid}").exists() for pid in pids)
+
+
 class Systemd(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
@@ -168,6 +188,55 @@ class Systemd(unittest.TestCase):
         eventually(lambda: not (GROUP / "busy.0").exists() and not (GROUP / "bomb.0").exists(),
                    "their groups are removed with them")
         self.kept()
+
+    def alone(self, name, command, **spec):
+        """Its only process, once it runs in its group."""
+        push({f"apps/x/{name}.yaml": workload(name, command, **spec)})
+        return eventually(lambda: instance(f"{name}.0").get("pid"), lambda: ctl("apps").stdout)
+
+    def take_away(self, name):
+        push({f"apps/x/{name}.yaml": None})
+        eventually(lambda: not (GROUP / f"{name}.0").exists(), "its group is removed with it")
+        self.kept()
+
+    def test_3_probes_are_in_the_group(self):
+        """What an exec probe leaves behind counts with its workload, and ends with it."""
+        probe = "[ -e left ] || { : >left; setsid dd if=/dev/zero of=/dev/null bs=1 & }"
+        self.alone("probed", ["/bin/sleep", "1000"], resources={"limits": {"cpu": "100m"}},
+                   readinessProbe={"exec": {"command": ["/bin/sh", "-c", probe]},
+                                   "timeoutSeconds": 60})
+        left = eventually(lambda: named(members("probed.0"), "dd"), lambda: ctl("apps").stdout)
+        eventually(lambda: instance("probed.0").get("state") == "ready", lambda: ctl("apps").stdout)
+        self.take_away("probed")
+        self.assertTrue(gone(left))
+
+    def test_3_the_next_run_stands_ready(self):
+        """In the group of the one that runs; and it is what runs when that one has ended."""
+        first = self.alone("spare", ["/bin/sleep", "1000"])
+        ready = eventually(lambda: named(members("spare.0"), "agent-standby"), "a process stands ready")
+        shim = int(status_of(first, "PPid"))
+        self.assertEqual(int(status_of(ready, "PPid")), shim)
+        time.sleep(STABLE_S)  # only what was stable is followed at once
+        os.kill(first, signal.SIGKILL)
+        eventually(lambda: instance("spare.0").get("pid") == ready, lambda: ctl("apps").stdout)
+        self.assertEqual(cat(f"/proc/{ready}/comm"), "sleep")
+        self.assertEqual(instance("spare.0")["restarts"], 1)
+        after = eventually(lambda: named(members("spare.0"), "agent-standby"), "and the next one")
+        self.take_away("spare")
+        eventually(lambda: gone(ready, after, shim), "all of it ends")
+
+    def test_3_a_shim_is_killed(self):
+        """Its program, and what hides from it, end before another is started."""
+        script = "setsid env -i dd if=/dev/zero of=/dev/null bs=1 & exec sleep 1000"
+        first = self.alone("orphan", ["/bin/sh", "-c", script], resources={"limits": {"cpu": "100m"}})
+        left = eventually(lambda: named(members("orphan.0"), "dd"), lambda: ctl("apps").stdout)
+        os.kill(int(status_of(first, "PPid")), signal.SIGKILL)
+        second = eventually(lambda: (pid := instance("orphan.0").get("pid")) and pid != first and pid,
+                            lambda: ctl("apps").stdout)
+        self.assertTrue(gone(first, left))
+        self.assertIn("its shim was killed", ctl("apps", "orphan").stdout)
+        self.take_away("orphan")
+        self.assertTrue(gone(second))
 
     def test_4_killed(self):
         """systemd starts it again, and nothing else changes."""
