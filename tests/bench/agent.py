@@ -25,6 +25,7 @@ SETTLE_S = 5  # after a change: batches of events are written, repeated records 
 # rule 8): what fails earlier is no single fault.
 SILENCE_S = 6
 PROBE_S = 0.01
+PARTS = ("idle", "push", "failover")
 COUNTERS = f"""
 table inet covey_bench {{
     counter covey_udp {{ }}
@@ -338,10 +339,13 @@ def measure_failover(report, flock, count, quick):
 def main():
     parser = argparse.ArgumentParser(prog="tests/bench/agent")
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--pushes", type=int, metavar="N")
+    parser.add_argument("--only", choices=PARTS, action="append")
     parser.add_argument("--json", metavar="FILE")
     parser.add_argument("--build", metavar="DIR", required=True)
     parser.add_argument("--keep", action="store_true")
     options = parser.parse_args()
+    parts = options.only or PARTS
     report = Report("agent", flocks.ROOT)
 
     def end(number, frame):
@@ -352,9 +356,15 @@ def main():
     try:
         say("Two Pis in namespaces form a flock")
         with flocks.Flock("bench-agent", options.build, options.keep) as flock:
-            measure_idle(report, flock, options.quick)
-            measure_push(report, flock, 5 if options.quick else 50)
-            measure_failover(report, flock, 1 if options.quick else 5, options.quick)
+            if "idle" in parts:
+                measure_idle(report, flock, options.quick)
+            else:
+                flock.push_example(without=[CRON_FILE])
+                await_true(10, "an owner of the address", flock.vip)
+            if "push" in parts:
+                measure_push(report, flock, options.pushes or (5 if options.quick else 50))
+            if "failover" in parts:
+                measure_failover(report, flock, 1 if options.quick else 5, options.quick)
     except (Failed, subprocess.CalledProcessError) as failure:
         print(f"tests/bench/agent: {failure}", file=sys.stderr)
         return 1
