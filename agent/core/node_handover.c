@@ -92,14 +92,29 @@ static bool may_begin(const struct node *node, const struct instance *instance)
     return !node_turn_needed(instance->workload) || node_turn_come(node, instance);
 }
 
+/* A restarted agent finds two processes, in any order: the next version may have been taken for the
+ * one that it is to follow, and nobody knows yet whether it is ready. */
+static bool is_reversed(const struct instance *instance, const struct instance *heir,
+                        uint64_t generation)
+{
+    return instance->machine.state == SUPERVISE_RUNNING && instance->unprobed &&
+           instance->machine.run_generation == generation && !heir->doomed &&
+           supervise_alive(&heir->machine) && heir->machine.state != SUPERVISE_STOPPING &&
+           heir->machine.run_generation != generation;
+}
+
 bool node_handover(struct node *node, struct instance *instance, uint64_t generation)
 {
     struct instance *heir = find_heir(node, instance);
-    bool counted = instance->machine.state == SUPERVISE_READY ||
-                   (instance->machine.state == SUPERVISE_RUNNING && instance->unprobed);
-    bool wanted = instance->workload->hand_over && instance->probe_port != 0 && counted &&
-                  generation != instance->machine.run_generation;
+    bool counted;
+    bool wanted;
 
+    if (heir != NULL && is_reversed(instance, heir, generation))
+        node_handover_take(node, heir);
+    counted = instance->machine.state == SUPERVISE_READY ||
+              (instance->machine.state == SUPERVISE_RUNNING && instance->unprobed);
+    wanted = instance->workload->hand_over && instance->probe_port != 0 && counted &&
+             generation != instance->machine.run_generation;
     instance->succeeded = wanted;
     if (heir != NULL && !heir->doomed && supervise_alive(&heir->machine) &&
         !supervise_alive(&instance->machine)) { /* it ended meanwhile */
