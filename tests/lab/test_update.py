@@ -63,9 +63,12 @@ class Update(flock.FlockTest):
         found = []
         for name, pid in pi.processes():
             if name.startswith("rest-api."):
-                with open(f"/proc/{pid}/environ", "rb") as file:
-                    found += [v[9:].decode() for v in file.read().split(b"\0")
-                              if v.startswith(b"REVISION=")]
+                try:
+                    with open(f"/proc/{pid}/environ", "rb") as file:
+                        found += [v[9:].decode() for v in file.read().split(b"\0")
+                                  if v.startswith(b"REVISION=")]
+                except (FileNotFoundError, ProcessLookupError):
+                    pass  # it has just ended
         return found
 
     def running(self):
