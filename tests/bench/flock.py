@@ -224,9 +224,9 @@ class Flock:
         self.close(failed=kind is not None and kind is not KeyboardInterrupt)
 
     def close(self, failed):
-        # A second Ctrl-C must not leave namespaces behind.
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)
+        # A second Ctrl-C must not leave namespaces behind. What is started later must not inherit that.
+        before = {number: signal.signal(number, signal.SIG_IGN)
+                  for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
         self.lab.call("lab_down")
         remove_groups(self.memory)
         shutil.rmtree(self.memory, ignore_errors=True)
@@ -234,6 +234,8 @@ class Flock:
             print(f"logs and states are kept: {self.disk}")
         else:
             shutil.rmtree(self.disk, ignore_errors=True)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
     def join(self):
         first = self.pis[self.names[0]]

@@ -3,6 +3,7 @@
 All have the same verbs. Covey's agents stay from one failure to the next; the others start anew."""
 
 import os
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -141,10 +142,12 @@ class Covey(System):
         self.agent(pi).agentctl("vip", "move", VIP, target)
 
     def renew(self):
-        """New agents: they take the link for a good one, whatever it was before (docs/vip.md, section 7)."""
+        """Agents without a memory: they take the link for a good one, whatever it was before (docs/vip.md,
+        section 7)."""
         for pi in self.pis:
             self.agent(pi).process.terminate()
             self.agent(pi).process.wait()
+            shutil.rmtree(self.agent(pi).run_dir)
             self.agent(pi).start_agent()
         self.silent_since = time.time()
         self.ready()
