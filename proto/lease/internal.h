@@ -51,6 +51,7 @@ struct claim {
     mono_t release_at;
     bool unread;         /* the last read of the register is not answered */
     mono_t read_sent;    /* the last read of the register */
+    mono_t read_named;   /* the last one that was answered to us: when it was sent */
     uint8_t reads;       /* of this campaign */
     uint8_t challenges;  /* failed, in a row */
     uint8_t defend_left; /* how often the peer is still to be told to write the register */
@@ -88,6 +89,7 @@ struct leases {
     uint32_t fence;
     uint32_t term_min;
     uint32_t term_max;
+    uint32_t calm;
     struct rng rng;
     mono_t now; /* of the last step */
     mono_t due; /* what leases_deadline() answers */
@@ -116,10 +118,14 @@ struct leases {
     bool register_kept; /* by the gateway: rule 18 */
     uint32_t peer_term; /* of its last request in this life; 0: not known */
     uint32_t peer_fence;
+    uint32_t peer_sequence; /* of that request */
+    mono_t peer_told;       /* when its T was told last, by a request or an answer */
 
     /* Timing. */
-    uint32_t term; /* T */
-    uint32_t rtt;  /* smoothed, milliseconds */
+    uint32_t term;      /* T */
+    uint32_t term_read; /* what counts for reads in the place of T until: */
+    mono_t term_known;  /* the peer cannot have missed T, unless it counts a longer one */
+    uint32_t rtt;       /* smoothed, milliseconds */
     uint32_t worst_age;
     bool lapsed; /* a lease was lost for want of answers, and no voter was heard since */
     mono_t calm_since;
@@ -193,6 +199,9 @@ mono_t solo_deadline(const struct leases *l);
 void solo_gateway(struct leases *l, mono_t now, mono_t sent);
 void solo_read(struct leases *l, mono_t now, struct claim *c, mono_t sent); /* LEASES_READ */
 int64_t solo_claim_silence(const struct leases *l);                         /* P of the peer */
+/* What the peer says of the length of its leases. */
+void solo_told(struct leases *l, mono_t now, node_id from, const struct msg *msg);
+void solo_restarted(struct leases *l, node_id from);
 void solo_paused(struct leases *l, mono_t now);
 void solo_heartbeat(struct leases *l, mono_t now);
 /* A sign of life of one who has not heard of our set yet: who was its peer in a set of two may have
@@ -228,6 +237,14 @@ uint32_t timing_silence(uint32_t term);       /* S */
 uint32_t timing_step(const struct leases *l); /* between two ranks */
 uint32_t timing_campaign(const struct leases *l, const struct claim *c);
 uint32_t timing_backoff(struct leases *l, const struct claim *c);
+/* The one of which the peer knows, or has been silent for so long that it counts with it. */
+uint32_t timing_told(const struct leases *l, mono_t now);
+/* The longest T that one can have by which the other was silent for @silence. */
+uint32_t timing_fitting(int64_t silence);
+/* A read of the register is answered on which a lease stands that stood on one of @before. */
+void timing_read(struct leases *l, mono_t now, mono_t before);
+/* A request for @term has been granted: whose lease it is measures the links. */
+void timing_follow(struct leases *l, mono_t now, uint32_t term);
 /* Two answers in a row are missing, and the lease still lives: ask at twice the pace. */
 bool timing_overdue(const struct leases *l, mono_t now);
 void timing_stream_starts(struct leases *l, mono_t now);

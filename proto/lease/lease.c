@@ -4,13 +4,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define CALM_MS (10 * 60 * 1000)
 #define OPEN_FAILURES_MAX 8 /* in a row: then somebody else shall hold it */
 
 static bool config_valid(const struct leases *l, const struct leases_config *config)
 {
     return !node_id_none(config->self) && timing_term_valid(l->term_min) &&
            timing_term_valid(l->term_max) && l->term_min <= l->term_max && l->fence >= 10 &&
-           l->fence <= LEASE_FENCE_MAX &&
+           l->fence <= LEASE_FENCE_MAX && l->calm >= LEASE_TERM_MAX &&
            (config->voters.number == 0 || voter_set_valid(&config->voters));
 }
 
@@ -33,6 +34,7 @@ struct leases *leases_create(const struct leases_config *config, mono_t now)
     l->term_min = config->term_min_ms != 0 ? config->term_min_ms : 250;
     l->term_max = config->term_max_ms != 0 ? config->term_max_ms : LEASE_TERM_MAX;
     l->fence = config->fence_ms != 0 ? config->fence_ms : 50;
+    l->calm = config->calm_ms != 0 ? config->calm_ms : CALM_MS;
     if (!config_valid(l, config)) {
         free(l);
         return NULL;
@@ -44,6 +46,8 @@ struct leases *leases_create(const struct leases_config *config, mono_t now)
     l->self_index = lease_voter_index(l, l->self);
     l->silent_until = mono_add(config->first_since_boot ? MONO_ZERO : now, LEASE_SILENCE_BOOT);
     l->term = l->term_min < 500 && l->term_max >= 500 ? 500 : l->term_min;
+    l->term_read = l->term_min;
+    l->term_known = mono_add(now, l->term);
     l->calm_since = now;
     l->last_round = now;
     l->next_round = now;
@@ -132,11 +136,7 @@ static void on_message(struct leases *l, mono_t now, node_id from, const struct 
 
     if (node_id_equal(from, l->self))
         return;
-    if (solo_set(l) && node_id_equal(from, solo_peer(l)) && msg->type == MSG_LEASE_REQUEST &&
-        m->lease_ms <= LEASE_TERM_MAX && m->fence_ms <= LEASE_FENCE_MAX) {
-        l->peer_term = m->lease_ms;
-        l->peer_fence = m->fence_ms;
-    }
+    solo_told(l, now, from, msg);
     switch (msg->type) {
     case MSG_LEASE_REQUEST:
         vote_request(l, now, from, m);
@@ -275,6 +275,7 @@ static int dispatch(struct leases *l, mono_t now, const struct leases_event *ev)
         return ERR_NONE;
     case LEASES_RESTARTED:
         timing_restarted(l, now, ev->from);
+        solo_restarted(l, ev->from);
         return ERR_NONE;
     case LEASES_GATEWAY:
         solo_gateway(l, now, ev->sent);

@@ -66,6 +66,7 @@ struct leases_config {
     uint64_t seed; /* of the random part of the back-off */
     uint32_t term_min_ms; /* shortest lease: 125, 250, 500, 1000, 2000 or 4000; 0 is 250 */
     uint32_t term_max_ms; /* longest, of the same values, >= term_min_ms; 0 is 4000 */
+    uint32_t calm_ms;     /* without loss before T becomes shorter, >= Tmax; 0 is ten minutes */
     uint32_t fence_ms;    /* F, 10 to LEASE_FENCE_MAX: no fence is later than this; 0 is 50 */
     /* True when this agent is known to be the first since the machine booted: then its silence ends
      * at BOOTTIME B. Otherwise, without a record to import, it ends B after the start (rule 8). */

@@ -26,22 +26,32 @@ int64_t register_term(uint32_t term)
     return term / 2;
 }
 
+/* How long the peer's fence may be open after a read that named it. Its T is what it told last, or
+ * what it can have come to since: it has told that for as long itself, or has been alone for as
+ * long before its claim, and we heard nothing of it. A new life of it is silent for B. */
+static int64_t holds_on(const struct leases *l, mono_t now)
+{
+    int64_t silence = mono_diff(now, l->peer_told);
+    uint32_t fitting = timing_fitting(silence);
+    uint32_t term = l->peer_term > l->term ? l->peer_term : l->term;
+
+    if (l->peer_term == 0 || silence >= LEASE_TERM_MAX + LEASE_FENCE_MAX)
+        return register_term(LEASE_TERM_MAX) + LEASE_FENCE_MAX;
+    return register_term(fitting > term ? fitting : term) +
+           (l->peer_fence > l->fence ? l->peer_fence : l->fence);
+}
+
 /* When what the register says shows that the holder before, if there is one, has lost its lease:
  * its last read that named it was sent before our last write arrived. What rests on grants has our
  * own promise behind it. */
 static mono_t matures(const struct leases *l, const struct claim *c)
 {
-    int64_t own = register_term(l->term) + l->fence;
-    int64_t peer = register_term(l->peer_term) + l->peer_fence;
-
-    if (l->peer_term == 0)
-        peer = register_term(LEASE_TERM_MAX) + LEASE_FENCE_MAX;
-    return mono_add(c->written, delay(l) + (own > peer ? own : peer));
+    return mono_add(c->written, delay(l) + holds_on(l, l->now));
 }
 
-static bool ripe(const struct leases *l, const struct claim *c, mono_t when)
+static bool ripe(const struct leases *l, const struct claim *c, mono_t sent)
 {
-    return c->taken && !mono_is_zero(c->written) && mono_reached(when, matures(l, c));
+    return c->taken && !mono_is_zero(c->written) && mono_reached(sent, matures(l, c));
 }
 
 mono_t register_campaign_at(const struct leases *l, const struct claim *c)

@@ -24,6 +24,36 @@ int64_t solo_claim_silence(const struct leases *l)
     return own > peer ? own : peer;
 }
 
+/* Frames may overtake each other: the last request is that with the highest number. An answer has
+ * no such order, but who holds a lease alone has not made its T shorter since. */
+void solo_told(struct leases *l, mono_t now, node_id from, const struct msg *msg)
+{
+    const struct msg_lease *m = &msg->lease;
+    bool known = l->peer_term != 0;
+    bool request = msg->type == MSG_LEASE_REQUEST &&
+                   (!known || (int32_t)(m->sequence - l->peer_sequence) >= 0);
+    bool answer = msg->type == MSG_LEASE_REPLY && known;
+
+    if (!solo_set(l) || !node_id_equal(from, solo_peer(l)) || !(request || answer) ||
+        m->lease_ms > LEASE_TERM_MAX || m->fence_ms > LEASE_FENCE_MAX)
+        return;
+    l->peer_told = now;
+    if (request)
+        l->peer_sequence = m->sequence;
+    if (request || m->lease_ms > l->peer_term)
+        l->peer_term = m->lease_ms;
+    l->peer_fence = m->fence_ms;
+}
+
+/* Its new life may ask for another length. */
+void solo_restarted(struct leases *l, node_id from)
+{
+    if (!solo_set(l) || !node_id_equal(from, solo_peer(l)))
+        return;
+    l->peer_term = 0;
+    l->peer_fence = 0;
+}
+
 mono_t solo_allowed_from(const struct leases *l, mono_t now, const struct claim *c)
 {
     bool extends = c->state == LEASE_HELD && mono_before(now, c->end);
@@ -126,12 +156,18 @@ void solo_gateway(struct leases *l, mono_t now, mono_t sent)
 void solo_read(struct leases *l, mono_t now, struct claim *c, mono_t sent)
 {
     const struct round *r = round_of(l, sent);
+    uint32_t told;
 
     if (r == NULL || mono_before(now, sent) || !register_rules(l, c) ||
         !register_reads(l, c, r->sent))
         return;
     c->unread = false;
-    extend(l, now, c, r, register_term(r->term));
+    if (mono_before(c->read_named, r->sent)) {
+        timing_read(l, now, c->read_named);
+        c->read_named = r->sent;
+    }
+    told = timing_told(l, now);
+    extend(l, now, c, r, register_term(r->term < told ? r->term : told));
 }
 
 /* Rule 16: the queue may hold the peer's frames of the time when we did not run. */
@@ -149,25 +185,30 @@ void solo_spoke(struct leases *l, mono_t now, node_id to, bool answer)
     l->answered = answer;
 }
 
-void solo_heartbeat(struct leases *l, mono_t now)
+/* It has a number of its own, though nobody answers it: it tells T. */
+static void sign_of_life(struct leases *l, node_id to)
 {
     struct lease_send *send;
+    struct msg_lease *m = lease_send_begin(l, MSG_LEASE_REQUEST, &send);
 
+    if (m == NULL)
+        return;
+    m->sequence = ++l->sequence;
+    send->to[send->to_count++] = to;
+}
+
+void solo_heartbeat(struct leases *l, mono_t now)
+{
     if (!solo_candidate(l) || mono_before(now, speak_at(l)))
         return;
     solo_spoke(l, now, solo_peer(l), false);
-    if (lease_send_begin(l, MSG_LEASE_REQUEST, &send) != NULL)
-        send->to[send->to_count++] = solo_peer(l);
+    sign_of_life(l, solo_peer(l));
 }
 
 void solo_answer_laggard(struct leases *l, node_id from, const struct msg_lease *m)
 {
-    struct lease_send *send;
-
-    if (m->item_count > 0 || m->digest != 0 || m->set >= l->set.number)
-        return;
-    if (lease_send_begin(l, MSG_LEASE_REQUEST, &send) != NULL)
-        send->to[send->to_count++] = from;
+    if (m->item_count == 0 && m->digest == 0 && m->set < l->set.number)
+        sign_of_life(l, from);
 }
 
 void solo_met(struct leases *l, mono_t now, struct claim *c, node_id from, uint64_t session)

@@ -63,6 +63,7 @@ void leases_import(struct leases *l, mono_t now, const struct leases_record *rec
     if (sane) {
         if (timing_term_valid(record->term_ms))
             l->term = record->term_ms;
+        l->term_known = mono_add(now, l->term);
         l->silent_until = record->silent_until;
         l->register_kept = record->register_kept;
         for (uint32_t i = 0; i < record->promise_count; i++)

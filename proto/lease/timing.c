@@ -3,10 +3,9 @@
  * safety: each request carries the length that it asks for. */
 #include "proto/lease/internal.h"
 
-#define CALM_MS (10 * 60 * 1000)
-#define AGE_ABSENT                                                                                 \
-    (2 * LEASE_TERM_MAX) /* a longer gap is a peer that was away, not a lossy link                 \
-                          */
+/* No lease outlives a longer gap: that was a peer that was away, and a longer T would only make the
+ * next fail-over slower. */
+#define AGE_ABSENT LEASE_TERM_MAX
 
 static const struct {
     uint32_t term;
@@ -105,6 +104,16 @@ bool timing_overdue(const struct leases *l, mono_t now)
     return age > 2 * (int64_t)timing_heartbeat(l->term) + l->rtt && age < (int64_t)l->term;
 }
 
+static void set_term(struct leases *l, mono_t now, uint32_t term)
+{
+    l->term_read = timing_told(l, now);
+    l->term_known = mono_add(now, term);
+    l->term = term;
+    l->worst_age = 0;
+    l->calm_since = now;
+    l->out->persist = true;
+}
+
 static void adapt(struct leases *l, mono_t now, uint32_t age)
 {
     size_t i = row(l->term);
@@ -114,14 +123,43 @@ static void adapt(struct leases *l, mono_t now, uint32_t age)
     if (age * 10 > l->term * 6) {
         while (i + 1 < LENGTHS && lengths[i].term < l->term_max && age * 10 > lengths[i].term * 6)
             i++;
-    } else if (mono_diff(now, l->calm_since) < CALM_MS) {
+    } else if (mono_diff(now, l->calm_since) < (int64_t)l->calm) {
         return;
     } else if (l->worst_age * 10 <= l->term * 3 && l->term > l->term_min) {
         i--;
     }
-    l->term = lengths[i].term;
+    if (lengths[i].term != l->term)
+        set_term(l, now, lengths[i].term);
     l->worst_age = 0;
     l->calm_since = now;
+}
+
+uint32_t timing_told(const struct leases *l, mono_t now)
+{
+    return mono_before(now, l->term_known) && l->term_read < l->term ? l->term_read : l->term;
+}
+
+uint32_t timing_fitting(int64_t silence)
+{
+    size_t i = 0;
+
+    /* A fifth of it for what the last frames took on their way. */
+    while (i + 1 < LENGTHS && (int64_t)lengths[i + 1].term * 4 <= silence * 5)
+        i++;
+    return lengths[i].term;
+}
+
+void timing_follow(struct leases *l, mono_t now, uint32_t term)
+{
+    for (int i = 0; i < LEASES_MAX; i++)
+        if (l->claims[i].session != 0)
+            return; /* our own answers tell */
+    if (term < l->term_min)
+        term = l->term_min;
+    if (term > l->term_max)
+        term = l->term_max;
+    if (term != l->term && timing_term_valid(term))
+        set_term(l, now, term);
 }
 
 void timing_answered(struct leases *l, mono_t now, int voter, const struct round *r)
@@ -133,6 +171,8 @@ void timing_answered(struct leases *l, mono_t now, int voter, const struct round
     if (rtt > LEASE_TERM_MAX)
         rtt = LEASE_TERM_MAX;
     l->rtt = (uint32_t)(((int64_t)l->rtt * 7 + rtt) / 8);
+    if (r->term == l->term)
+        l->term_known = mono_min(l->term_known, now);
     if (!mono_before(l->echoed[voter], r->sent))
         return;
     l->echoed[voter] = r->sent;
@@ -150,6 +190,15 @@ void timing_heard(struct leases *l, mono_t now, node_id from)
     if (!l->lapsed || lease_voter_index(l, from) < 0)
         return;
     l->lapsed = false;
+    if (age <= AGE_ABSENT)
+        adapt(l, now, (uint32_t)age);
+}
+
+/* It carries a lease half as far as an answer does. */
+void timing_read(struct leases *l, mono_t now, mono_t before)
+{
+    int64_t age = 2 * mono_diff(now, before);
+
     if (age <= AGE_ABSENT)
         adapt(l, now, (uint32_t)age);
 }

@@ -93,6 +93,7 @@ static void answer(struct leases *l, mono_t now, node_id from, const struct msg_
     if (fits(l, m) && vote_give(l, now, asked->lease, asked->session, from,
                                 (uint32_t)m->lease_ms + m->fence_ms)) {
         item->verdict = MSG_GRANT;
+        timing_follow(l, now, m->lease_ms);
         return;
     }
     item->verdict = MSG_REFUSE;
@@ -121,6 +122,7 @@ static uint8_t renew(struct leases *l, mono_t now, node_id from, const struct ms
         if (node_id_equal(p.to, from) && mono_before(now, p.until))
             vote_give(l, now, p.lease, p.session, from, (uint32_t)m->lease_ms + m->fence_ms);
     }
+    timing_follow(l, now, m->lease_ms);
     return MSG_GRANT;
 }
 

@@ -2,7 +2,7 @@
 # The models of docs/vip.md, checked exhaustively by spin; and each again with a rule dropped, where the
 # check has to find a counterexample (what cannot fail proves nothing).
 #
-#   tests/model/check.sh [--full] [MODEL...]     voters, gateway, sets; all where none is named
+#   tests/model/check.sh [--full] [MODEL...]     voters, gateway, lengths, sets; all where none is named
 #   tests/model/check.sh --trail MODEL OPTION... prints the counterexample, step by step
 #
 # Without --full small bounds: about half a minute in all. With it the bounds of docs/vip.md: hours of
@@ -45,6 +45,10 @@ gateway fails  -DLINK -DDROP_RULE_16
 gateway fails  -DREGISTER -DDROP_RULE_18_WAIT
 gateway fails  -DREGISTER -DDROP_RULE_18_READ
 gateway fails  -DREGISTER -DT=3 -DF=2 -DD=2 -DDROP_RULE_18_CLOSED
+lengths holds  -DCRASHES=0
+lengths falls  -DCRASHES=0 -DDROP_RULE_18_FITS
+lengths falls  -DCRASHES=0 -DLONG=3 -DDROP_RULE_18_TOLD
+lengths falls  -DCRASHES=0 -DLONG=3 -DDROP_RULE_18_PEER
 sets    holds  -DF=0
 sets    fails  -DDROP_RULE_11_ONE_STEP
 sets    falls  -DDROP_RULE_11_NUMBER
@@ -68,6 +72,9 @@ voters  holds  -DNV=2 -DCRASHES=2 -DRELEASES=2
 gateway holds  -DSOLO -DT=3 -DF=2 -DS=2
 gateway holds  -DLINK -DT=3 -DF=2 -DS=2
 gateway holds  -DREGISTER -DT=6 -DF=3 -DD=4
+lengths holds  -DCRASHES=1
+lengths holds  -DCRASHES=0 -DLONG=3
+lengths holds  -DCRASHES=1 -DLONG=3
 TABLE
 }
 

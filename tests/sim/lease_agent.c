@@ -263,6 +263,29 @@ static void give_packet(struct world *w, struct node *n)
     free(p);
 }
 
+/* Off the socket and through the channel: a session is of one life of either agent, so a frame of a
+ * life that is over, or to one, does not open; and the first of a new life tells of it. */
+static void take_packet(struct world *w, struct node *n)
+{
+    struct packet *p = n->inbox[n->inbox_first];
+    bool agent = p->from != WORLD_GATEWAY;
+
+    if (agent && n->lives[p->from] != 0 && p->life > n->lives[p->from])
+        world_tell(w, n, (struct leases_event){.type = LEASES_RESTARTED, .from = id_of(p->from)});
+    else
+        n->taken = p;
+    if (agent && p->life > n->lives[p->from])
+        n->lives[p->from] = p->life;
+    if (n->taken == NULL)
+        return; /* the event first */
+    n->inbox_first = (n->inbox_first + 1) % INBOX_MAX;
+    n->inbox_count--;
+    if (agent && (p->life < n->lives[p->from] || p->left < n->started)) {
+        free(p);
+        n->taken = NULL;
+    }
+}
+
 static bool timer_due(const struct world *w, const struct node *n)
 {
     return mono_reached(to_mono(world_local_us(w, n)), leases_deadline(n->leases));
@@ -289,9 +312,7 @@ static bool loop(struct world *w, struct node *n)
     } else if (timer_due(w, n) && (w->config.timers_first || n->inbox_count == 0)) {
         step(w, n, to_mono(world_local_us(w, n)), &timer);
     } else if (n->inbox_count > 0) {
-        n->taken = n->inbox[n->inbox_first];
-        n->inbox_first = (n->inbox_first + 1) % INBOX_MAX;
-        n->inbox_count--;
+        take_packet(w, n);
     } else {
         return false;
     }

@@ -14,6 +14,8 @@ enum event_kind { EVENT_RUN, EVENT_ARRIVE, EVENT_START, EVENT_GATEWAY, EVENT_GOS
 
 struct packet {
     int from;       /* WORLD_GATEWAY: the gateway's reply */
+    uint64_t life;  /* of the sender's agent */
+    int64_t left;   /* true time when it was sent */
     uint8_t access; /* enum lease_register_type: of the gateway's cache, or its echo; 0: a probe */
     int lease;
     int64_t sent;   /* which says to a request of what local time, in milliseconds */
@@ -56,8 +58,10 @@ struct node {
     bool booted;  /* no agent has started since the machine booted */
     bool drained;
     bool persist_fails;
-    bool persist_due; /* asked for, not done yet */
-    uint64_t life;    /* of the agent, counted up at each start and end */
+    bool persist_due;                /* asked for, not done yet */
+    uint64_t life;                   /* of the agent, counted up at each start and end */
+    int64_t started;                 /* true time of the start of this life */
+    uint64_t lives[WORLD_NODES_MAX]; /* of the others, as far as their frames have told this life */
     uint32_t boot;
     int64_t born; /* true time of BOOTTIME 0 */
     int64_t ppm;

@@ -134,6 +134,8 @@ static void transmit(struct world *w, int from, int to, const struct packet *con
         assert(p != NULL);
         *p = *content;
         p->from = from;
+        p->life = from == WORLD_GATEWAY ? 0 : w->nodes[from].life;
+        p->left = w->now;
         push(w, (struct event){
                     .at = w->now + delay,
                     .kind = to == WORLD_GATEWAY ? EVENT_GATEWAY : EVENT_ARRIVE,
@@ -249,19 +251,29 @@ static void end_agent(struct node *n)
     n->run_at = INT64_MAX;
 }
 
+static uint32_t shortest_term(struct world *w)
+{
+    static const uint32_t terms[] = {125, 250, 500, 1000, 2000, 4000};
+
+    return w->config.terms_differ ? terms[rng_below(&w->rng, 6)] : w->config.term_min_ms;
+}
+
 static void start_agent(struct world *w, struct node *n)
 {
     struct leases_config config = {
         .self = id_of(n->index),
         .boot = ++n->boot,
         .seed = rng_next(&w->rng),
-        .term_min_ms = w->config.term_min_ms,
+        .term_min_ms = shortest_term(w),
+        .calm_ms = w->config.calm_ms,
         .first_since_boot = n->booted,
         .voters = n->disk_voters,
     };
     mono_t now = to_mono(world_local_us(w, n));
 
     n->life++;
+    n->started = w->now;
+    memset(n->lives, 0, sizeof n->lives);
     n->running = true;
     n->booted = false;
     n->heard = w->now;

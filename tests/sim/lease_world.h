@@ -31,6 +31,8 @@ struct world_config {
     bool timers_first;    /* the loop runs due timers before it reads its socket, as libuv does */
     int stop_per_million; /* chance that a step of an agent is its last for a while */
     uint32_t term_min_ms;
+    bool terms_differ;  /* each life of an agent draws a term_min_ms of its own */
+    uint32_t calm_ms;   /* as in struct leases_config */
     bool register_kept; /* the gateway keeps its ARP cache by the last writer, and the nodes know */
     bool trace;
 };

@@ -89,6 +89,9 @@ static void create(struct run *r, enum shape shape, uint64_t seed, bool trace)
     config.timers_first = rng_below(&rng, 2) == 0;
     config.stop_per_million = (int)rng_below(&rng, 300);
     config.term_min_ms = terms[rng_below(&rng, 3)];
+    config.terms_differ = rng_below(&rng, 2) == 0;
+    if (rng_below(&rng, 2) == 0) /* lengths that also become shorter within the run */
+        config.calm_ms = LEASE_TERM_MAX + (uint32_t)rng_below(&rng, 4000);
     config.voters.number = 1;
     config.voters.count = (uint8_t)(shape == MANY && r->nodes >= 5 ? 5 : r->nodes < 3 ? 2 : 3);
     for (int i = 0; i < config.voters.count; i++)

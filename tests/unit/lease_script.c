@@ -193,3 +193,50 @@ void restart_with_record(node_id self, int64_t now)
     make(self, 3, false, now);
     leases_import(l, at(now), &record, &out);
 }
+
+const struct lease_register *access_of(int type)
+{
+    for (int i = 0; i < out.register_count; i++)
+        if (out.registers[i].type == type)
+            return &out.registers[i];
+    return NULL;
+}
+
+void wrote(int64_t now)
+{
+    step(now, (struct leases_event){.type = LEASES_WROTE, .lease = LEASE});
+    step(now, (struct leases_event){.type = LEASES_WRITTEN, .lease = LEASE});
+}
+
+void read_answered(int64_t now, int64_t sent)
+{
+    step(now, (struct leases_event){.type = LEASES_READ, .lease = LEASE, .sent = at(sent)});
+}
+
+void peer_speaks(int64_t now)
+{
+    message(now, two, MSG_LEASE_REQUEST,
+            (struct msg_lease){.set = 1, .lease_ms = T, .fence_ms = F});
+}
+
+/* Lets deadlines happen until something of @type is to be done; returns when. */
+int64_t run_until_access(int type, int64_t limit)
+{
+    while (leases_deadline(l).ms <= limit) {
+        int64_t due = leases_deadline(l).ms;
+        timer(due);
+        assert_false(out.probe); /* the gateway's mere presence is no evidence any more */
+        if (access_of(type) != NULL)
+            return due;
+    }
+    return limit + 1;
+}
+
+/* Node 1, whose peer speaks at START for the last time, and a gateway that passed the test. */
+void challenger(void)
+{
+    make(one, 2, true, START - 1);
+    step(START - 1, (struct leases_event){.type = LEASES_REGISTER, .on = true});
+    want(START, LEASE_SOLO);
+    peer_speaks(START);
+}

@@ -38,4 +38,14 @@ struct msg_lease hold(int voters, int mode);
 void close_acknowledged(int64_t now);
 void restart_with_record(node_id self, int64_t now); /* of three voters */
 
+/* The gateway's ARP cache (rule 18). */
+const struct lease_register *access_of(int type); /* of the last step; NULL: none */
+void wrote(int64_t now);                          /* a write has left, and is answered */
+void read_answered(int64_t now, int64_t sent);
+void peer_speaks(int64_t now); /* node 2, which asks for T */
+/* Lets deadlines happen until something of @type is to be done; returns when. */
+int64_t run_until_access(int type, int64_t limit);
+/* Node 1, whose peer speaks at START for the last time, and a gateway that passed the test. */
+void challenger(void);
+
 #endif

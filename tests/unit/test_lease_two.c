@@ -264,102 +264,6 @@ static void a_set_of_one_holds_by_itself(void **state)
     assert_int_equal(out.send_count, 0);
 }
 
-static void a_lease_grows_at_once_and_shrinks_after_ten_calm_minutes(void **state)
-{
-    int64_t now = START;
-    (void)state;
-
-    hold(3, LEASE_STRICT);
-    run_until(START + 400);
-    reply(START + 420, two, requested(), MSG_GRANT);
-    assert_int_equal(leases_term(l), 1000);
-    for (now = START + 500; now < START + 9 * 60 * 1000; now = leases_deadline(l).ms) {
-        timer(now);
-        if (sent(MSG_LEASE_REQUEST, two) != NULL)
-            reply(now + 3, two, requested(), MSG_GRANT);
-    }
-    assert_int_equal(leases_term(l), 1000);
-    for (; now < START + 11 * 60 * 1000; now = leases_deadline(l).ms) {
-        timer(now);
-        if (sent(MSG_LEASE_REQUEST, two) != NULL)
-            reply(now + 3, two, requested(), MSG_GRANT);
-    }
-    assert_int_equal(leases_term(l), T);
-    assert_int_equal(view(now).state, LEASE_HELD);
-}
-
-/* Two lost answers in a row, and it asks twice as often as long as its lease lives. */
-static void missing_answers_are_asked_for_at_twice_the_pace(void **state)
-{
-    int rounds = 0;
-    (void)state;
-
-    hold(3, LEASE_STRICT);
-    run_until(START + 300);
-    while (leases_deadline(l).ms < START + T) {
-        timer(leases_deadline(l).ms);
-        rounds += sent(MSG_LEASE_REQUEST, two) != NULL;
-    }
-    assert_in_range(rounds, 3, 4);
-}
-
-static int64_t answer_all(int64_t now, int64_t until, int64_t rtt)
-{
-    for (; now < until; now = leases_deadline(l).ms) {
-        timer(now);
-        if (sent(MSG_LEASE_REQUEST, two) != NULL)
-            reply(now + rtt, two, requested(), MSG_GRANT);
-    }
-    return now;
-}
-
-static void a_lease_shrinks_to_what_a_clean_link_allows(void **state)
-{
-    struct leases_config config = {
-        .self = one, .boot = 1, .first_since_boot = true, .voters = {1, 3, {{1}, {2}, {3}}}};
-    int64_t now = START;
-    (void)state;
-
-    leases_destroy(l);
-    l = leases_create(&config, at(now));
-    want(now, LEASE_STRICT);
-    now = answer_all(now, START + 11 * 60 * 1000, 3);
-    assert_int_equal(leases_term(l), 250);
-    now = answer_all(now, START + 60 * 60 * 1000, 3);
-    assert_int_equal(leases_term(l), 250); /* the configured least */
-    now = answer_all(now, now + 400, 110); /* RTT no longer allows it */
-    assert_in_range(leases_term(l), 500, 1000);
-    assert_int_equal(view(now).state, LEASE_HELD);
-}
-
-/* The link loses everything for a second: the next such gap is survived. */
-static void a_gap_that_costs_the_lease_lengthens_the_next(void **state)
-{
-    (void)state;
-
-    hold(3, LEASE_STRICT);
-    run_until(START + T);
-    assert_non_null(change(LEASE_LOST));
-    close_acknowledged(START + T);
-    step(START + 1000, (struct leases_event){.type = LEASES_HEARD, .from = {9}});
-    assert_int_equal(leases_term(l), T); /* no voter */
-    step(START + 1000, (struct leases_event){.type = LEASES_HEARD, .from = three});
-    assert_int_equal(leases_term(l), 2000);
-}
-
-/* The gap is the same as above, but the voter's agent was down: the link has lost nothing. */
-static void a_restarted_voter_does_not_lengthen_the_lease(void **state)
-{
-    (void)state;
-
-    hold(3, LEASE_STRICT);
-    run_until(START + 390);
-    step(START + 395, (struct leases_event){.type = LEASES_RESTARTED, .from = two});
-    run_until(START + 400);
-    reply(START + 420, two, requested(), MSG_GRANT);
-    assert_int_equal(leases_term(l), T);
-}
-
 static void a_fence_that_will_not_open_ends_the_lease(void **state)
 {
     struct msg_lease request = hold(3, LEASE_STRICT);
@@ -577,11 +481,6 @@ int main(void)
         TEST(a_laggard_hears_that_its_former_peer_lives),
         TEST(an_answer_shows_that_it_lives),
         TEST(a_set_of_one_holds_by_itself),
-        TEST(a_lease_grows_at_once_and_shrinks_after_ten_calm_minutes),
-        TEST(missing_answers_are_asked_for_at_twice_the_pace),
-        TEST(a_lease_shrinks_to_what_a_clean_link_allows),
-        TEST(a_gap_that_costs_the_lease_lengthens_the_next),
-        TEST(a_restarted_voter_does_not_lengthen_the_lease),
         TEST(a_fence_that_will_not_open_ends_the_lease),
         TEST(a_drain_releases_and_stays_away_until_it_ends),
         TEST(a_release_is_seen_by_the_next_at_once),
