@@ -72,6 +72,22 @@ static pid_t standby_of(pid_t shim)
     return found;
 }
 
+/* A SIGCONT that comes before it has stopped itself would be in vain. */
+static void wait_stopped(pid_t pid)
+{
+    char path[64];
+    char state = ' ';
+
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    while (state != 'T') {
+        FILE *file = fopen(path, "re");
+        assert_non_null(file);
+        assert_int_equal(fscanf(file, "%*d (%*[^)]) %c", &state), 1);
+        fclose(file);
+        usleep(1000);
+    }
+}
+
 static bool exit_recorded(const struct rig *rig, const char *name)
 {
     char path[256];
@@ -112,6 +128,7 @@ static void becomes_the_next_run_under_the_same_shim(void **state)
     assert_int_equal(getsid(standby), standby);
     assert_false(exit_recorded(rig, "web.0"));
     /* Its own end is seen like that of the first. */
+    wait_stopped(standby);
     kill(standby, SIGCONT);
     rig_wait(shim, OS_SHIM_EXITED, &end);
     assert_int_equal(end.exit_value, 9);
