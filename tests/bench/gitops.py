@@ -1,7 +1,9 @@
 """tests/bench/gitops: from a push to a converged flock, and back. See README.md and docs/gitops.md."""
 
 import argparse
+import glob
 import os
+import random
 import subprocess
 import sys
 import time
@@ -30,6 +32,23 @@ spec:
   command: [sh, -c, 'date +%s.%N > "$HOME/started-$ROUND"; {then}']
   nodeSelector: {{covey.dev/node: pi2}}
   env: [{{name: ROUND, value: "{round}"}}]
+"""
+# One process on each of ten.
+EVERYWHERE = """apiVersion: covey.dev/v1
+kind: Workload
+metadata: {name: everywhere}
+spec:
+  replicas: 10
+  command: [sh, -c, 'date +%s.%N > "$HOME/started"; exec sleep 100000']
+"""
+# A process whose file somebody edits.
+EDITED = """apiVersion: covey.dev/v1
+kind: Workload
+metadata: {name: edited}
+spec:
+  command: [sleep, "100000"]
+  nodeSelector: {covey.dev/node: pi2}
+  files: [{path: etc/edited.conf, content: "as the repository says"}]
 """
 LARGE = """apiVersion: covey.dev/v1
 kind: Workload
@@ -110,12 +129,34 @@ class Bench:
         for _ in range(count):
             pid = await_true(20, "the process", lambda: next(
                 (i["pid"] for i in self.pi2.own_instances("probe") if i["state"] == "ready"), None))
-            time.sleep(STABLE_S)
+            await_true(STABLE_S + 5, "a stable run",
+                       lambda: time.time() - self.started() > STABLE_S)
             self.forget(self.round)
             began = time.time()
             os.kill(pid, 9)
             await_true(20, "the process that replaces it", self.started, pause=0.01)
             times.append(self.started() - began)
+        return times
+
+    def edits(self, count):
+        """Until a file that was edited, at any time between two looks of agentd, is as before."""
+        path = os.path.join(self.pi2.run_dir, "files", "edited.0", "etc", "edited.conf")
+
+        def content():
+            with open(path, encoding="utf-8") as file:
+                return file.read()
+
+        await_true(20, "the file", lambda: os.path.exists(path))
+        wanted = content()
+        times = []
+        for _ in range(count):
+            time.sleep(random.uniform(0, 2))
+            with open(path, "w", encoding="utf-8") as file:
+                file.write("edited by hand")
+            began = time.monotonic()
+            await_true(20, "the file to be written anew",
+                       lambda: os.path.exists(path) and content() == wanted, pause=0.005)
+            times.append(time.monotonic() - began)
         return times
 
     def way_back(self):
@@ -156,17 +197,32 @@ class Bench:
         return times, written_bytes(pid) - before
 
 
+def started_everywhere(flock):
+    """When each replica began, on whichever node; fewer than there are nodes: not all have."""
+    found = []
+    for pi in flock.pis.values():
+        found += glob.glob(os.path.join(pi.disk, "state", "instances", "everywhere.*", "started"))
+    times = []
+    for path in found:
+        with open(path, encoding="ascii") as file:
+            times.append(float(file.read() or 0))
+    return times if len(times) == len(flock.pis) and min(times) > 0 else None
+
+
 def many_nodes(build, keep):
-    """Until all of ten nodes have applied what was pushed to one, which has no origin at all."""
+    """Until all of ten nodes have applied what was pushed to one, which has no origin at all; and
+    until the last of ten processes runs, one on each."""
     with flocks.Flock("bench-gitops-ten", build, keep, pis=NODES) as flock:
         flock.clone()
         flock.write("cluster.yaml", CLUSTER)
+        flock.write("apps/bench/everywhere.yaml", EVERYWHERE)
         bench = Bench(flock)
-        bench.probe()
         commit, accepted = bench.push("for ten nodes")
         await_true(30, "ten nodes to have the commit", lambda: all(
             pi.own_commit() == commit for pi in flock.pis.values()), pause=0.02)
-        return time.time() - accepted
+        have_it = time.time() - accepted
+        times = await_true(30, "ten processes", lambda: started_everywhere(flock), pause=0.02)
+        return have_it, max(times) - accepted
 
 
 def measure(report, build, quick, keep):
@@ -179,6 +235,11 @@ def measure(report, build, quick, keep):
         report.add("push accepted to process on the other Pi, median", median(times), "s", 0.5,
                    samples=times)
         report.add("  p99", quantile(times, 0.99), "s", 1.5)
+        say("edited files")
+        flock.write("apps/bench/edited.yaml", EDITED)
+        bench.push("a file")
+        times = bench.edits(5 if quick else 20)
+        report.add("edited file to its old content, worst", max(times), "s", 2.0, samples=times)
         say("killed processes")
         times = bench.kills(1 if quick else 3)
         report.add("killed process to its replacement, worst", max(times), "s", 1.0, samples=times)
@@ -194,7 +255,9 @@ def measure(report, build, quick, keep):
         report.add("  bytes written to the store", written, "B", 0)
     if not quick:
         say("ten nodes")
-        report.add("push to one of ten, no origin: all have it", many_nodes(build, keep), "s", 5.0)
+        have_it, run = many_nodes(build, keep)
+        report.add("push to one of ten, no origin: all have it", have_it, "s", 5.0)
+        report.add("  a new process runs on each of them", run, "s", 5.0)
 
 
 def measure_writes(report, build, minutes, keep):
