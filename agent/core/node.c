@@ -110,8 +110,9 @@ void node_take_desired(struct node *node, const struct node_event_desired *event
 {
     struct desired *old = node->desired;
 
-    if (node_rollout_refuse(node, event) || node_rollout_hold(node, event))
+    if (node_rollout_refuse(node, event) || node_canary_hold(node, event))
         return;
+    node_canary_passed(node, event);
     node_rollout_desired(node, event);
     node->desired = event->desired;
     node->desired_number++;

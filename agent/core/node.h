@@ -161,6 +161,7 @@ struct node_event_desired {
     struct desired *desired;
     const char *subject; /* first line of the commit's message */
     int64_t applied;     /* Unix seconds */
+    const char *canary;  /* "pi1, pi2": the nodes that try it first; NULL or "": cluster.yaml's */
     const char *instead; /* the branch's commit, which was given up; NULL: this is it */
 };
 
@@ -305,6 +306,10 @@ size_t node_addresses(const struct node *node, struct addr *addresses, size_t ma
 
 /* The address of a VirtualIP of the applied desired state; family 0: none yet. */
 const struct addr *node_vip_address(const struct node *node, const struct desired_vip *vip);
+
+/* Whether a commit waits here until another node has shown it ready, which, and for whom. Valid
+ * until the next step. */
+bool node_held(const struct node *node, const char **commit, const char **canary);
 
 /* The desired state that is applied, or NULL. Owned by the node, valid until the next step. */
 const struct desired *node_desired(const struct node *node);

@@ -28,6 +28,7 @@ static struct instance *add_heir(struct node *node, struct instance *elder)
     heir->elder = elder;
     heir->second = !elder->second;
     heir->placed = true;
+    heir->placed_at = elder->placed_at;
     node_place_heir(node, heir);
     return heir;
 }

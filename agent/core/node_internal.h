@@ -62,6 +62,7 @@ struct instance {
     uint64_t judge_generation;            /* of it; 0: not known, or nothing was started */
     const struct desired_workload *workload; /* NULL: unknown to the desired state */
     bool placed;                             /* placed here by the last placement */
+    mono_t placed_at;                        /* it came here */
     bool doomed;                             /* told to stop for good */
     mono_t moving;                           /* placed elsewhere since; MONO_NEVER: it is not */
     node_id moved_to;
@@ -174,8 +175,14 @@ struct node {
     size_t baseline_count;
     struct node_event_desired held; /* waits until another node has tried it; .desired NULL: none */
     char held_subject[VALUE_REASON_MAX];
-    mono_t apply_retry;       /* the way back is tried again */
-    uint64_t desired_number;  /* counts them, from 1 */
+    char held_canary[DESIRED_CANARY_MAX];
+    char held_for[NODE_NAME_MAX + 1]; /* the first that has not shown it ready */
+    bool held_early;                  /* what ran before is stored as applied */
+    bool held_missed;                 /* held_for is away, and people were told */
+    mono_t held_missed_at;            /* then they are; MONO_NEVER: it is here, or they were */
+    mono_t apply_retry;               /* EFFECT_APPLY is tried again */
+    char apply_commit[COMMIT_TEXT];   /* with this one */
+    uint64_t desired_number;          /* counts them, from 1 */
     struct desired **retired; /* replaced, but an effect or an instance may still name them */
     size_t retired_count;
     struct value_commit commit; /* own */
@@ -308,14 +315,30 @@ void node_take_desired(struct node *node, const struct node_event_desired *event
 /* what becomes of an applied commit: node_rollout.c */
 /* Whether the commit of @event was given up while it was on its way; it is dropped then. */
 bool node_rollout_refuse(struct node *node, const struct node_event_desired *event);
-/* Whether @event waits for the canary; it is kept then. */
-bool node_rollout_hold(struct node *node, const struct node_event_desired *event);
 void node_rollout_desired(struct node *node, const struct node_event_desired *event);
 void node_rollout_seen(struct node *node, const struct peer *peer);
 void node_rollout_fill(const struct node *node, struct value_commit *commit);
 void node_rollout_update(struct node *node); /* at the end of a step */
 mono_t node_rollout_deadline(const struct node *node);
 void node_rollout_free(struct node *node);
+void node_rollout_go(struct node *node,
+                     const char *commit); /* to an earlier commit, or a held one */
+/* Kept in the marks: @commit was let go on here; this one runs while another waits, "" for none. */
+void node_rollout_passed(struct node *node, const char *commit);
+void node_rollout_before(struct node *node, const char *commit);
+/* To what ran before the commit that waits; false: nothing is known. */
+bool node_rollout_resume(struct node *node);
+
+/* which nodes try a commit first: node_canary.c */
+/* Whether @event waits for the canary; it is kept then. */
+bool node_canary_hold(struct node *node, const struct node_event_desired *event);
+void node_canary_passed(struct node *node, const struct node_event_desired *event);
+void node_canary_drop(struct node *node);
+void node_canary_update(struct node *node); /* lets it go on, or says for whom it waits */
+/* Whether @peer keeps @commit back until others have tried it. */
+bool node_canary_holds(const struct peer *peer, const char *commit);
+void node_canary_fill(const struct node *node, struct value_commit *commit);
+mono_t node_canary_deadline(const struct node *node);
 
 /* workloads: node_place.c, node_work.c, node_cron.c, node_instance.c, node_env.c */
 void node_place_all(struct node *node);

@@ -93,6 +93,8 @@ static void place_here(struct node *node, const struct desired_workload *w, uint
     if (instance == NULL)
         return;
     bind_workload(node, instance, w);
+    if (instance->doomed)
+        instance->placed_at = node->now;
     instance->placed = true;
     instance->doomed = false;
     instance->extra = false;

@@ -1,4 +1,4 @@
-/* The applied commit: whose turn it is, whether what it changed is ready, and the way back. */
+/* The applied commit: whether what it changed is ready, and the way back. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -59,6 +59,7 @@ static void view_instances(const struct node *node, struct rollout_view *view)
             is_ready(instance))
             continue;
         view->ready = false;
+        view->since = mono_max(view->since, instance->placed_at);
         if (instance->machine.permitted && !instance->outdated)
             view->blocked = false;
         if (instance->outdated && node_turn_needed(w) && !node_turn_come(node, instance))
@@ -70,6 +71,7 @@ static void view_instances(const struct node *node, struct rollout_view *view)
 static void view_peers(const struct node *node, struct rollout_view *view)
 {
     const char *commit = node->rollout.commit;
+    bool held = false;
 
     view->peers_ready = true;
     for (size_t i = 0; i < node->peer_count; i++) {
@@ -80,18 +82,25 @@ static void view_peers(const struct node *node, struct rollout_view *view)
         if (peer->self || peer->head.role == VALUE_ROLE_WITNESS)
             continue;
         if (!node_peer_present(peer)) {
+            /* After a restart nobody who is away has been heard: it may have gone over it. */
+            bool unknown = peer->commit.commit[0] == '\0' && node->desired_number == 1;
             view->peers_away = true;
             /* Who went away over it leaves the question to whoever takes its work over: time tells.
              */
-            view->peers_ready = view->peers_ready && (!has_it || has_tried);
+            view->peers_ready = view->peers_ready && !unknown && (!has_it || has_tried);
             continue;
         }
         /* Who waits for its turn has not tried it yet. */
         view->peers_ready = view->peers_ready && has_it && has_tried;
-        view->peers_trying = view->peers_trying || (has_it && health == VALUE_HEALTH_TRYING);
+        held = held || node_canary_holds(peer, commit);
+        /* An agent that has just started shows no commit before it has read its branch. */
+        view->peers_trying = view->peers_trying || peer->commit.commit[0] == '\0' ||
+                             (has_it && health == VALUE_HEALTH_TRYING);
         view->peers_wait = view->peers_wait || (has_it && node_turn_awaited(node, peer));
         view->peers_good = view->peers_good || (has_it && health == VALUE_HEALTH_GOOD);
     }
+    /* What waits for something on a node that waits for this one cannot be tried before it has. */
+    view->ready = view->ready || (view->blocked && held);
 }
 
 /* ---- marks ---- */
@@ -110,12 +119,51 @@ static void persist(struct node *node, const char *reason)
     node_keep(node, marks);
 }
 
-static void go_back(struct node *node)
+void node_rollout_go(struct node *node, const char *commit)
 {
     struct effect *effect = node_effect(node, EFFECT_APPLY);
 
-    snprintf(effect->apply.commit, sizeof effect->apply.commit, "%s", node->rollout.marks.good[0]);
+    snprintf(effect->apply.commit, sizeof effect->apply.commit, "%s", commit);
+    snprintf(node->apply_commit, sizeof node->apply_commit, "%s", commit);
     node->apply_retry = mono_add(node->now, APPLY_RETRY_MS);
+}
+
+static void go_back(struct node *node)
+{
+    node_rollout_go(node, node->rollout.marks.good[0]);
+}
+
+/* ---- marks of the canary ---- */
+
+void node_rollout_passed(struct node *node, const char *commit)
+{
+    struct rollout_marks *marks = &node->rollout.marks;
+
+    if (strcmp(marks->passed, commit) == 0 && marks->before[0] == '\0')
+        return;
+    snprintf(marks->passed, sizeof marks->passed, "%s", commit);
+    marks->before[0] = '\0';
+    persist(node, "");
+}
+
+void node_rollout_before(struct node *node, const char *commit)
+{
+    struct rollout_marks *marks = &node->rollout.marks;
+
+    if (strcmp(marks->before, commit) == 0)
+        return;
+    snprintf(marks->before, sizeof marks->before, "%s", commit);
+    persist(node, "");
+}
+
+bool node_rollout_resume(struct node *node)
+{
+    const struct rollout_marks *marks = &node->rollout.marks;
+    const char *commit = marks->before[0] != '\0' ? marks->before : marks->good[0];
+
+    if (commit[0] != '\0')
+        node_rollout_go(node, commit);
+    return commit[0] != '\0';
 }
 
 /* The first thing that is not ready, for people. */
@@ -171,59 +219,6 @@ static void act(struct node *node, enum rollout_verdict verdict)
     node_commit_publish(node);
 }
 
-/* ---- the canary ---- */
-
-static const struct peer *find_named(const struct node *node, const char *name)
-{
-    for (size_t i = 0; i < node->peer_count; i++)
-        if (strcmp(node->peers[i].head.name, name) == 0)
-            return &node->peers[i];
-    return NULL;
-}
-
-/* The node that @desired names as the first, if it is another one that is here and has not shown
- * yet that the commit is well. */
-static const struct peer *canary_of(const struct node *node, const struct desired *desired)
-{
-    const char *name = desired->sync.canary;
-    const struct peer *peer = name != NULL ? find_named(node, name) : NULL;
-
-    if (peer == NULL || peer->self || !node_peer_present(peer))
-        return NULL;
-    if (strcmp(peer->commit.commit, desired->commit) == 0 &&
-        (peer->commit.health == VALUE_HEALTH_READY || peer->commit.health == VALUE_HEALTH_GOOD))
-        return NULL;
-    return peer;
-}
-
-static void drop_held(struct node *node)
-{
-    desired_free(node->held.desired);
-    node->held.desired = NULL;
-}
-
-bool node_rollout_hold(struct node *node, const struct node_event_desired *event)
-{
-    const struct peer *canary;
-
-    drop_held(node); /* a newer one takes its place */
-    if (node->desired == NULL || event->instead != NULL ||
-        strcmp(event->desired->commit, node->commit.commit) == 0 ||
-        strcmp(event->desired->commit, node->rollout.marks.good[0]) == 0)
-        return false;
-    canary = canary_of(node, event->desired);
-    if (canary == NULL)
-        return false;
-    node->held = *event;
-    snprintf(node->held_subject, sizeof node->held_subject, "%s",
-             event->subject != NULL ? event->subject : "");
-    node->held.subject = node->held_subject;
-    node_event(node, EFFECT_INFO, "commit", "commit %.10s waits until %s has tried it",
-               event->desired->commit, canary->head.name);
-    node_commit_publish(node);
-    return true;
-}
-
 /* ---- interface ---- */
 
 bool node_rollout_refuse(struct node *node, const struct node_event_desired *event)
@@ -261,7 +256,7 @@ void node_rollout_seen(struct node *node, const struct peer *peer)
     bool back;
 
     if (node->held.desired != NULL && strcmp(node->held.desired->commit, bad) == 0)
-        drop_held(node);
+        node_canary_drop(node);
     if (!rollout_given_up(&node->rollout, bad, &back))
         return;
     persist(node, "another node has given it up");
@@ -278,21 +273,7 @@ void node_rollout_fill(const struct node *node, struct value_commit *commit)
 {
     commit->health = rollout_health(&node->rollout, node->now);
     snprintf(commit->bad, sizeof commit->bad, "%s", node->rollout.marks.bad[0]);
-    commit->next[0] = '\0';
-    if (node->held.desired == NULL)
-        return;
-    commit->health = VALUE_HEALTH_HELD;
-    snprintf(commit->next, sizeof commit->next, "%s", node->held.desired->commit);
-}
-
-static void release_held(struct node *node)
-{
-    struct node_event event = {.type = NODE_DESIRED, .desired = node->held};
-
-    if (node->held.desired == NULL || canary_of(node, node->held.desired) != NULL)
-        return;
-    node->held.desired = NULL;
-    node_take_desired(node, &event.desired);
+    node_canary_fill(node, commit);
 }
 
 void node_rollout_update(struct node *node)
@@ -300,11 +281,13 @@ void node_rollout_update(struct node *node)
     struct rollout *r = &node->rollout;
     struct rollout_view view = {0};
 
-    if (node->desired == NULL || node->left)
+    if (node->left)
         return;
-    release_held(node);
+    node_canary_update(node);
     if (mono_reached(node->now, node->apply_retry))
-        go_back(node);
+        node_rollout_go(node, node->apply_commit);
+    if (node->desired == NULL)
+        return;
     if (node->baseline == NULL &&
         (r->state == ROLLOUT_GOOD ||
          (r->state == ROLLOUT_BACK && strcmp(node->commit.commit, r->marks.good[0]) == 0))) {
@@ -326,11 +309,12 @@ mono_t node_rollout_deadline(const struct node *node)
 
     if (node->desired != NULL)
         next = rollout_deadline(&node->rollout, node->now);
+    next = mono_min(next, node_canary_deadline(node));
     return mono_min(next, node->apply_retry);
 }
 
 void node_rollout_free(struct node *node)
 {
-    drop_held(node);
+    node_canary_drop(node);
     free(node->baseline);
 }

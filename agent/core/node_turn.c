@@ -149,6 +149,19 @@ static bool taken(const struct look *look, uint32_t replica)
     return false;
 }
 
+/* The commit brings this replica to a node that keeps it back until others have tried it: it is
+ * nowhere yet, and nobody counts on it. */
+static bool held_back(const struct look *look, const struct peer *peer, uint32_t replica)
+{
+    struct record_view record;
+    char key[RECORD_KEY_MAX];
+
+    snprintf(key, sizeof key, "instance/%.100s.%u", look->workload->name, (unsigned)replica);
+    return peer != NULL && node_peer_present(peer) &&
+           node_canary_holds(peer, look->node->commit.commit) &&
+           records_get(look->node->records, peer->id, key, &record) != ERR_NONE;
+}
+
 /* Its turn has come: enough others are ready. */
 static bool may_enter(const struct look *look)
 {
@@ -157,14 +170,16 @@ static bool may_enter(const struct look *look)
     uint32_t ready = 0;
 
     for (uint32_t r = 0; r < w->replicas && ready < needed; r++) {
+        const struct peer *peer;
         node_id owner;
         if (names(&look->turn->value, r) || look->owner[r] < 0 || taken(look, r))
             continue;
         owner = look->nodes[look->owner[r]].id;
+        peer = node_find_peer(look->node, owner);
         if (node_id_equal(owner, look->node->config.self))
             ready += ready_here(look, r);
-        else
-            ready += ready_there(look, node_find_peer(look->node, owner), r);
+        else if (ready_there(look, peer, r) || held_back(look, peer, r))
+            ready++;
     }
     return ready >= needed;
 }

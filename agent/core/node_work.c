@@ -56,6 +56,7 @@ struct instance *node_add_instance(struct node *node, const char *name)
     instance->elsewhere = MONO_NEVER;
     instance->check_at = MONO_NEVER;
     instance->since = node->wall;
+    instance->placed_at = node->now;
     supervise_init(&instance->machine, node->now);
     health_init(&instance->health, (struct health_policy[HEALTH_PROBES]){0});
     node->instances[node->instance_count++] = instance;

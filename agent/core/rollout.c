@@ -135,6 +135,10 @@ enum rollout_verdict rollout_look(struct rollout *r, mono_t now, const struct ro
     /* Who is ready does not call good what others have yet to try. */
     if (view->peers_wait && r->state == ROLLOUT_WAITING)
         r->limit = mono_add(now, 2 * r->timeout_ms);
+    /* What has moved here late, from a node that died, has not had its time. */
+    if (!view->ready && r->state == ROLLOUT_WAITING)
+        r->deadline =
+            mono_max(r->deadline, mono_min(mono_add(view->since, r->timeout_ms), r->limit));
     stable = view->ready && mono_reached(now, mono_add(r->ready_since, ROLLOUT_STABLE_MS));
     if (r->state == ROLLOUT_UNHEALTHY) { /* it may recover, if nobody gave it up */
         if (!stable || rollout_is_bad(r, r->commit))

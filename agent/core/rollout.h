@@ -22,6 +22,8 @@
 struct rollout_marks {                        /* what must outlive the agent */
     char good[ROLLOUT_GOOD_MAX][COMMIT_TEXT]; /* "" for none */
     char bad[ROLLOUT_BAD_MAX][COMMIT_TEXT];
+    char passed[COMMIT_TEXT]; /* the last that others tried first, and that was let go on here */
+    char before[COMMIT_TEXT]; /* what runs while another one waits for those; "" none waits */
 };
 
 enum rollout_state {
@@ -37,6 +39,7 @@ enum rollout_state {
 struct rollout_view {
     bool ready;        /* all that the commit changed and that runs here is ready */
     bool blocked;      /* what is not ready waits for something else */
+    mono_t since;      /* the latest of what is not ready came here */
     bool waits;        /* for its turn to replace something that goes on meanwhile */
     bool peers_ready;  /* every peer that is present, or went away over it, has it and is ready */
     bool peers_trying; /* a present peer has it and is not ready yet */

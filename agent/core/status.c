@@ -358,6 +358,9 @@ static void judge_nodes(struct status *status)
             snprintf(text, sizeof text, "%s: what commit %.10s changed is not ready", n->name,
                      n->commit.commit);
             say(status, STATUS_DEGRADED, text);
+        } else if (n->commit.health == VALUE_HEALTH_HELD) {
+            snprintf(text, sizeof text, "%s: commit %.200s", n->name, n->commit.reason);
+            say(status, STATUS_DEGRADED, text);
         }
         if (n->role == VALUE_ROLE_WITNESS)
             continue;

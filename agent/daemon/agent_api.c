@@ -237,10 +237,13 @@ static void get_events(struct agent *agent, struct http_request *request)
 static void reply_sync(struct agent *agent, struct http_request *request)
 {
     const char *applied = uv_sync_applied(agent->sync);
-    char message[160] = "this node is in no flock yet; the branch is applied once it is";
+    const char *held = NULL, *canary = NULL;
+    char message[200] = "this node is in no flock yet; the branch is applied once it is";
 
     if (agent->node != NULL && applied[0] == '\0')
         snprintf(message, sizeof message, "the repository's branch has no commit yet");
+    else if (agent->node != NULL && node_held(agent->node, &held, &canary))
+        snprintf(message, sizeof message, "%.10s waits until %s has shown it ready", held, canary);
     else if (agent->node != NULL)
         snprintf(message, sizeof message,
                  agent->sync_failed ? "still at %.10s: see agentctl events" : "applied: %.10s",

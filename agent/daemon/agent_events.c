@@ -15,6 +15,7 @@
 
 struct queued_event {
     struct queued_event *next;
+    char canary[DESIRED_CANARY_MAX];
     struct node_event event;
     char instance[INSTANCE_MAX];
     char reason[ERR_TEXT_MAX];
@@ -334,6 +335,7 @@ static struct queued_event *copy_event(const struct node_event *event)
         e->fence.reason = keep_text(copy->reason, sizeof copy->reason, e->fence.reason);
     } else if (event->type == NODE_DESIRED) {
         e->desired.subject = keep_text(copy->subject, sizeof copy->subject, e->desired.subject);
+        e->desired.canary = keep_text(copy->canary, sizeof copy->canary, e->desired.canary);
         e->desired.instead = keep_text(copy->reason, sizeof copy->reason, e->desired.instead);
     }
     return copy;

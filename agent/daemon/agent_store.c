@@ -410,8 +410,8 @@ void agent_load_meta(struct store *store, const char *key, void *value, size_t s
 {
     struct store_meta meta;
 
-    if (store_meta_get(store, key, &meta, NULL) == ERR_NONE && meta.size == size)
-        memcpy(value, meta.value, size);
+    if (store_meta_get(store, key, &meta, NULL) == ERR_NONE && meta.size <= size)
+        memcpy(value, meta.value, meta.size);
 }
 
 void agent_store_cron(struct agent *agent, const struct effect_cron *cron)

@@ -230,6 +230,8 @@ struct desired_secret {
     struct desired_map data; /* base64, encrypted with the data key */
 };
 
+#define DESIRED_CANARY_MAX 256 /* bytes of the names of nodes that go first */
+
 enum desired_drift { DESIRED_DRIFT_CORRECT, DESIRED_DRIFT_WARN, DESIRED_DRIFT_OFF };
 
 /* How commits are applied: cluster.yaml's sync. */

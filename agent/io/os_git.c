@@ -127,11 +127,13 @@ static const char *take_line(const char *line, char *text, size_t size)
     return line[length] == '\n' ? line + length + 1 : line + length;
 }
 
+#define CANARY "%(trailers:key=Canary,valueonly,unfold,separator=%x2C)"
+
 int git_describe(const struct git_repo *repo, const char *commit, struct git_commit *info,
                  struct err *err)
 {
     struct git_call call = {.args = {"log", "-1", "--no-show-signature", "--encoding=UTF-8",
-                                     "--format=%P%n%ct%n%an%n%s", commit, "--"},
+                                     "--format=%P%n%ct%n%an%n" CANARY "%n%s", commit, "--"},
                             .output_max = 256 * 1024};
     struct git_commit found = {0};
     struct child_result result;
@@ -151,6 +153,7 @@ int git_describe(const struct git_repo *repo, const char *commit, struct git_com
         at = take_line(at, time_text, sizeof time_text);
         found.time = strtoll(time_text, NULL, 10);
         at = take_line(at, found.author, sizeof found.author);
+        at = take_line(at, found.canary, sizeof found.canary);
         (void)take_line(at, found.subject, sizeof found.subject);
         *info = found;
     }

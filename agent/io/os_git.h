@@ -70,7 +70,8 @@ struct git_commit {
     char parent[COMMIT_TEXT]; /* the first one; "" for none */
     int64_t time;             /* Unix seconds, as the committer says */
     char author[GIT_AUTHOR_MAX];
-    char subject[GIT_SUBJECT_MAX]; /* control characters replaced, cut where too long */
+    char canary[DESIRED_CANARY_MAX]; /* of its trailers "Canary: pi1, pi2"; "" for none */
+    char subject[GIT_SUBJECT_MAX];   /* control characters replaced, cut where too long */
 };
 
 /* ERR_NOTFOUND if it is missing. */

@@ -370,6 +370,7 @@ static void finish(struct uv_sync *sync)
         event.desired.desired = sync->desired;
         event.desired.subject = sync->info.subject;
         event.desired.applied = sync->applied_at;
+        event.desired.canary = sync->info.canary;
         event.desired.instead = sync->instead[0] != '\0' ? sync->instead : NULL;
         sync->desired = NULL;
         sync->config.post.event(sync->config.post.context, &event);

@@ -443,7 +443,7 @@ class FlockTest(unittest.TestCase):
     def setUpClass(cls):
         cls.flock = cls.make(cls.found)
         cls.addClassCleanup(cls.flock.down)
-        cls.pi1, cls.pi2 = cls.flock.pis
+        cls.pi1, cls.pi2 = cls.flock.pis[:2]
         cls.prepare()
 
     @classmethod

@@ -56,7 +56,8 @@ struct cluster_spec {
     unsigned hold_down_s;
     unsigned health_s; /* what a commit changes must be ready in this time; 0: nobody waits */
     bool fails;        /* rest-api of this commit never gets ready */
-    bool canary;       /* the first node applies it first */
+    bool canary;       /* cluster.yaml says that the first node applies it first */
+    uint64_t first;    /* nodes, by bits, of which the commit itself says so; 0: of none */
 };
 
 struct cluster;
@@ -99,9 +100,12 @@ void cluster_leave(struct cluster *c, size_t node); /* good-bye; the agent ends 
 void cluster_push(struct cluster *c, size_t node, const struct cluster_spec *spec);
 /* As cluster_push, but on top of what that node has alone: histories may diverge. */
 void cluster_push_own(struct cluster *c, size_t node, const struct cluster_spec *spec);
-/* The newest commit will be given up: the one before it is what shall run. */
+/* The newest commit will be given up: what was wanted before it is what shall run. */
 void cluster_expect_back(struct cluster *c);
-bool cluster_all_good(const struct cluster *c);  /* every running node calls its commit good */
+bool cluster_all_good(const struct cluster *c); /* every running node calls its commit good */
+/* What has become of the newest commit: every running node calls it good, or has given it up. */
+enum cluster_outcome { CLUSTER_UNDECIDED, CLUSTER_GOOD, CLUSTER_GIVEN_UP };
+enum cluster_outcome cluster_outcome(const struct cluster *c);
 unsigned cluster_tried(const struct cluster *c); /* nodes that have ever run the newest commit */
 unsigned cluster_sick_starts(const struct cluster *c, size_t node); /* of a commit that fails */
 /* Breaks the cluster where a node runs a commit that fails beyond its time. */

@@ -64,6 +64,7 @@ void agent_begin(struct machine *m)
     memset(m->heard, 0, c->options.nodes * sizeof *m->heard);
     memset(m->addrs, 0, c->options.nodes * sizeof *m->addrs);
     m->sync = (struct sync){.applied = -1, .apply = -1, .instead = -1};
+    m->runs = -1;
     if (node_create(&config, &m->node, &err) != ERR_NONE) {
         cluster_break(c, "the node could not be made: %s", err.text);
         return;
@@ -437,6 +438,7 @@ static void step(struct machine *m, struct node_event *event)
         cluster_break(m->cluster, "pi%zu: a step failed", m->index + 1);
     m->busy = true;
     m->next = 0;
+    canary_look(m);
     note_solo(m);
     check_step(m, event);
     plan_pause(m);

@@ -103,15 +103,6 @@ unsigned cluster_sick_starts(const struct cluster *c, size_t node)
     return c->machines[node].sick_starts;
 }
 
-unsigned cluster_tried(const struct cluster *c)
-{
-    unsigned count = 0;
-
-    for (size_t i = 0; i < c->options.nodes; i++)
-        count += c->machines[i].applied_at[c->newest] != 0;
-    return count;
-}
-
 #define ROLLOUT_SLACK_MS 8000 /* the load of the last good one, tried again after 5 s */
 
 /* When the last node took the commit in. */

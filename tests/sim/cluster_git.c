@@ -124,7 +124,7 @@ struct desired *git_desired(struct cluster *c, int commit)
 
 /* ---- commits ---- */
 
-static int find_commit(const struct cluster *c, const char *id)
+int git_find(const struct cluster *c, const char *id)
 {
     for (int i = 0; i < c->commit_count; i++)
         if (strcmp(c->commits[i].id, id) == 0)
@@ -165,6 +165,7 @@ static int make_commit(struct cluster *c, int parent, int second, const struct c
     }
     c->commit_count++;
     *commit = (struct commit){.parents = {parent, second}, .spec = *spec};
+    canary_name(c, commit);
     snprintf(commit->id, sizeof commit->id, "%08x%016" PRIx64 "%016" PRIx64, (unsigned)number,
              hash64_mix(c->options.seed, (uint64_t)number), hash64_mix((uint64_t)number, 7));
     return number;
@@ -191,7 +192,7 @@ void cluster_expect_back(struct cluster *c)
 {
     int newest = c->newest;
 
-    set_tip(c, c->commits[newest].parents[0]);
+    set_tip(c, c->former);
     c->newest = newest;
 }
 
@@ -199,6 +200,7 @@ void cluster_push(struct cluster *c, size_t node, const struct cluster_spec *spe
 {
     int commit = make_commit(c, c->newest, -1, spec);
 
+    c->former = c->tip;
     set_tip(c, commit);
     land(&c->machines[node], commit);
 }
@@ -254,7 +256,7 @@ static void next(struct machine *m)
         s->branch_waits = false;
         start(m, SYNC_BRANCH);
     } else if (s->waiting_count > 0) {
-        s->commit = find_commit(m->cluster, s->waiting[0].commit);
+        s->commit = git_find(m->cluster, s->waiting[0].commit);
         s->from = world_index(m->cluster, s->waiting[0].from);
         memmove(&s->waiting[0], &s->waiting[1], --s->waiting_count * sizeof s->waiting[0]);
         start(m, SYNC_CHECK);
@@ -282,7 +284,7 @@ void git_fetch(struct machine *m, const struct effect_fetch *fetch)
 
 void git_apply(struct machine *m, const char *commit)
 {
-    m->sync.apply = find_commit(m->cluster, commit);
+    m->sync.apply = git_find(m->cluster, commit);
     if (!m->sync.busy)
         next(m);
 }
@@ -304,7 +306,7 @@ static void take_branch(struct machine *m)
     s->instead = -1;
     if (m->head >= 0 && is_bad(m, m->head)) {
         s->instead = m->head;
-        s->commit = find_commit(m->cluster, m->marks.good[0]);
+        s->commit = git_find(m->cluster, m->marks.good[0]);
     }
     if (s->commit < 0 || s->commit == s->applied)
         next(m);
@@ -367,10 +369,11 @@ static void stored(struct machine *m)
     m->applied_at[m->sync.commit] = world_now(m->cluster) + 1;
     event.desired.desired = git_desired(m->cluster, m->sync.commit);
     event.desired.subject = "a commit";
+    event.desired.canary = m->cluster->commits[m->sync.commit].canary;
     event.desired.applied = world_wall(m->cluster);
     if (m->sync.instead >= 0)
         event.desired.instead = m->cluster->commits[m->sync.instead].id;
-    world_trace(m->cluster, "pi%zu applies commit %d", m->index + 1, m->sync.commit);
+    world_trace(m->cluster, "pi%zu stores commit %d", m->index + 1, m->sync.commit);
     agent_post(m, &event);
     if (m->given_up[m->sync.commit] && m->node != NULL &&
         strcmp(m->node->commit.commit, m->cluster->commits[m->sync.commit].id) == 0)
@@ -405,7 +408,7 @@ void git_task(struct machine *m)
 void git_marked(struct machine *m)
 {
     for (size_t i = 0; i < ROLLOUT_BAD_MAX; i++) {
-        int commit = m->marks.bad[i][0] != '\0' ? find_commit(m->cluster, m->marks.bad[i]) : -1;
+        int commit = m->marks.bad[i][0] != '\0' ? git_find(m->cluster, m->marks.bad[i]) : -1;
         if (commit >= 0)
             m->given_up[commit] = true;
     }

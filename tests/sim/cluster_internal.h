@@ -43,7 +43,8 @@ struct process {
     bool orphan; /* was starting when the agent that asked for it ended */
     bool stop_wanted;
     bool stopping;
-    bool sick;
+    bool sick;          /* until the faults end */
+    bool fails;         /* as its commit wants it */
     int64_t deadline;   /* of a singleton's shim, by the machine's clock */
     int64_t healthy_at; /* true time from which its probes succeed */
     struct value_port ports[VALUE_PORTS_MAX];
@@ -62,6 +63,7 @@ struct fence {             /* in the kernel */
 };
 
 struct commit {
+    char canary[DESIRED_CANARY_MAX]; /* its trailer; "" for none */
     char id[COMMIT_TEXT];
     int parents[2]; /* -1: none */
     struct cluster_spec spec;
@@ -110,6 +112,9 @@ struct machine {
     struct pool pool;
     int64_t applied_at[COMMITS_MAX]; /* true time, of each commit's latest application; 0: never */
     bool given_up[COMMITS_MAX];
+    bool tried[COMMITS_MAX], shown[COMMITS_MAX], good[COMMITS_MAX]; /* its own record said so */
+    int runs; /* the commit of its record, of this life; -1: none yet */
+    uint8_t health;
     unsigned sick_starts;
     int head;
 
@@ -191,6 +196,7 @@ struct cluster {
     struct commit commits[COMMITS_MAX];
     int commit_count;
     int tip;                 /* the newest commit of the line that everybody follows */
+    int former;              /* the tip before the latest push */
     struct desired *desired; /* of the tip */
     int newest;              /* the newest commit, though it may be given up */
     struct cluster_chances chances;
@@ -268,8 +274,13 @@ void git_fetch(struct machine *m, const struct effect_fetch *fetch);
 void git_marked(struct machine *m);
 void git_apply(struct machine *m, const char *commit);
 void git_task(struct machine *m);
+int git_find(const struct cluster *c, const char *id);            /* -1: none */
 bool git_descends(const struct cluster *c, int commit, int from); /* or is the same */
 struct desired *git_desired(struct cluster *c, int commit);
+
+/* cluster_canary.c */
+void canary_name(const struct cluster *c, struct commit *commit); /* writes its trailer */
+void canary_look(struct machine *m);                              /* after each step */
 
 /* cluster_thief.c */
 void thief_crypto(struct machine *m, struct node_crypto *crypto);

@@ -128,7 +128,8 @@ static struct process *by_serial(struct machine *m, uint64_t serial)
 
 bool process_healthy(const struct machine *m, const struct process *p)
 {
-    return p->state == PROCESS_RUNNING && !p->sick && world_now(m->cluster) >= p->healthy_at;
+    return p->state == PROCESS_RUNNING && !p->sick && !p->fails &&
+           world_now(m->cluster) >= p->healthy_at;
 }
 
 static void post_process(struct machine *m, const struct process *p, enum node_event_type type)
@@ -284,9 +285,9 @@ void machine_start(struct machine *m, const struct effect_start *start)
                           .singleton = start->workload->singleton,
                           .cron = start->workload->cron,
                           .deadline = start->lease_until.ms,
-                          .sick = revision != NULL &&
-                                  strncmp(revision, PROCESS_SICK, strlen(PROCESS_SICK)) == 0};
-    m->sick_starts += p->sick;
+                          .fails = revision != NULL &&
+                                   strncmp(revision, PROCESS_SICK, strlen(PROCESS_SICK)) == 0};
+    m->sick_starts += p->fails;
     snprintf(p->name, sizeof p->name, "%s", start->instance);
     snprintf(p->endpoint, sizeof p->endpoint, "%s", reference != NULL ? reference : "");
     pick_ports(m, p, start->workload);

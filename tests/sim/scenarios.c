@@ -446,6 +446,47 @@ static void play_rollout(struct scenario_run *run)
     }
 }
 
+/* Some nodes try each commit first, whatever dies meanwhile, they too and for long. Nobody else
+ * applies it before they have shown it ready (cluster_canary.c); in the end everybody does, or
+ * nobody. */
+static void play_canary(struct scenario_run *run)
+{
+    struct cluster *c = run->cluster;
+    struct rng *rng = cluster_rng(c);
+    struct cluster_spec spec = spec_default(c);
+    int64_t end = cluster_now(c) + (int64_t)(run->hours * HOUR_MS);
+
+    if (!begin(c))
+        return;
+    spec.health_s = 20;
+    spec.replicas = (unsigned)cluster_count(c);
+    for (unsigned round = 1; cluster_now(c) < end && cluster_broken(c)[0] == '\0'; round++) {
+        size_t gone = rng_index(rng, cluster_count(c));
+        bool vanishes = rng_below(rng, 2) == 0;
+        spec.revision = round + 1;
+        spec.canary = rng_below(rng, 2) == 0;
+        spec.first = spec.canary ? 0 : 1 + rng_below(rng, (1u << cluster_count(c)) - 1);
+        spec.fails = rng_below(rng, 3) == 0;
+        cluster_push(c, rng_index(rng, cluster_count(c)), &spec);
+        if (vanishes) {
+            cluster_run(c, rng_range(rng, 0, 6000));
+            cluster_power_cut(c, gone, CLUSTER_NEVER);
+        }
+        faults_play(c, rng_range(rng, 0, 60000), FAULT_NETWORK | FAULT_AGENTS | FAULT_PROCESSES);
+        faults_end(c);
+        cluster_start(c, gone);
+        for (int s = 0; s < 240 && cluster_outcome(c) == CLUSTER_UNDECIDED; s++)
+            cluster_run(c, 1000);
+        if (cluster_outcome(c) == CLUSTER_GIVEN_UP) /* some of those that are well are, by faults */
+            cluster_expect_back(c);
+        else if (cluster_outcome(c) == CLUSTER_UNDECIDED || spec.fails)
+            cluster_break(c, "a commit that %s is %s", spec.fails ? "fails" : "is well",
+                          spec.fails ? "not given up within 240 s" : "neither good nor given up");
+        if (!cluster_settle(c, 120000))
+            return;
+    }
+}
+
 /* The last node forges. While it speaks for others alone nobody even suspects one of them; what it
  * says in its own name may cost a question, and no more. */
 static void play_thief(struct scenario_run *run)
@@ -520,6 +561,8 @@ const struct scenario scenarios[] = {
     {"join", "a flock grows one by one", 5, 0, true, play_join},
     {"rollout", "commits that fail are given up, whatever dies meanwhile", 3, 0.1, false,
      play_rollout},
+    {"canary", "some nodes try each commit first, whatever dies meanwhile", 3, 0.1, false,
+     play_canary},
     {"thief", "one member speaks in the others' names, and is not believed", 4, 0.05, false,
      play_thief},
     {"divergence", "pushes to both sides of a partition, then a merge", 2, 0, false,

@@ -140,6 +140,30 @@ static void who_is_ready_waits_for_the_turns_of_others(void **state)
                      ROLLOUT_BECOMES_BAD);
 }
 
+static void what_moves_here_late_has_its_time(void **state)
+{
+    static const struct rollout_view others_try = {.ready = true, .peers_trying = true};
+    static const struct rollout_view late = {.since = {TIMEOUT + 2000}};
+    static const struct rollout_view crashes = {.since = {0}};
+    struct rollout r = good_a();
+    (void)state;
+
+    rollout_applied(&r, at(0), B, TIMEOUT, true);
+    rollout_look(&r, at(0), &others_try);
+    /* Past the deadline the node that tried it dies, and its replica is placed here. */
+    assert_int_equal(rollout_look(&r, at(TIMEOUT + 1000), &others_try), ROLLOUT_NO_CHANGE);
+    assert_int_equal(rollout_look(&r, at(TIMEOUT + 2000), &late), ROLLOUT_BECOMES_UNREADY);
+    assert_int_equal(rollout_look(&r, at(2 * TIMEOUT - 10), &late), ROLLOUT_NO_CHANGE);
+    assert_int_equal(rollout_deadline(&r, at(2 * TIMEOUT - 10)).ms, 2 * TIMEOUT);
+    assert_int_equal(rollout_look(&r, at(2 * TIMEOUT), &late), ROLLOUT_BECOMES_BAD);
+    /* What was here and falls, however often it got up before, has no more time than others. */
+    r = good_a();
+    rollout_applied(&r, at(0), B, TIMEOUT, true);
+    rollout_look(&r, at(TIMEOUT - 5000), &well);
+    rollout_look(&r, at(TIMEOUT - 4000), &crashes);
+    assert_int_equal(rollout_look(&r, at(TIMEOUT), &crashes), ROLLOUT_BECOMES_BAD);
+}
+
 static void a_peers_mark_wins(void **state)
 {
     struct rollout r = good_a();
@@ -222,6 +246,7 @@ int main(void)
         cmocka_unit_test(where_the_others_call_it_good_this_node_is_ill),
         cmocka_unit_test(who_is_ready_waits_for_those_who_try),
         cmocka_unit_test(who_is_ready_waits_for_the_turns_of_others),
+        cmocka_unit_test(what_moves_here_late_has_its_time),
         cmocka_unit_test(a_peers_mark_wins),
         cmocka_unit_test(what_waits_for_a_node_that_is_away_gets_more_time),
         cmocka_unit_test(who_waits_for_its_turn_has_the_whole_time_from_then_on),

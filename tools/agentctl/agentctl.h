@@ -55,6 +55,7 @@ int cmd_history(const struct context *context, int argc, char **argv);
 int cmd_explain(const struct context *context, int argc, char **argv);
 int cmd_hook(const struct context *context, int argc, char **argv);
 int cmd_secret(const struct context *context, int argc, char **argv);
+int cmd_push(const struct context *context, int argc, char **argv);
 int cmd_suspend(const struct context *context, int argc, char **argv);
 int cmd_resume(const struct context *context, int argc, char **argv);
 int cmd_upgrade(const struct context *context, int argc, char **argv);
