@@ -79,20 +79,35 @@ static void run_welcome(struct worker_job *job, struct store *store)
                                 &w->err);
 }
 
-/* A name belongs to one key. Asked here, where all who were admitted before are known. */
-static bool is_name_taken(struct agent *agent, const struct join_request *request)
+/* A name belongs to one key, and no node has room for more members than FLOCK_NODES_MAX. Asked
+ * here, where all who were admitted before are known. */
+static int may_admit(struct agent *agent, const struct join_request *request, struct err *err)
 {
     node_id id = keys_node_id(request->public_key);
     struct status *status;
-    bool taken = false;
+    bool known = false, taken = false;
+    size_t count;
 
     if (node_status(agent->node, os_clock_now(), os_clock_wall_ms() / 1000, &status) != ERR_NONE)
-        return true;
-    for (size_t i = 0; i < status->node_count; i++)
-        taken = taken || (strcmp(status->nodes[i].name, request->name) == 0 &&
-                          !node_id_equal(status->nodes[i].id, id));
+        return err_set(err, ERR_NOMEM, "the node that admits has no memory left: try again later");
+    count = status->node_count;
+    for (size_t i = 0; i < count; i++) {
+        if (node_id_equal(status->nodes[i].id, id))
+            known = true;
+        else if (strcmp(status->nodes[i].name, request->name) == 0)
+            taken = true;
+    }
     status_free(status);
-    return taken;
+    if (taken)
+        return err_set(err, ERR_CONFLICT,
+                       "the name belongs to another node of the flock. Give this node another one: "
+                       "node: NAME in its agent.yaml");
+    if (!known && count >= FLOCK_NODES_MAX)
+        return err_set(err, ERR_FULL,
+                       "the flock has %zu nodes, its limit. Remove one that is gone there: "
+                       "agentctl node revoke NAME",
+                       count);
+    return ERR_NONE;
 }
 
 bool agent_may_answer(struct agent *agent)
@@ -115,11 +130,8 @@ static void welcome(struct welcoming *w, const uint8_t nonce[JOIN_NONCE],
     struct value_head head = {0};
 
     *len = 0;
-    if (is_name_taken(agent, &w->request)) {
-        join_refusal_seal(w->token.secret, &w->request,
-                          "the name belongs to another node of the flock. Give this node another "
-                          "one: node: NAME in its agent.yaml",
-                          nonce, out, len);
+    if (may_admit(agent, &w->request, &w->err) != ERR_NONE) {
+        join_refusal_seal(w->token.secret, &w->request, w->err.text, nonce, out, len);
         return;
     }
     memcpy(answer.admission.public_key, w->request.public_key, KEYS_PUBLIC);
