@@ -75,7 +75,7 @@ class Remotes(flock.FlockTest):
 
     @classmethod
     def make_keys(cls):
-        for name in ("host", "stranger", "deploy"):
+        for name in ("host", "stranger", "deploy", "person"):
             run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", cls.folder / name)
         for name in ("tls", "other"):
             run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj",
@@ -91,7 +91,9 @@ class Remotes(flock.FlockTest):
         # A deploy key: it reads this one repository, and nothing else.
         (cls.folder / "authorized_keys").write_text(
             f"restrict,command=\"git-upload-pack '{cls.origin}'\" "
-            + (cls.folder / "deploy.pub").read_text())
+            + (cls.folder / "deploy.pub").read_text() +
+            'restrict,command="git-shell -c \\"$SSH_ORIGINAL_COMMAND\\"" '
+            + (cls.folder / "person.pub").read_text())
         (cls.folder / "sshd_config").write_text(
             f"Port {SSH_PORT}\nListenAddress {SERVER}\nHostKey {cls.folder}/host\n"
             f"AuthorizedKeysFile {cls.folder}/authorized_keys\nPasswordAuthentication no\n"
@@ -164,6 +166,22 @@ class Remotes(flock.FlockTest):
         self.remotes(self.ssh())
         self.arrives(self.flock.git("rev-parse", "HEAD").stdout.strip())
         self.arrives(self.change(1))  # by the poll, every 5 s
+
+    def test_1_then_a_push_by_ssh(self):
+        """As people push: to a Pi's own repository, whose hooks run in what sshd gives them."""
+        self.flock.git("remote", "add", "pi1", f"ssh://root@{SERVER}:{SSH_PORT}{self.pi1.repository}")
+        self.flock.git("config", "core.sshCommand", f"ssh -i {self.folder}/person -o IdentitiesOnly=yes "
+                       f"-o UserKnownHostsFile={self.folder}/known_host")
+        push = ("client", "git", "-C", self.flock.desired, "push", "pi1", "HEAD:main")
+        self.flock.write({"apps/x/bad.yaml": "kind: [\n"})
+        refused = self.flock.inside(*push, check=False)
+        self.assertNotEqual(refused.returncode, 0)
+        self.assertIn("apps/x/bad.yaml:", refused.stderr)
+        self.flock.git("reset", "-q", "--hard", "HEAD~1")
+        self.flock.write(files(11))
+        said = self.flock.inside(*push)
+        self.arrives(self.flock.git("rev-parse", "HEAD").stdout.strip())
+        self.assertIn("remote: ", said.stderr)
 
     def test_2_not_the_host_that_is_known(self):
         before = self.pi1.commit()["commit"]
