@@ -7,7 +7,9 @@
 #include <string.h>
 
 #define LOOK_MS 250 /* between looks at a flock that settles */
-#define STEADY_MS 3000
+/* Longer than a node's silence after a power cut, in which the other's lease may run out: it lives
+ * on the votes from before. */
+#define STEADY_MS (LEASE_SILENCE_BOOT + 800)
 
 struct why {
     char *text;
