@@ -346,12 +346,16 @@ class Flock:
     def capture(self, pi):
         return Capture(self, pi)
 
-    def cut(self):
-        """The access point carries nothing between the Pis, but each still reaches the gateway."""
-        rules = (f"add table bridge cut\nadd chain bridge cut forward "
-                 f"{{ type filter hook forward priority 0; }}\n"
-                 f"add rule bridge cut forward iifname port-pi1 oifname port-pi2 drop\n"
-                 f"add rule bridge cut forward iifname port-pi2 oifname port-pi1 drop\n")
+    def cut(self, one=None, others=None):
+        """The access point carries nothing between these Pis (pi1 and pi2), but each still reaches
+        the gateway."""
+        one = one or self.pi1
+        rules = ("add table bridge cut\nadd chain bridge cut forward "
+                 "{ type filter hook forward priority 0; }\n")
+        for other in others or [self.pi2]:
+            for a, b in ((one, other), (other, one)):
+                rules += (f"add rule bridge cut forward iifname port-{a.name} "
+                          f"oifname port-{b.name} drop\n")
         self.inside("ap", "nft", "-f", "-", input=rules)
 
     def heal(self):
@@ -397,6 +401,10 @@ class Flock:
                 pi.process.wait(WAIT_S)
         shutil.rmtree(self.folder, ignore_errors=True)
         remove_groups(self.folder)
+
+
+class Three(Flock):
+    names = ("pi1", "pi2", "pi3")
 
 
 class Capture:

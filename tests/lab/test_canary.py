@@ -18,12 +18,8 @@ spec:
 """
 
 
-class Three(flock.Flock):
-    names = ("pi1", "pi2", "pi3")
-
-
 class Canary(flock.FlockTest):
-    make = Three
+    make = flock.Three
 
     @classmethod
     def prepare(cls):

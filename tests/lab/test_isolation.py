@@ -45,7 +45,7 @@ class Patient(Flock):
 
 
 class Witnessed(Flock):
-    names = ("pi1", "pi2", "pi3")
+    names = flock.Three.names
     configs = {**Patient.configs, "pi3": "role: witness\n"}
 
 

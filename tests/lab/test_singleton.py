@@ -12,12 +12,8 @@ def only(number):
                     env=[{"name": "ROUND", "value": str(number)}])
 
 
-class Three(flock.Flock):
-    names = ("pi1", "pi2", "pi3")
-
-
 class Singleton(flock.FlockTest):
-    make = Three
+    make = flock.Three
 
     @classmethod
     def prepare(cls):
@@ -55,17 +51,8 @@ class Singleton(flock.FlockTest):
             self.assertLess(before[1], after[0], runs)
         return runs
 
-    def part(self, pi):
-        """The access point carries nothing between this Pi and the others."""
-        rules = "add table bridge cut\nadd chain bridge cut forward { type filter hook forward priority 0; }\n"
-        for other in self.flock.pis:
-            if other is not pi:
-                rules += (f"add rule bridge cut forward iifname port-{pi.name} oifname port-{other.name} drop\n"
-                          f"add rule bridge cut forward iifname port-{other.name} oifname port-{pi.name} drop\n")
-        self.flock.inside("ap", "nft", "-f", "-", input=rules)
-
     def test_1_its_agent_is_killed(self):
-        owner, pid = self.one_runs()
+        owner, _ = self.one_runs()
         owner.kill()
         other = self.one_runs(owner)
         owner.start()
@@ -75,9 +62,9 @@ class Singleton(flock.FlockTest):
 
     def test_2_its_node_is_cut_off_and_misses_a_commit(self):
         owner, _ = self.one_runs()
-        self.part(owner)
-        other, pid = self.one_runs(owner)
         majority = [pi for pi in self.flock.pis if pi is not owner]
+        self.flock.cut(owner, majority)
+        other, _ = self.one_runs(owner)
         commit = self.flock.push({"apps/x/only.yaml": only(2)}, to=other)
         for pi in majority:
             eventually(lambda: pi.commit()["commit"] == commit, pi.commit)
