@@ -3,6 +3,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "agent/io/os_clock.h"
 #include "tools/agentctl/agentctl.h"
 
 #define MOVE_POLL_MS 20
@@ -101,14 +102,6 @@ static bool owned_by(const json_t *document, const char *address, const char *no
     return false;
 }
 
-static long long now_ms(void)
-{
-    struct timespec now = {0};
-
-    clock_gettime(CLOCK_BOOTTIME, &now);
-    return (long long)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 static int ask(const struct context *context, const char *vip, const char *node, json_t **answer,
                struct err *err)
 {
@@ -125,12 +118,12 @@ static int ask(const struct context *context, const char *vip, const char *node,
 static int wait_for_owner(const struct context *context, const char *address, const char *node)
 {
     const struct timespec pause = {.tv_nsec = MOVE_POLL_MS * 1000000L};
-    long long end = now_ms() + context->timeout_s * 1000LL;
-    long long again = now_ms() + MOVE_AGAIN_MS;
+    mono_t end = mono_add(os_clock_now(), context->timeout_s * 1000LL);
+    mono_t again = mono_add(os_clock_now(), MOVE_AGAIN_MS);
     struct err why = {.code = ERR_NONE};
     struct err err;
 
-    while (now_ms() < end) {
+    while (mono_before(os_clock_now(), end)) {
         json_t *document = NULL;
         bool there;
         if (client_request(context, "GET", "/v1/vips", NULL, &document, NULL, &err) != ERR_NONE)
@@ -139,11 +132,11 @@ static int wait_for_owner(const struct context *context, const char *address, co
         json_decref(document);
         if (there)
             return 0;
-        if (now_ms() >= again) {
+        if (mono_reached(os_clock_now(), again)) {
             json_t *answer = NULL;
             why.code = ask(context, address, node, &answer, &why);
             json_decref(answer);
-            again = now_ms() + MOVE_AGAIN_MS;
+            again = mono_add(os_clock_now(), MOVE_AGAIN_MS);
         }
         nanosleep(&pause, NULL);
     }

@@ -5,6 +5,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "agent/io/os_clock.h"
 #include "tools/agentctl/agentctl.h"
 
 #define POLL_MS 200
@@ -37,21 +38,12 @@ static bool holds(const struct condition *c, const json_t *status)
     return !c->healthy || strcmp(member_string(status, "health"), "ok") == 0;
 }
 
-/* Of a clock that nobody sets. */
-static long long seconds(void)
-{
-    struct timespec now = {0};
-
-    clock_gettime(CLOCK_BOOTTIME, &now);
-    return (long long)now.tv_sec;
-}
-
 /* Polls until @c holds; says on a terminal what is still missing. */
 static int await(const struct context *context, const struct condition *c, long timeout_s)
 {
     const struct timespec pause = {.tv_nsec = POLL_MS * 1000000L};
     bool progress = !context->quiet && isatty(STDERR_FILENO);
-    long long end = seconds() + timeout_s;
+    mono_t end = mono_add(os_clock_now(), timeout_s * 1000LL);
     char headline[ERR_TEXT_MAX] = "";
     struct err err;
 
@@ -73,7 +65,7 @@ static int await(const struct context *context, const struct condition *c, long 
             return 0;
         if (rc == ERR_DENIED)
             return fail(&err);
-        if (seconds() >= end)
+        if (mono_reached(os_clock_now(), end))
             break;
         nanosleep(&pause, NULL);
     }

@@ -113,12 +113,10 @@ static const struct command commands[] = {
     {"push", "REPOSITORY [--node NODE]...",
      "push this working copy's HEAD to the flock, on some nodes first",
      "REPOSITORY: a remote's name or address, as pi1:flock. With --node an empty commit with the\n"
-     "trailer \"Canary: NODE\" goes on top: the other nodes apply nothing of it until each of "
-     "those\n"
-     "nodes has shown it ready, also if one is away meanwhile, and never if one gives it up. The\n"
-     "trailer works in any commit that is pushed last, as of git commit --trailer. To go on "
-     "without\n"
-     "a node that does not come back, push again with another one, or without any.\n\n"
+     "trailer \"Canary: NODE\" goes on top: the other nodes apply nothing of it until each of\n"
+     "those has shown it ready, also if one is away meanwhile, and never if one gives it up. The\n"
+     "trailer works in any commit that is pushed last, as of git commit --trailer. To go on\n"
+     "without a node that does not come back, push again with another one, or without any.\n\n"
      "  agentctl push pi1:flock --node pi2\n",
      cmd_push},
     {"rollback", "REV [--key FILE]", "a new commit that goes back to an earlier one",
