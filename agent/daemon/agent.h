@@ -340,9 +340,6 @@ void agent_store_cron(struct agent *agent, const struct effect_cron *cron);
 void agent_store_boot(struct agent *agent, uint32_t at_least);
 void agent_store_epochs(struct agent *agent); /* of the keyring */
 void agent_store_revocation(struct agent *agent, const struct keys_revocation *revocation);
-/* What is not there, or longer, leaves @value as it is; what an older release wrote may be shorter.
- */
-void agent_load_meta(struct store *store, const char *key, void *value, size_t size);
 void agent_store_register(struct agent *agent, bool kept);
 void agent_store_drain(struct agent *agent, bool drain); /* a drained node stays so at a restart */
 void agent_store_event(struct agent *agent, const struct agent_event *event);

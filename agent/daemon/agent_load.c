@@ -28,6 +28,16 @@ static int note_boot(struct agent *agent, struct store *store, struct err *err)
     return store_meta_set(store, "boot/id", id, strlen(id), err);
 }
 
+/* What is not there, or longer, leaves @value as it is; what an older release wrote may be
+ * shorter. */
+static void load_meta(struct store *store, const char *key, void *value, size_t size)
+{
+    struct store_meta meta;
+
+    if (store_meta_get(store, key, &meta, NULL) == ERR_NONE && meta.size <= size)
+        memcpy(value, meta.value, meta.size);
+}
+
 static int load_crons(struct agent *agent, struct store *store, struct err *err)
 {
     struct store_meta *list = NULL;
@@ -94,10 +104,9 @@ int agent_open_store(struct agent *agent, struct err *err)
     rc = store_peers(store, &agent->known, &agent->known_count, err);
     if (rc != ERR_NONE)
         goto err_after_open;
-    agent_load_meta(store, AGENT_DRAIN_META, &agent->known_drain, sizeof agent->known_drain);
-    agent_load_meta(store, AGENT_REGISTER_META, &agent->known_register,
-                    sizeof agent->known_register);
-    agent_load_meta(store, AGENT_MARKS_META, &agent->known_marks, sizeof agent->known_marks);
+    load_meta(store, AGENT_DRAIN_META, &agent->known_drain, sizeof agent->known_drain);
+    load_meta(store, AGENT_REGISTER_META, &agent->known_register, sizeof agent->known_register);
+    load_meta(store, AGENT_MARKS_META, &agent->known_marks, sizeof agent->known_marks);
     agent_suspended_load(agent, store);
     load_pool(agent, store);
     rc = load_crons(agent, store, err);

@@ -406,14 +406,6 @@ void agent_store_register(struct agent *agent, bool kept)
     submit(agent, write);
 }
 
-void agent_load_meta(struct store *store, const char *key, void *value, size_t size)
-{
-    struct store_meta meta;
-
-    if (store_meta_get(store, key, &meta, NULL) == ERR_NONE && meta.size <= size)
-        memcpy(value, meta.value, meta.size);
-}
-
 void agent_store_cron(struct agent *agent, const struct effect_cron *cron)
 {
     struct write_job *write = new_write(agent, WRITE_CRON);
