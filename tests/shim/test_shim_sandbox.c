@@ -132,6 +132,19 @@ static struct os_cgroup *open_cgroups(void)
     return cgroup;
 }
 
+/* Those with @controller; a kernel that cannot limit @what skips the test. */
+static struct os_cgroup *open_controller(enum os_cgroup_controller controller, const char *what)
+{
+    struct os_cgroup *cgroup = open_cgroups();
+
+    if (!os_cgroup_has(cgroup, controller)) {
+        os_cgroup_close(cgroup);
+        print_message("this kernel cannot limit %s\n", what);
+        skip();
+    }
+    return cgroup;
+}
+
 static struct shim_spec limited(struct rig *rig, struct os_cgroup *cgroup,
                                 struct os_cgroup_limits limits, struct os_cgroup_place *place,
                                 const char *script)
@@ -149,18 +162,13 @@ static struct shim_spec limited(struct rig *rig, struct os_cgroup *cgroup,
 static void memory_beyond_its_limit_ends_it(void **state)
 {
     struct rig *rig = *state;
-    struct os_cgroup *cgroup = open_cgroups();
+    struct os_cgroup *cgroup = open_controller(OS_CGROUP_MEMORY, "memory");
     struct os_cgroup_place place;
     struct os_cgroup_usage usage;
     struct shim_record record;
     struct shim_spec spec;
     struct os_shim *shim;
 
-    if (!os_cgroup_has(cgroup, OS_CGROUP_MEMORY)) {
-        os_cgroup_close(cgroup);
-        print_message("this kernel cannot limit memory\n");
-        skip();
-    }
     spec = limited(rig, cgroup, (struct os_cgroup_limits){.memory = 16 << 20}, &place,
                    "exec dd if=/dev/zero of=/dev/null bs=64M count=1000000");
     shim = rig_start(rig, &spec, &record);
@@ -178,18 +186,13 @@ static void memory_beyond_its_limit_ends_it(void **state)
 static void a_fork_bomb_is_contained_and_ends_with_a_kill(void **state)
 {
     struct rig *rig = *state;
-    struct os_cgroup *cgroup = open_cgroups();
+    struct os_cgroup *cgroup = open_controller(OS_CGROUP_PIDS, "processes");
     struct os_cgroup_place place;
     struct os_cgroup_usage usage;
     struct shim_record record;
     struct shim_spec spec;
     struct os_shim *shim;
 
-    if (!os_cgroup_has(cgroup, OS_CGROUP_PIDS)) {
-        os_cgroup_close(cgroup);
-        print_message("this kernel cannot limit processes\n");
-        skip();
-    }
     spec = limited(rig, cgroup, (struct os_cgroup_limits){.pids = 40}, &place,
                    "exec perl -e 'fork while 1'");
     shim = rig_start(rig, &spec, &record);
@@ -212,18 +215,13 @@ static void a_fork_bomb_is_contained_and_ends_with_a_kill(void **state)
 static void what_a_killed_shim_left_is_found_by_its_groups(void **state)
 {
     struct rig *rig = *state;
-    struct os_cgroup *cgroup = open_cgroups();
+    struct os_cgroup *cgroup = open_controller(OS_CGROUP_PIDS, "processes");
     struct os_cgroup_place place;
     struct shim_record record;
     struct shim_spec spec;
     struct os_shim *shim;
     pid_t left;
 
-    if (!os_cgroup_has(cgroup, OS_CGROUP_PIDS)) {
-        os_cgroup_close(cgroup);
-        print_message("this kernel has no control groups\n");
-        skip();
-    }
     spec = limited(rig, cgroup, (struct os_cgroup_limits){.pids = 40}, &place,
                    "setsid env -i F=$FIFO sh -c 'echo $$ >$F; exec sleep 1000' & "
                    "while :; do sleep 1000; done");
@@ -274,18 +272,13 @@ static int64_t used_ms(pid_t pid)
 static void a_share_of_the_processor_is_what_it_gets(void **state)
 {
     struct rig *rig = *state;
-    struct os_cgroup *cgroup = open_cgroups();
+    struct os_cgroup *cgroup = open_controller(OS_CGROUP_CPU, "the processor");
     struct os_cgroup_place place;
     struct shim_record record;
     struct shim_spec spec;
     struct os_shim *shim;
     int64_t began;
 
-    if (!os_cgroup_has(cgroup, OS_CGROUP_CPU)) {
-        os_cgroup_close(cgroup);
-        print_message("this kernel cannot limit the processor\n");
-        skip();
-    }
     spec = limited(rig, cgroup, (struct os_cgroup_limits){.cpu_milli = 100}, &place,
                    "while :; do :; done");
     began = rig_now_ms();
