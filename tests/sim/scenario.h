@@ -55,6 +55,15 @@ struct scenario {
 extern const struct scenario scenarios[];
 extern const size_t scenario_count;
 
+#define HOUR_MS 3600000
+
+/* From nothing to everything ready; false: the cluster is broken. */
+bool scenario_begin(struct cluster *c);
+
+/* scenarios_rollout.c */
+void play_rollout(struct scenario_run *run);
+void play_canary(struct scenario_run *run);
+
 /* scenarios_vip.c */
 void play_outage(struct scenario_run *run);
 void play_power_save(struct scenario_run *run);
