@@ -428,9 +428,10 @@ down)
 ctl)
     need_pi "${1:-}"
     read_record
+    agentctl=("$bin/agentctl" --socket "$dir/$1/run/agent.sock" "${@:2}")
     # In the Pi's own network, where doctor finds its interface; elsewhere while it has no power.
-    [[ ! -e /run/netns/$prefix-$1 ]] || lab_in "$prefix" "$1" "$bin/agentctl" --socket "$dir/$1/run/agent.sock" "${@:2}"
-    exec "$bin/agentctl" --socket "$dir/$1/run/agent.sock" "${@:2}"
+    [[ ! -e /run/netns/$prefix-$1 ]] || lab_in "$prefix" "$1" "${agentctl[@]}"
+    exec "${agentctl[@]}"
     ;;
 push) read_record && push_again "$@" ;;
 kill)

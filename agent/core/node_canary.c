@@ -9,9 +9,7 @@
 
 #include "agent/core/node_internal.h"
 
-#define MISSED_MS                                                                                  \
-    10000 /* so long a canary is away before people are told; a restart is no news                 \
-           */
+#define MISSED_MS 10000 /* a canary's absence before people are told; a restart is no news */
 
 static const struct peer *find_named(const struct node *node, const char *name)
 {

@@ -321,8 +321,8 @@ void node_rollout_fill(const struct node *node, struct value_commit *commit);
 void node_rollout_update(struct node *node); /* at the end of a step */
 mono_t node_rollout_deadline(const struct node *node);
 void node_rollout_free(struct node *node);
-void node_rollout_go(struct node *node,
-                     const char *commit); /* to an earlier commit, or a held one */
+/* To an earlier commit, or a held one. */
+void node_rollout_go(struct node *node, const char *commit);
 /* Kept in the marks: @commit was let go on here; this one runs while another waits, "" for none. */
 void node_rollout_passed(struct node *node, const char *commit);
 void node_rollout_before(struct node *node, const char *commit);
