@@ -86,7 +86,8 @@ class Leave(flock.FlockTest):
         eventually(lambda: other.vip()["owner"] == other.name, other.vip)
         self.assertEqual(other.member(pi.name)["state"], "dead")
         self.assertEqual(other.ctl("status").status, 3)
-        self.assertIn(f"{pi.name} is dead", other.headline())
+        # What is not ready for a moment is told before a node that is gone.
+        eventually(lambda: f"{pi.name} is dead" in other.headline(), other.headline)
         pi.start()
         # Who was away gets work again when it has been there for half a minute.
         eventually(lambda: len(pi.processes() + other.processes()) == 3,
