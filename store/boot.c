@@ -23,7 +23,7 @@ int store_next_boot(struct store *store, uint32_t fallback, uint32_t *boot, stru
     if (number < 0)
         number = fallback > 0 ? fallback : 1;
     else
-        number++;
+        number += STORE_BOOT_STRIDE;
     if (rc == ERR_NONE && number > UINT32_MAX)
         rc = err_set(err, ERR_LIMIT,
                      "cannot %s: the boot number of this node is used up; give it a new identity",

@@ -74,10 +74,14 @@ void store_drop_backup(const char *dir);
 /* ---- Boot number ------------------------------------------------------------------------------
  */
 
-/* Counts the starts of this agent: gives a number higher than all before, durable before it
- * returns. A file without one (new, or its predecessor was damaged or removed) begins at @fallback,
- * which is Unix time in seconds, so that an agent that lost its file still rises.
- * Errors: ERR_LIMIT when the number is used up (UINT32_MAX). */
+/* Starts within one boot of the machine are counted on tmpfs, and raise the number here only
+ * afterwards (store_raise_boot). So many of them may be lost with the power. */
+#define STORE_BOOT_STRIDE 4096
+
+/* Counts the first start since the machine booted: gives a number higher than all before, durable
+ * before it returns. A file without one (new, or its predecessor was damaged or removed) begins at
+ * @fallback, which is Unix time in seconds, so that an agent that lost its file still rises.
+ * Errors: ERR_LIMIT when the number is used up (UINT32_MAX): after half a million boots. */
 int store_next_boot(struct store *store, uint32_t fallback, uint32_t *boot, struct err *err);
 
 /* Raises the boot number to at least @at_least: peers remember a higher one than the file does. */

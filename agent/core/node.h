@@ -63,7 +63,7 @@ struct node_config {
     node_id self;
     struct value_head head;   /* own name, key, admission, address, version */
     struct value_facts facts; /* labels come from the desired state */
-    uint32_t boot;            /* made durable before the node is created */
+    uint32_t boot;            /* of this start; no other one had it or will */
     bool coordinator;         /* holds the cluster key: authors the voter set */
     uint64_t seed;
     mono_t now;                          /* CLOCK_BOOTTIME */

@@ -5,6 +5,7 @@
 
 #include "agent/daemon/agent.h"
 #include "agent/io/os_clock.h"
+#include "agent/io/os_start.h"
 #include "proto/record/value_codec.h"
 
 /* An agent of this boot may have given votes that no record tells of any more; the first one knows
@@ -76,11 +77,29 @@ static void load_pool(struct agent *agent, struct store *store)
     free(list);
 }
 
+/* A restart has leases to renew within a fraction of a second: it counts on from its former life,
+ * and the worker writes the number down. */
+static int count_start(struct agent *agent, struct store *store, bool *counted_on, struct err *err)
+{
+    const char *run_dir = agent->config->run_dir;
+    int rc;
+
+    *counted_on = os_start_next(run_dir, &agent->boot, NULL) == ERR_NONE;
+    if (*counted_on)
+        return ERR_NONE;
+    rc = store_next_boot(store, (uint32_t)(os_clock_wall_ms() / 1000), &agent->boot, err);
+    if (rc == ERR_NONE && os_start_raise(run_dir, agent->boot, err) != ERR_NONE)
+        agent_report(agent, EFFECT_WARNING, "node", "the next start waits for the disk: %s",
+                     err->text);
+    return rc;
+}
+
 int agent_open_store(struct agent *agent, struct err *err)
 {
     struct store_opened opened;
     struct store *store;
     struct store_event *events = NULL;
+    bool counted_on = false;
     size_t count = 0;
     int rc = store_open(agent->config->state_dir, &store, &opened, err);
 
@@ -95,7 +114,7 @@ int agent_open_store(struct agent *agent, struct err *err)
                      "the store was damaged (%.80s) and is set aside as %.100s; it is rebuilt from "
                      "Git and the peers",
                      opened.damage, opened.set_aside);
-    rc = store_next_boot(store, (uint32_t)(os_clock_wall_ms() / 1000), &agent->boot, err);
+    rc = count_start(agent, store, &counted_on, err);
     if (rc != ERR_NONE)
         goto err_after_open;
     rc = note_boot(agent, store, err);
@@ -116,6 +135,8 @@ int agent_open_store(struct agent *agent, struct err *err)
         agent_load_events(agent, events, count);
     free(events);
     rc = worker_create(agent->loop, store, &agent->store, err);
+    if (rc == ERR_NONE && counted_on)
+        agent_store_boot(agent, agent->boot);
     if (rc == ERR_NONE)
         return rc;
 

@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "agent/daemon/agent.h"
+#include "agent/io/os_start.h"
 #include "proto/record/value_codec.h"
 
 #define BATCH_DELAY_MS 2000 /* events are written together: flash wears out by the page */
@@ -308,7 +309,10 @@ void agent_store_voters(struct agent *agent, const struct voters_state *voters)
 void agent_store_boot(struct agent *agent, uint32_t at_least)
 {
     struct write_job *write = new_write(agent, WRITE_BOOT);
+    struct err err;
 
+    if (os_start_raise(agent->config->run_dir, at_least, &err) != ERR_NONE)
+        agent_report(agent, EFFECT_WARNING, "node", "%s", err.text);
     if (write != NULL)
         write->boot = at_least;
     submit(agent, write);

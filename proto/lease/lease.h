@@ -62,7 +62,7 @@ const char *lease_reason_text(int reason); /* a clause for people: "no majority 
 
 struct leases_config {
     node_id self;
-    uint32_t boot; /* the agent's start number, made durable before: sessions are boot << 32 | n */
+    uint32_t boot; /* the agent's start number, never used twice: sessions are boot << 32 | n */
     uint64_t seed; /* of the random part of the back-off */
     uint32_t term_min_ms; /* shortest lease: 125, 250, 500, 1000, 2000 or 4000; 0 is 250 */
     uint32_t term_max_ms; /* longest, of the same values, >= term_min_ms; 0 is 4000 */

@@ -8,6 +8,7 @@ import random
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 import flock as flocks
@@ -21,6 +22,7 @@ NAMES = ("covey2", "covey3", "covey2-short", "covey2-many", "keepalived", "keepa
 COVEY = ("covey2", "covey3")
 TWO = ("covey2",)
 PEERS = ("keepalived", "keepalived-fast", "ucarp")
+WRITE_MUCH = 'while dd if=/dev/zero of="$1" bs=1M count=200 conv=fsync 2>/dev/null; do :; done'
 CLIENTS_S = 2  # a holder notes and passes on its clients once a second (docs/failover.md), and tells nobody
 
 
@@ -95,6 +97,20 @@ def case_restart(system):
     system.kill_and_restart(run.owner)
     seen = run.end(4)
     return {"lost": seen.lost(run.since), "overlap": seen.overlap()}
+
+
+def case_restart_disk(system):
+    """Whatever the start of an agent waits for on a disk takes longer than its lease lasts."""
+    with tempfile.TemporaryDirectory(prefix="covey-bench-vip.", dir="/var/tmp") as folder:
+        writers = [subprocess.Popen(["sh", "-c", WRITE_MUCH, "sh", f"{folder}/{i}"],
+                                    start_new_session=True) for i in range(2)]
+        try:
+            let_pass(time.time(), 2)  # until the disk's queue is full
+            return case_restart(system)
+        finally:
+            for writer in writers:
+                os.killpg(writer.pid, signal.SIGKILL)
+                writer.wait()
 
 
 def case_kill(system):
@@ -245,6 +261,7 @@ def case_traffic(system):
 
 CASES = {  # name: (what it is, function, systems, count)
     "restart": ("kill -9, restarted by its supervisor", case_restart, COVEY + PEERS, 10),
+    "restart-disk": ("the same, the disk is busy", case_restart_disk, TWO, 10),
     "kill": ("kill -9, not restarted", case_kill, COVEY + PEERS, 15),
     "power": ("the owner's power fails", case_power, COVEY + ("covey2-short",) + PEERS, 20),
     "cut": ("the owner's link is cut", case_cut, COVEY + ("covey2-short",) + PEERS, 10),
@@ -272,6 +289,7 @@ QUICK = {  # system: (case, count); the last of a system leaves it as it is
 ROWS = (  # case, measured, of the samples, unit, goal of Covey, for systems (None: all of Covey)
     ("restart", "lost", "max", "probes", 0, None),
     ("restart", "overlap", "max", "s", 0, None),
+    ("restart-disk", "lost", "max", "probes", 0, None),
     ("kill", "fenced", "max", "s", 0.5, None),
     ("kill", "gone", "max", "s", 2, None),
     ("kill", "outage", "median", "s", 0.8, None),
