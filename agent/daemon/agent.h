@@ -120,6 +120,7 @@ struct agent {
     uint32_t boot;
     bool new_identity;     /* made at this start: this node has never voted */
     bool first_since_boot; /* no agent ran before in this boot of the machine */
+    bool restarted;        /* another one did, and this one goes on with its leases */
     node_id last_author;   /* whose head was verified last, and its key */
     uint8_t last_author_key[KEYS_PUBLIC];
 
@@ -201,7 +202,7 @@ struct agent {
  * the configuration) are borrowed: a new program is given the same. */
 int agent_run(struct config *config, const char *path, char **argv, const struct os_trial *trial);
 
-/* Opens or makes the repository, and its hooks. */
+/* Opens or makes the repository, and its hooks; at a restart on the thread of git, which is there. */
 int agent_open_repository(struct agent *agent, struct err *err);
 int agent_open_store(struct agent *agent,
                      struct err *err); /* agent_load.c; and what lies beside it */

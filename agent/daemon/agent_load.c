@@ -79,13 +79,13 @@ static void load_pool(struct agent *agent, struct store *store)
 
 /* A restart has leases to renew within a fraction of a second: it counts on from its former life,
  * and the worker writes the number down. */
-static int count_start(struct agent *agent, struct store *store, bool *counted_on, struct err *err)
+static int count_start(struct agent *agent, struct store *store, struct err *err)
 {
     const char *run_dir = agent->config->run_dir;
     int rc;
 
-    *counted_on = os_start_next(run_dir, &agent->boot, NULL) == ERR_NONE;
-    if (*counted_on)
+    agent->restarted = os_start_next(run_dir, &agent->boot, NULL) == ERR_NONE;
+    if (agent->restarted)
         return ERR_NONE;
     rc = store_next_boot(store, (uint32_t)(os_clock_wall_ms() / 1000), &agent->boot, err);
     if (rc == ERR_NONE && os_start_raise(run_dir, agent->boot, err) != ERR_NONE)
@@ -99,7 +99,6 @@ int agent_open_store(struct agent *agent, struct err *err)
     struct store_opened opened;
     struct store *store;
     struct store_event *events = NULL;
-    bool counted_on = false;
     size_t count = 0;
     int rc = store_open(agent->config->state_dir, &store, &opened, err);
 
@@ -114,7 +113,7 @@ int agent_open_store(struct agent *agent, struct err *err)
                      "the store was damaged (%.80s) and is set aside as %.100s; it is rebuilt from "
                      "Git and the peers",
                      opened.damage, opened.set_aside);
-    rc = count_start(agent, store, &counted_on, err);
+    rc = count_start(agent, store, err);
     if (rc != ERR_NONE)
         goto err_after_open;
     rc = note_boot(agent, store, err);
@@ -135,7 +134,7 @@ int agent_open_store(struct agent *agent, struct err *err)
         agent_load_events(agent, events, count);
     free(events);
     rc = worker_create(agent->loop, store, &agent->store, err);
-    if (rc == ERR_NONE && counted_on)
+    if (rc == ERR_NONE && agent->restarted)
         agent_store_boot(agent, agent->boot);
     if (rc == ERR_NONE)
         return rc;

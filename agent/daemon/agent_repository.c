@@ -1,6 +1,7 @@
 /* The flock's repository on this node, the remotes beside it, and what reads commits from them. */
 #include <pwd.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/types.h>
 #include <unistd.h>
 
@@ -8,11 +9,44 @@
 
 #define FIRST_POLL_MS 1000 /* of the remotes, after the start */
 
+struct prepare_job {
+    struct worker_job job; /* first */
+    struct agent *agent;
+    int rc;
+    struct err err;
+};
+
+static int prepare(struct agent *agent, struct err *err)
+{
+    char socket[4096];
+    struct git_hooks hooks = {.agentctl = agent->agentctl, .socket = socket};
+
+    snprintf(socket, sizeof socket, "%s/agent.sock", agent->config->run_dir);
+    return git_init_bare(&agent->repo, &hooks, err);
+}
+
+/* On git's thread: before everything else that it is given. */
+static void run_prepare(struct worker_job *job, struct store *store)
+{
+    struct prepare_job *p = (struct prepare_job *)job;
+
+    (void)store;
+    p->rc = prepare(p->agent, &p->err);
+}
+
+static void prepare_done(struct worker_job *job)
+{
+    struct prepare_job *p = (struct prepare_job *)job;
+
+    if (p->rc != ERR_NONE)
+        agent_report(p->agent, EFFECT_ERROR, "git", "%s", p->err.text);
+    free(p);
+}
+
 int agent_open_repository(struct agent *agent, struct err *err)
 {
     const struct config *config = agent->config;
-    char socket[4096];
-    struct git_hooks hooks = {.agentctl = agent->agentctl, .socket = socket};
+    struct prepare_job *p;
     const struct passwd *owner =
         config->repository.user != NULL ? getpwnam(config->repository.user) : NULL;
 
@@ -21,15 +55,22 @@ int agent_open_repository(struct agent *agent, struct err *err)
                        "repository.user: there is no user %s on this node. Create it, or leave the "
                        "line out",
                        config->repository.user);
-    snprintf(socket, sizeof socket, "%s/agent.sock", config->run_dir);
     agent->repo = (struct git_repo){.path = config->repository.path,
                                     .branch = config->repository.branch,
                                     .set_ids = owner != NULL && geteuid() == 0,
                                     .uid = owner != NULL ? owner->pw_uid : 0,
                                     .gid = owner != NULL ? owner->pw_gid : 0};
-    if (agent->upgrade.trial.state == OS_TRIAL_RUNNING)
-        return ERR_NONE; /* it was there a moment ago: looked at when there is time */
-    return git_init_bare(&agent->repo, &hooks, err);
+    if (!agent->restarted)
+        return prepare(agent, err);
+    /* It was there a moment ago, and the leases do not wait for programs. */
+    p = calloc(1, sizeof *p);
+    if (p == NULL)
+        return err_set(err, ERR_NOMEM, "prepare the repository: %s", err_text(ERR_NOMEM));
+    *p = (struct prepare_job){.job = {.run = run_prepare, .done = prepare_done}, .agent = agent};
+    if (worker_submit(agent->git, &p->job, err) == ERR_NONE)
+        return ERR_NONE;
+    free(p);
+    return err->code;
 }
 
 static void ask_for_bundle(void *context, node_id from, const char *have, const char *want)

@@ -325,9 +325,9 @@ static int open_all(struct agent *agent, struct err *err)
     if (rc == ERR_NONE)
         rc = agent_open_kept(agent, err);
     if (rc == ERR_NONE)
-        rc = agent_open_repository(agent, err);
-    if (rc == ERR_NONE)
         rc = worker_create(agent->loop, NULL, &agent->git, err);
+    if (rc == ERR_NONE)
+        rc = agent_open_repository(agent, err);
     if (rc == ERR_NONE)
         rc = agent_hooks_open(agent, err);
     if (rc == ERR_NONE)
