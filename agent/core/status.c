@@ -160,6 +160,15 @@ static void fill_votes(const struct node *node, mono_t now, const struct lease_v
     }
 }
 
+/* Another node's lease ends no later than what this one has promised it. */
+static int64_t promised_ms(const struct node *node, mono_t now, const char *key, node_id owner)
+{
+    mono_t until;
+    node_id to = leases_promised_to(node->leases, now, hash64_string(key), &until);
+
+    return !node_id_none(to) && node_id_equal(to, owner) ? mono_diff(until, now) : -1;
+}
+
 static void say_foreign(struct status_vip *out)
 {
     const uint8_t *mac = out->foreign_mac;
@@ -199,6 +208,7 @@ static void fill_vips(const struct node *node, mono_t now, struct status *status
         find_owner(node, key, out);
         if (out->foreign)
             say_foreign(out);
+        out->left_ms = promised_ms(node, now, key, out->owner);
         if (!leases_get(node->leases, now, hash64_string(key), &view))
             continue;
         fill_votes(node, now, &view, out);

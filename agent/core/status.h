@@ -51,7 +51,7 @@ struct status_vip {
     const char *owner_name; /* "" for none */
     bool here;
     uint64_t epoch;
-    int64_t left_ms; /* of the lease, if held here; −1 otherwise */
+    int64_t left_ms; /* of the lease; of another node's at most; −1: unknown */
     int64_t since;   /* Unix seconds of the last change; 0: never held */
     char reason[VALUE_REASON_MAX];
     const char *before; /* who held it before; "" for nobody */

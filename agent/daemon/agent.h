@@ -202,7 +202,8 @@ struct agent {
  * the configuration) are borrowed: a new program is given the same. */
 int agent_run(struct config *config, const char *path, char **argv, const struct os_trial *trial);
 
-/* Opens or makes the repository, and its hooks; at a restart on the thread of git, which is there. */
+/* Opens or makes the repository, and its hooks; at a restart on the thread of git, which is there.
+ */
 int agent_open_repository(struct agent *agent, struct err *err);
 int agent_open_store(struct agent *agent,
                      struct err *err); /* agent_load.c; and what lies beside it */

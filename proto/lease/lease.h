@@ -280,9 +280,9 @@ bool leases_get(const struct leases *l, mono_t now, uint64_t lease, struct lease
 /* Lists what is wanted, held or being given up; returns the number, at most @max. */
 unsigned leases_list(const struct leases *l, mono_t now, struct lease_view *views, unsigned max);
 
-/* To whom this node has promised the lease: works for every lease of the flock, if it is a voter.
- */
-node_id leases_promised_to(const struct leases *l, mono_t now, uint64_t lease);
+/* To whom this node has promised the lease, and *until when (NULL is allowed): its holder's lease
+ * ends no later. Works for every lease of the flock, if it is a voter. */
+node_id leases_promised_to(const struct leases *l, mono_t now, uint64_t lease, mono_t *until);
 
 uint32_t leases_voters_number(const struct leases *l); /* to publish as record "adopted" */
 uint32_t leases_term(const struct leases *l);          /* T that is asked for now, milliseconds */

@@ -94,7 +94,7 @@ static void view(const struct leases *l, mono_t now, const struct claim *c, stru
         .close_number = c->close_number,
         .since = c->since,
         .end = c->state == LEASE_HELD ? c->end : MONO_ZERO,
-        .owner = leases_promised_to(l, now, c->id),
+        .owner = leases_promised_to(l, now, c->id, NULL),
         .vote_count = l->set.count,
     };
     if (c->state == LEASE_HELD)
@@ -129,12 +129,15 @@ unsigned leases_list(const struct leases *l, mono_t now, struct lease_view *view
     return n;
 }
 
-node_id leases_promised_to(const struct leases *l, mono_t now, uint64_t lease)
+node_id leases_promised_to(const struct leases *l, mono_t now, uint64_t lease, mono_t *until)
 {
     for (int i = 0; i < LEASES_PROMISES_MAX; i++) {
         const struct lease_promise *p = &l->promises[i];
-        if (p->lease == lease && mono_before(now, p->until))
-            return p->to;
+        if (p->lease != lease || !mono_before(now, p->until))
+            continue;
+        if (until != NULL)
+            *until = p->until;
+        return p->to;
     }
     return NODE_NONE;
 }

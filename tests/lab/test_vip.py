@@ -10,6 +10,7 @@ import flock
 from flock import CLUSTER, VIP, Flock, eventually, main, run
 
 INVITED_S = 2  # so long a node that shall take an address is waited for (proto/lease/handover.c)
+LEASE_MAX_MS = 4000 + 1100 + 100  # the longest promise, with the fence and what clocks may drift
 HOOK = """#!/bin/sh
 echo "$VIP $NAME ${OLD:--} ${NEW:--} $NODE $HERE $EPOCH" >>%s
 """
@@ -62,6 +63,8 @@ class Addresses(unittest.TestCase):
             for pi in self.flock.pis:
                 eventually(lambda: pi.vip()["owner"] == new.name and
                            pi.vip()["before"] == old.name, lambda: f"{pi.name}: {pi.vip()}")
+            for pi in self.flock.pis:  # the other one by its own promise
+                eventually(lambda: 0 < (pi.vip()["leaseLeftMs"] or 0) <= LEASE_MAX_MS, pi.vip)
             for pi in self.flock.pis:  # an event each, on every node
                 epoch = new.vip()["epoch"].lstrip("0")
                 eventually(lambda: pi.has_event("10.77.0.210 is held by", f"epoch {epoch}"),

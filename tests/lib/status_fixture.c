@@ -245,6 +245,7 @@ static void crowd(struct status_fixture *f)
     f->nodes[9].facts.draining = true;
     for (uint8_t i = 0; i < 6; i++)
         add_vip(f, names[i], (uint8_t)(210 + i), &f->nodes[i / 2]);
+    f->vips[3].left_ms = 480;
     f->vips[5].address = (struct addr){.family = 6, .ip = {0xfd, 0x77, [15] = 0x10}};
     f->vips[4] = (struct status_vip){.name = "spare",
                                      .app = "web",

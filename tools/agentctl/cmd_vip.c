@@ -74,7 +74,9 @@ static void print_vips(const struct context *context, const json_t *document)
                    owner[0] != '\0' ? owner : "nobody");
         table_cell(table, TABLE_PLAIN, "%s", member_string(vip, "epoch"));
         if (json_is_integer(left))
-            table_cell(table, TABLE_PLAIN, "%lld ms", (long long)json_integer_value(left));
+            table_cell(table, TABLE_PLAIN, "%s%lld ms",
+                       json_is_true(json_object_get(vip, "here")) ? "" : "<",
+                       (long long)json_integer_value(left));
         else
             table_cell(table, TABLE_PLAIN, "-");
         table_cell(table, TABLE_PLAIN, "%s",
