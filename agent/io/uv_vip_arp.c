@@ -293,13 +293,14 @@ static void take_answer(struct uv_vip *vip, struct ipv4 ip, struct mac mac)
 
 static void take_frame(struct uv_vip *vip, const struct arp_frame *frame)
 {
+    struct vip_member before = vip->gateway;
     struct vip_address *a;
 
     if (mac_equal(frame->sender_mac, vip->link.mac))
         return; /* our own, echoed by an access point */
     learn_all(vip, frame->sender_ip, frame->sender_mac);
     if (vip->gateway_known && ipv4_equal(frame->sender_ip, vip->gateway.ip))
-        vip_gateway_learned(vip);
+        vip_gateway_learned(vip, before.known && !mac_equal(before.mac, vip->gateway.mac));
     a = vip_find(vip, frame->sender_ip);
     if (a != NULL && arp_meaning(frame, vip->link.mac, a->ip) == ARP_CLAIM)
         take_claim(vip, a, frame->sender_mac);

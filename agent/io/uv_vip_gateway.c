@@ -141,6 +141,7 @@ void uv_vip_test(struct uv_vip *vip, const struct addr *address)
 static void take_reply(struct uv_vip *vip, const struct echo_frame *frame)
 {
     struct node_event event = {.type = NODE_READ};
+    struct vip_address *a;
     struct echo_data data;
 
     memcpy(&data, frame->data, sizeof data);
@@ -153,6 +154,9 @@ static void take_reply(struct uv_vip *vip, const struct echo_frame *frame)
             gateway_test_answered(&vip->test, data.read);
         return;
     }
+    a = vip_find(vip, frame->target);
+    if (a != NULL)
+        a->reading = false;
     event.reading.lease = data.lease;
     event.reading.sent.ms = data.sent;
     vip->post.event(vip->post.context, &event);
@@ -235,8 +239,9 @@ void uv_vip_write(struct uv_vip *vip, const struct effect_gateway *effect)
         return;
     a->lease = effect->lease;
     a->write_until = MONO_ZERO;
-    /* No answer yet to the write before: its MAC may have changed, as when a router is replaced. */
-    if (a->writing && vip->gateway_known && vip->own_known)
+    /* No answer yet to the write before, or to the holder's last read: its MAC may have changed, as
+     * when a router is replaced. */
+    if ((a->writing || a->reading) && vip->gateway_known && vip->own_known)
         vip_ask(vip, vip->gateway.ip, NULL);
     if (gateway_ready(vip))
         write_now(vip, a);
@@ -244,7 +249,15 @@ void uv_vip_write(struct uv_vip *vip, const struct effect_gateway *effect)
         a->write_until = mono_add(os_clock_now(), WRITE_LATE_MS);
 }
 
-void vip_gateway_learned(struct uv_vip *vip)
+static void read_now(struct uv_vip *vip, const struct vip_address *a)
+{
+    struct echo_data data = {.purpose = ECHO_READ, .lease = a->lease, .sent = a->read_sent.ms};
+
+    if (gateway_ready(vip) && echo_ready(vip))
+        ask_echo(vip, a->ip, &data);
+}
+
+void vip_gateway_learned(struct uv_vip *vip, bool changed)
 {
     mono_t now = os_clock_now();
 
@@ -252,8 +265,11 @@ void vip_gateway_learned(struct uv_vip *vip)
         struct vip_address *a = vip->addresses[i];
         bool due = mono_before(now, a->write_until);
         a->write_until = MONO_ZERO;
-        if (due)
+        if (due || (changed && a->held && a->writing))
             write_now(vip, a);
+        /* The next round would come too late for its lease. */
+        if (changed && a->held && a->reading)
+            read_now(vip, a);
     }
 }
 
@@ -264,9 +280,14 @@ void vip_gateway_meet(struct uv_vip *vip)
 
 void uv_vip_read(struct uv_vip *vip, const struct effect_gateway *effect)
 {
-    struct echo_data data = {.purpose = ECHO_READ, .lease = effect->lease, .sent = effect->sent.ms};
+    struct vip_address *a;
     struct ipv4 ip;
 
-    if (ipv4_from_addr(&effect->address, &ip) && gateway_ready(vip) && echo_ready(vip))
-        ask_echo(vip, ip, &data);
+    a = ipv4_from_addr(&effect->address, &ip) ? vip_find(vip, ip) : NULL;
+    if (a == NULL)
+        return;
+    a->lease = effect->lease;
+    a->reading = true;
+    a->read_sent = effect->sent;
+    read_now(vip, a);
 }

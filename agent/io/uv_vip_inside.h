@@ -42,6 +42,8 @@ struct vip_address {
     bool suspected;     /* claimed by a MAC that may be a member's which has not answered yet */
     mono_t suspected_at;
     bool writing;       /* the gateway was told of it and has not answered: uv_vip_write */
+    bool reading;       /* its cache was read, and it has not answered: uv_vip_read, */
+    mono_t read_sent;   /* asked for with this time */
     mono_t write_until; /* it is told as soon as its MAC is known, but not later; or zero */
     bool conflict;      /* claimed by a foreign host */
     mono_t conflict_at;
@@ -151,8 +153,10 @@ void vip_announce(struct uv_vip *vip, struct vip_address *a);
 /* uv_vip_gateway.c */
 void vip_gateway_written(struct uv_vip *vip, struct vip_address *a); /* it answered a write */
 void vip_gateway_answered(struct uv_vip *vip); /* by ARP, to our own address */
-void vip_gateway_learned(struct uv_vip *vip);  /* its MAC is known: what waits is written */
-void vip_gateway_meet(struct uv_vip *vip);     /* asks for its MAC, unless that is known */
+/* Its MAC is known: what waits is written, and what a holder had from the one before, asked again.
+ */
+void vip_gateway_learned(struct uv_vip *vip, bool changed);
+void vip_gateway_meet(struct uv_vip *vip);              /* asks for its MAC, unless that is known */
 mono_t vip_gateway_run(struct uv_vip *vip, mono_t now); /* the test; returns when to call again */
 
 /* uv_vip_clients.c: looks for clients if it is time; returns when to call it again. */

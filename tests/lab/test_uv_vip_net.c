@@ -358,6 +358,38 @@ static void a_write_waits_for_the_gateways_mac_and_no_longer(void **state)
     assert_int_equal(w->heard[HOLDER].wrote, 2); /* it is known now: at once */
 }
 
+static bool has_read(struct world *w)
+{
+    return w->heard[HOLDER].reads > 0;
+}
+
+/* Who holds an address alone reads, and its lease ends soon after a read that fails. */
+static void a_holder_reads_on_at_a_gateway_with_another_mac(void **state)
+{
+    struct world *w = *state;
+    struct effect_gateway effect = {.lease = LEASE_ID, .address = w->edge->vip};
+
+    world_hold(w, HOLDER, LEASE_MS);
+    assert_true(world_becomes(w, world_has_vip));
+    uv_vip_write(w->vip[HOLDER], &effect); /* who has never met the gateway asks for its MAC */
+    assert_true(world_becomes(w, has_written));
+    effect.sent = os_clock_now();
+    netlab_enter(w->edge->lab.host[HOLDER]); /* the first read makes a socket */
+    uv_vip_read(w->vip[HOLDER], &effect);
+    netlab_enter(w->edge->lab.home);
+    assert_true(world_becomes(w, has_read));
+    assert_int_equal(w->heard[HOLDER].read_sent.ms, effect.sent.ms);
+
+    assert_int_equal(netlab_run(w->edge->lab.bridge, "ip link set br0 address 02:00:00:00:77:77"),
+                     0);
+    w->heard[HOLDER].reads = 0;
+    effect.sent = os_clock_now();
+    uv_vip_read(w->vip[HOLDER], &effect); /* goes to nobody */
+    uv_vip_write(w->vip[HOLDER], &effect);
+    assert_true(world_becomes(w, has_read)); /* without being told again */
+    assert_int_equal(w->heard[HOLDER].read_sent.ms, effect.sent.ms);
+}
+
 static bool has_gateway(struct world *w)
 {
     return w->heard[HOLDER].gateway > 0;
@@ -407,6 +439,7 @@ int main(void)
         WORLD_TEST(a_foreign_holder_is_found_before_anybody_claims),
         WORLD_TEST(a_member_that_holds_it_is_no_conflict),
         WORLD_TEST(a_write_waits_for_the_gateways_mac_and_no_longer),
+        WORLD_TEST(a_holder_reads_on_at_a_gateway_with_another_mac),
         WORLD_TEST(the_gateway_answers_or_not),
     };
 

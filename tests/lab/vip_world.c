@@ -28,6 +28,9 @@ void world_hear(void *context, const struct node_event *event)
         h->wrote++;
     } else if (event->type == NODE_WRITTEN) {
         h->written++;
+    } else if (event->type == NODE_READ) {
+        h->reads++;
+        h->read_sent = event->reading.sent;
     } else if (event->type == NODE_CLIENTS) {
         h->clients++;
         h->last_clients = event->clients;

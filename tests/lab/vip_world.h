@@ -14,10 +14,11 @@
 #define LEASE_ID 4711
 
 struct heard {
-    unsigned opened, closed, failed, gateway, conflicts, clients, wrote, written, drifts;
+    unsigned opened, closed, failed, gateway, conflicts, clients, wrote, written, reads, drifts;
     struct node_event_fence fence; /* the last */
     char reason[ERR_TEXT_MAX];
     mono_t gateway_sent;
+    mono_t read_sent;
     struct node_event_conflict conflict;
     struct value_clients last_clients;
 };
