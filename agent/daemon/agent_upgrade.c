@@ -17,18 +17,49 @@
 
 /* ---- the new program ---- */
 
+struct left_job {
+    struct worker_job job; /* first */
+    struct os_trial trial;
+};
+
+static void run_close(struct worker_job *job, struct store *store)
+{
+    struct left_job *l = (struct left_job *)job;
+
+    (void)store;
+    for (size_t i = 0; i < l->trial.left_count; i++)
+        close(l->trial.left[i]);
+}
+
+static void close_done(struct worker_job *job)
+{
+    free(job);
+}
+
+/* On git's thread, because the kernel takes its time. What cannot be closed now goes with this
+ * process. */
+static void close_left(struct agent *agent)
+{
+    struct left_job *l = calloc(1, sizeof *l);
+
+    if (l == NULL)
+        return;
+    *l = (struct left_job){.job = {.run = run_close, .done = close_done},
+                           .trial = agent->upgrade.trial};
+    if (worker_submit(agent->git, &l->job, NULL) != ERR_NONE)
+        free(l);
+}
+
 static void on_passed(uv_timer_t *timer)
 {
     struct agent *agent = timer->data;
     struct agent_upgrade *u = &agent->upgrade;
-    struct err err;
 
     os_trial_pass();
     u->under_way = false;
     u->trial.state = OS_TRIAL_NONE;
     store_drop_backup(agent->config->state_dir);
-    if (agent_open_repository(agent, &err) != ERR_NONE)
-        agent_report(agent, EFFECT_ERROR, "git", "%s", err.text);
+    close_left(agent);
     agent_report(agent, EFFECT_INFO, "node",
                  "upgraded from agentd %s to %s, %lld ms without supervision", u->trial.from,
                  COVEY_VERSION, (long long)u->gap_ms);
@@ -56,9 +87,13 @@ static void on_go(uv_timer_t *timer)
 {
     struct agent *agent = timer->data;
     struct agent_upgrade *u = &agent->upgrade;
+    int raw[UV_VIP_RAW_MAX];
+    size_t count = uv_vip_raw_sockets(agent->vip, raw);
     struct err err;
 
-    (void)os_trial_start(u->program, u->argv, COVEY_VERSION, &err);
+    uv_instances_extras(agent->instances, false);
+    (void)os_trial_start(u->program, u->argv, COVEY_VERSION, raw, count, &err);
+    uv_instances_extras(agent->instances, true);
     u->under_way = false;
     snprintf(u->failure, sizeof u->failure, "%s", err.text);
     agent_report(agent, EFFECT_ERROR, "node", "the upgrade failed: %s", err.text);

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +16,7 @@
 #define FROM "COVEY_TRIAL_FROM"
 #define BEGAN "COVEY_TRIAL_BEGAN"
 #define FAILED "COVEY_TRIAL_FAILED"
+#define LEFT "COVEY_TRIAL_LEFT" /* descriptors, each with a space behind it */
 #define ENV_MAX 128
 
 /* What a signal handler needs: it has no argument to pass it by, and may neither allocate nor ask.
@@ -92,12 +94,27 @@ static void set_handlers(void (*handler)(int))
         sigaction(crashes[i], &action, NULL);
 }
 
+static void take_left(const char *list, struct os_trial *trial)
+{
+    char *end;
+
+    while (trial->left_count < OS_TRIAL_LEFT_MAX) {
+        long fd = strtol(list, &end, 10);
+        if (end == list)
+            return;
+        list = end;
+        if (fd > STDERR_FILENO && fd <= INT_MAX && fcntl((int)fd, F_SETFD, FD_CLOEXEC) == 0)
+            trial->left[trial->left_count++] = (int)fd;
+    }
+}
+
 void os_trial_begin(char **argv, struct os_trial *trial)
 {
     const char *former = getenv(FORMER);
     const char *failed = getenv(FAILED);
     const char *from = getenv(FROM);
     const char *began = getenv(BEGAN);
+    const char *left = getenv(LEFT);
 
     memset(trial, 0, sizeof *trial);
     snprintf(trial->from, sizeof trial->from, "%.31s", from != NULL ? from : "");
@@ -110,6 +127,7 @@ void os_trial_begin(char **argv, struct os_trial *trial)
         back.former = atoi(former);
         back.argv = argv;
         fcntl(back.former, F_SETFD, FD_CLOEXEC);
+        take_left(left != NULL ? left : "", trial);
         prepare_env();
         set_handlers(on_crash);
         alarm(OS_TRIAL_S);
@@ -118,12 +136,23 @@ void os_trial_begin(char **argv, struct os_trial *trial)
     unsetenv(FAILED);
     unsetenv(FROM);
     unsetenv(BEGAN);
+    unsetenv(LEFT);
 }
 
-int os_trial_start(const char *program, char **argv, const char *version, struct err *err)
+/* Whether execve keeps them. */
+static void keep_left(const int *left, size_t count, bool keep)
+{
+    for (size_t i = 0; i < count; i++)
+        fcntl(left[i], F_SETFD, keep ? 0 : FD_CLOEXEC);
+}
+
+int os_trial_start(const char *program, char **argv, const char *version, const int *left,
+                   size_t left_count, struct err *err)
 {
     char former[16];
     char began[32];
+    char list[OS_TRIAL_LEFT_MAX * 12 + 1] = "";
+    size_t used = 0;
     int rc;
     int fd = open("/proc/self/exe", O_RDONLY); /* stays open: the way back */
 
@@ -131,14 +160,19 @@ int os_trial_start(const char *program, char **argv, const char *version, struct
         return err_errno(err, ERR_IO, errno, "upgrade: open this program");
     snprintf(former, sizeof former, "%d", fd);
     snprintf(began, sizeof began, "%" PRId64, boot_us());
+    for (size_t i = 0; i < left_count; i++)
+        used += (size_t)snprintf(list + used, sizeof list - used, "%d ", left[i]);
+    keep_left(left, left_count, true);
     rc = setenv(FORMER, former, 1) != 0 || setenv(FROM, version, 1) != 0 ||
-         setenv(BEGAN, began, 1) != 0;
+         setenv(BEGAN, began, 1) != 0 || setenv(LEFT, list, 1) != 0;
     if (rc == 0)
         execv(program, argv);
     rc = err_errno(err, ERR_IO, errno, "upgrade: become %s", program);
+    keep_left(left, left_count, false);
     unsetenv(FORMER);
     unsetenv(FROM);
     unsetenv(BEGAN);
+    unsetenv(LEFT);
     close(fd);
     return rc;
 }

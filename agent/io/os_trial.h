@@ -6,12 +6,14 @@
 #define COVEY_IO_OS_TRIAL_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "proto/base/err.h"
 
 #define OS_TRIAL_S 30 /* a program on trial that has not passed by then has failed */
 #define OS_TRIAL_TEXT 192
+#define OS_TRIAL_LEFT_MAX 4
 
 struct os_trial {
     enum {
@@ -22,6 +24,8 @@ struct os_trial {
     char from[32];    /* version of the program before, or of the one that failed */
     int64_t began_us; /* CLOCK_BOOTTIME at which the former program ended its work */
     char reason[OS_TRIAL_TEXT];
+    int left[OS_TRIAL_LEFT_MAX]; /* RUNNING: descriptors of the former program, to be closed */
+    size_t left_count;
 };
 
 /* First thing in main: what this process was before, if anything. From then on a failure leads back
@@ -29,8 +33,11 @@ struct os_trial {
 void os_trial_begin(char **argv, struct os_trial *trial);
 
 /* Becomes @program, on trial, with the arguments of this one. Returns only when that failed:
- * nothing has changed then. @version is this program's. */
-int os_trial_start(const char *program, char **argv, const char *version, struct err *err);
+ * nothing has changed then. @version is this program's. The descriptors @left, at most
+ * OS_TRIAL_LEFT_MAX, stay open for the new program to close when it has time: with a raw socket
+ * execve would wait for 8 to 20 ms, a grace period of the kernel's. */
+int os_trial_start(const char *program, char **argv, const char *version, const int *left,
+                   size_t left_count, struct err *err);
 
 /* It is healthy: there is no way back any more. */
 void os_trial_pass(void);

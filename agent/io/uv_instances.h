@@ -73,6 +73,11 @@ void uv_instances_stats(struct uv_instances *instances, struct instance_stats **
 /* The node's own address has changed: HOST of workloads that start from now on. */
 void uv_instances_address(struct uv_instances *instances, const struct addr *address);
 
+/* Whether shims that somebody else starts are found at once (best effort; on from the beginning).
+ * Off before this process becomes another program: execve would wait 5 to 13 ms for the kernel to
+ * close the watch, whose end costs nothing. NULL is allowed. */
+void uv_instances_extras(struct uv_instances *instances, bool on);
+
 /* Closes every connection and ends the probes; the shims and their workloads live on. Posts nothing
  * any more. Calls @closed on the loop. NULL is allowed. */
 void uv_instances_close(struct uv_instances *instances, void (*closed)(void *context),

@@ -54,15 +54,25 @@ static void on_folder(uv_fs_event_t *event, const char *name, int events, int st
         look_later(event->data);
 }
 
-void instance_extras_begin(struct uv_instances *instances)
+void uv_instances_extras(struct uv_instances *instances, bool on)
 {
     char path[PATH_SIZE];
 
+    if (instances == NULL)
+        return;
     snprintf(path, sizeof path, "%.3800s/" OS_SHIM_FOLDER, instances->config.run_dir);
+    if (on)
+        (void)uv_fs_event_start(&instances->folder, on_folder, path, 0);
+    else
+        (void)uv_fs_event_stop(&instances->folder);
+}
+
+void instance_extras_begin(struct uv_instances *instances)
+{
     uv_fs_event_init(instances->loop, &instances->folder);
     uv_timer_init(instances->loop, &instances->extra);
     instances->folder.data = instances;
     instances->extra.data = instances;
     instances->handles += 2;
-    (void)uv_fs_event_start(&instances->folder, on_folder, path, 0);
+    uv_instances_extras(instances, true);
 }

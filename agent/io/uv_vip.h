@@ -12,6 +12,8 @@
 #include "agent/io/post.h"
 #include "proto/base/err.h"
 
+#define UV_VIP_RAW_MAX 2
+
 struct uv_loop_s;
 struct os_fence_begun;
 struct uv_vip;
@@ -77,6 +79,10 @@ void uv_vip_watch(struct uv_vip *vip, const struct addr *addresses, size_t count
 /* Where the other nodes of the flock are reached: their claims are no foreign ones, and they are
  * told first of a moved address. To be called when one comes, goes or changes its address. */
 void uv_vip_members(struct uv_vip *vip, const struct addr *addresses, size_t count);
+
+/* Its raw sockets, which the kernel takes long to close: at most UV_VIP_RAW_MAX descriptors, of
+ * which the number is returned. They stay @vip's; NULL is allowed and has none. */
+size_t uv_vip_raw_sockets(const struct uv_vip *vip, int fds[UV_VIP_RAW_MAX]);
 
 /* Shuts every fence, deletes every address (@keep false: an orderly end), or leaves all as it is
  * (@keep true: a restart), closes the sockets and calls @closed (may be NULL) on the loop. @vip

@@ -104,6 +104,17 @@ void vip_socket_close(struct vip_socket *socket)
         uv_close((uv_handle_t *)&socket->poll, on_socket_closed);
 }
 
+size_t uv_vip_raw_sockets(const struct uv_vip *vip, int fds[UV_VIP_RAW_MAX])
+{
+    size_t count = 0;
+
+    if (vip != NULL && vip->arp != NULL)
+        fds[count++] = os_arp_fd(vip->arp->arp);
+    if (vip != NULL && vip->echo != NULL)
+        fds[count++] = os_echo_fd(vip->echo->echo);
+    return count;
+}
+
 /* ---- beginning and end ---- */
 
 int uv_vip_create(struct uv_loop_s *loop, const char *interface, struct os_fence_begun *begun,

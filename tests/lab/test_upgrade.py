@@ -1,6 +1,8 @@
 """agentctl upgrade: the agent becomes another program, and no workload notices."""
 
+import os
 import shutil
+from pathlib import Path
 
 import flock
 
@@ -26,6 +28,12 @@ class Upgrade(flock.FlockTest):
     def upgrade(self, path):
         return self.pi1.ctl("--timeout", "60", "upgrade", str(path))
 
+    def raw_sockets(self):
+        process = Path(f"/proc/{self.pi1.process.pid}")
+        rows = (process / "net/packet").read_text().splitlines()[1:]
+        names = {f"socket:[{row.split()[8]}]" for row in rows}
+        return sum(os.readlink(file) in names for file in (process / "fd").iterdir())
+
     def same(self, before):
         self.flock.settle()
         self.assertEqual(self.pi1.processes(), before, "a workload was started anew")
@@ -39,6 +47,8 @@ class Upgrade(flock.FlockTest):
             self.assertIn("no workload was touched", result.stdout)
             self.same(before)
         self.assertTrue(self.pi1.has_event("upgraded from agentd"), self.pi1.events())
+        # A program leaves its raw sockets, at most two, to the next one, which closes them.
+        flock.eventually(lambda: 0 < self.raw_sockets() <= 2, "no raw socket is left open")
 
     def failing(self, how, reason):
         before = self.pi1.processes()
