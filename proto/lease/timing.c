@@ -158,6 +158,9 @@ void timing_follow(struct leases *l, mono_t now, uint32_t term)
         term = l->term_min;
     if (term > l->term_max)
         term = l->term_max;
+    /* What cost us the lease will come again, and the holder of now may not have met it. */
+    if (term < l->term && mono_diff(now, l->calm_since) < (int64_t)l->calm)
+        return;
     if (term != l->term && timing_term_valid(term))
         set_term(l, now, term);
 }

@@ -100,6 +100,25 @@ static void a_gap_that_costs_the_lease_lengthens_the_next(void **state)
     assert_int_equal(leases_term(l), 2000);
 }
 
+/* Its peer takes over with the shorter one that it had before the gap, and hands the lease back. */
+static void a_gap_is_remembered_while_another_holds_the_lease(void **state)
+{
+    int64_t calm = START + 1000 + 10 * 60 * 1000;
+    (void)state;
+
+    hold(3, LEASE_STRICT);
+    run_until(START + T);
+    close_acknowledged(START + T);
+    step(START + T, (struct leases_event){.type = LEASES_UNWANT, .lease = LEASE});
+    step(START + 1000, (struct leases_event){.type = LEASES_HEARD, .from = two});
+    assert_true(ask(START + 1100, two, 9, T));
+    assert_int_equal(leases_term(l), 2000);
+    assert_true(ask(calm - 1, two, 10, T));
+    assert_int_equal(leases_term(l), 2000);
+    assert_true(ask(calm, two, 11, T));
+    assert_int_equal(leases_term(l), T);
+}
+
 /* No lease would have outlived it: the peer was away. */
 static void a_gap_longer_than_any_lease_lengthens_nothing(void **state)
 {
@@ -377,6 +396,7 @@ int main(void)
         TEST(missing_answers_are_asked_for_at_twice_the_pace),
         TEST(a_lease_shrinks_to_what_a_clean_link_allows),
         TEST(a_gap_that_costs_the_lease_lengthens_the_next),
+        TEST(a_gap_is_remembered_while_another_holds_the_lease),
         TEST(a_gap_longer_than_any_lease_lengthens_nothing),
         TEST(a_restarted_voter_does_not_lengthen_the_lease),
         TEST(the_next_holder_goes_on_with_the_length_of_the_last),
