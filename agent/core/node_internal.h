@@ -222,6 +222,7 @@ struct node {
 
     enum node_register register_tested; /* by this node, in this life */
     enum node_register register_used;   /* what the leases go by */
+    bool register_doubted;              /* a test has failed, and is repeated before it counts */
     mono_t register_at;                 /* the next test; MONO_NEVER: no address is held */
 
     struct effect *effects;

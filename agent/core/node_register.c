@@ -73,6 +73,14 @@ void node_register_tested(struct node *node, bool kept)
     uint8_t bytes[RECORD_VALUE_MAX];
     size_t len;
 
+    /* Lost frames fail a test as well, and a link that fails takes the address with it: a gateway
+     * that has passed before is asked once more. */
+    if (!kept && node->register_used == NODE_REGISTER_KEPT && !node->register_doubted) {
+        node->register_doubted = true;
+        node->register_at = mono_add(node->now, TEST_AFTER_MS);
+        return;
+    }
+    node->register_doubted = false;
     node->register_tested = kept ? NODE_REGISTER_KEPT : NODE_REGISTER_LOST;
     node->register_at = mono_add(node->now, kept ? TEST_KEPT_MS : TEST_LOST_MS);
     if (value_register_encode(&value, bytes, sizeof bytes, &len) == ERR_NONE)
@@ -87,6 +95,7 @@ void node_register_seen(struct node *node)
 
 void node_register_acquired(struct node *node)
 {
+    node->register_doubted = false;
     node->register_at = mono_min(node->register_at, mono_add(node->now, TEST_AFTER_MS));
 }
 

@@ -115,6 +115,8 @@ struct leases {
     mono_t spoken;      /* last message to the peer */
     bool answered;      /* that was an answer: the next one is due with its next request */
     mono_t solo_from;   /* no right to solo before */
+    mono_t asked;       /* the gateway's oldest probe without an answer behind it; zero: none */
+    mono_t reached;     /* since when the gateway answers again, and so would the peer */
     bool register_kept; /* by the gateway: rule 18 */
     uint32_t peer_term; /* of its last request in this life; 0: not known */
     uint32_t peer_fence;
@@ -130,6 +132,8 @@ struct leases {
     bool lapsed; /* a lease was lost for want of answers, and no voter was heard since */
     mono_t calm_since;
     mono_t echoed[MSG_VOTERS_MAX]; /* send time of the latest request that the voter answered */
+    bool met[MSG_VOTERS_MAX];      /* has answered in this life */
+    mono_t back;                   /* when the last absence of the voters ended */
 
     struct leases_out *out; /* of the running step */
 };
@@ -196,6 +200,7 @@ mono_t solo_allowed_from(const struct leases *l, mono_t now, const struct claim 
 bool solo_allowed(const struct leases *l, mono_t now, const struct claim *c);
 bool solo_probe_due(const struct leases *l, mono_t now);
 mono_t solo_deadline(const struct leases *l);
+void solo_asks(struct leases *l, mono_t now); /* with each round */
 void solo_gateway(struct leases *l, mono_t now, mono_t sent);
 void solo_read(struct leases *l, mono_t now, struct claim *c, mono_t sent); /* LEASES_READ */
 int64_t solo_claim_silence(const struct leases *l);                         /* P of the peer */
@@ -248,6 +253,7 @@ void timing_follow(struct leases *l, mono_t now, uint32_t term);
 /* Two answers in a row are missing, and the lease still lives: ask at twice the pace. */
 bool timing_overdue(const struct leases *l, mono_t now);
 void timing_stream_starts(struct leases *l, mono_t now);
+void timing_new_set(struct leases *l, mono_t now);
 void timing_heard(struct leases *l, mono_t now, node_id from);
 void timing_restarted(struct leases *l, mono_t now, node_id voter);
 void timing_answered(struct leases *l, mono_t now, int voter, const struct round *r);

@@ -233,7 +233,7 @@ static int on_voters(struct leases *l, mono_t now, const struct voter_set *set)
     solo_paused(l, now);
     l->peer_term = 0;
     l->peer_fence = 0;
-    timing_stream_starts(l, now);
+    timing_new_set(l, now);
     claim_remap(l, &old);
     round_forget(l);
     l->round_now = true;

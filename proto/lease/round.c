@@ -93,11 +93,7 @@ void round_begin(struct leases *l, mono_t now)
     for (int voter = 0; voter < l->set.count; voter++)
         if (voter != l->self_index)
             ask_voter(l, r, voter);
-    l->probing = solo_probe_due(l, now);
-    if (l->probing) {
-        l->out->probe = true;
-        l->out->probe_sent = now;
-    }
+    solo_asks(l, now);
     if (solo_set(l))
         solo_spoke(l, now, solo_peer(l), false);
 }

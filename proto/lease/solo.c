@@ -63,6 +63,8 @@ mono_t solo_allowed_from(const struct leases *l, mono_t now, const struct claim 
     if (!solo_set(l) || !claim_active(c) || c->mode != LEASE_SOLO)
         return MONO_NEVER;
     at = mono_max(at, mono_add(l->listening, solo_claim_silence(l)));
+    if (!extends)
+        at = mono_max(at, mono_add(l->reached, solo_claim_silence(l)));
     return mono_max(at, mono_add(l->heard, silence));
 }
 
@@ -142,12 +144,30 @@ static void extend(struct leases *l, mono_t now, struct claim *c, const struct r
     claim_evaluate(l, now, c);
 }
 
+void solo_asks(struct leases *l, mono_t now)
+{
+    l->probing = solo_probe_due(l, now);
+    if (!l->probing) {
+        l->asked = MONO_ZERO;
+        return;
+    }
+    if (mono_is_zero(l->asked))
+        l->asked = now;
+    l->out->probe = true;
+    l->out->probe_sent = now;
+}
+
 void solo_gateway(struct leases *l, mono_t now, mono_t sent)
 {
     const struct round *r = round_of(l, sent);
 
     if (r == NULL || mono_before(now, sent))
         return;
+    /* Not even the gateway was to be heard for a while: what the peer said, neither. */
+    if (!mono_is_zero(l->asked) &&
+        mono_diff(sent, l->asked) > 2 * (int64_t)timing_heartbeat(l->term))
+        l->reached = now;
+    l->asked = MONO_ZERO;
     for (int i = 0; i < LEASES_MAX; i++)
         if (!register_rules(l, &l->claims[i]))
             extend(l, now, &l->claims[i], r, r->term);

@@ -71,6 +71,13 @@ void timing_stream_starts(struct leases *l, mono_t now)
         l->echoed[i] = now;
 }
 
+void timing_new_set(struct leases *l, mono_t now)
+{
+    timing_stream_starts(l, now);
+    for (int i = 0; i < MSG_VOTERS_MAX; i++)
+        l->met[i] = false;
+}
+
 /* What a voter did not answer while its agent was down is no loss of the link. */
 void timing_restarted(struct leases *l, mono_t now, node_id voter)
 {
@@ -170,17 +177,26 @@ void timing_answered(struct leases *l, mono_t now, int voter, const struct round
     mono_t before = standing(l, now);
     int64_t rtt = mono_diff(now, r->sent);
     int64_t age;
+    bool absent;
 
     if (rtt > LEASE_TERM_MAX)
         rtt = LEASE_TERM_MAX;
-    l->rtt = (uint32_t)(((int64_t)l->rtt * 7 + rtt) / 8);
+    if (!mono_before(r->sent, l->back))
+        l->rtt = (uint32_t)(((int64_t)l->rtt * 7 + rtt) / 8);
     if (r->term == l->term)
         l->term_known = mono_min(l->term_known, now);
     if (!mono_before(l->echoed[voter], r->sent))
         return;
     l->echoed[voter] = r->sent;
     age = mono_diff(now, before);
-    if (mono_before(before, standing(l, now)) && age <= AGE_ABSENT)
+    absent = age > AGE_ABSENT || !l->met[voter]; /* or not there yet */
+    l->met[voter] = true;
+    if (!mono_before(before, standing(l, now)))
+        return;
+    /* What was asked before an absence was over waited on this machine for its end. */
+    if (absent)
+        l->back = now;
+    else if (!mono_before(before, l->back))
         adapt(l, now, (uint32_t)age);
 }
 
@@ -193,7 +209,9 @@ void timing_heard(struct leases *l, mono_t now, node_id from)
     if (!l->lapsed || lease_voter_index(l, from) < 0)
         return;
     l->lapsed = false;
-    if (age <= AGE_ABSENT)
+    if (age > AGE_ABSENT)
+        l->back = now;
+    else
         adapt(l, now, (uint32_t)age);
 }
 

@@ -132,6 +132,47 @@ static void a_gap_longer_than_any_lease_lengthens_nothing(void **state)
     assert_int_equal(leases_term(l), T);
 }
 
+/* What was asked during an absence waited for the link on this machine: the answers tell its
+ * length. */
+static void requests_that_waited_for_the_link_lengthen_nothing(void **state)
+{
+    int64_t back = START + LEASE_TERM_MAX + 2000;
+    struct msg_lease asked[4];
+    int count = 0;
+    (void)state;
+
+    hold(3, LEASE_STRICT);
+    run_until(START + T);
+    close_acknowledged(START + T);
+    for (int64_t now = START + T; now < back && count < 4; now = leases_deadline(l).ms) {
+        timer(now);
+        if (now > back - 1500 && sent(MSG_LEASE_REQUEST, two) != NULL)
+            asked[count++] = requested();
+    }
+    assert_int_equal(count, 4);
+    for (int i = 0; i < count; i++)
+        reply(back, two, asked[i], MSG_REFUSE);
+    assert_int_equal(leases_term(l), T);
+}
+
+/* It becomes a voter while it joins, and answers when it is ready. */
+static void a_voter_that_was_not_there_yet_lengthens_nothing(void **state)
+{
+    const struct voter_set set = {.number = 2, .count = 3, .voters = {{1}, {2}, {3}}};
+    struct msg_lease asked;
+    int64_t now = START + 1;
+    (void)state;
+
+    make(one, 2, true, START);
+    want(START, LEASE_STRICT);
+    step(now, (struct leases_event){.type = LEASES_VOTERS, .voters = &set});
+    run_until(now + 99);
+    timer(now + 100);
+    asked = requested();
+    reply(now + 390, two, asked, MSG_GRANT);
+    assert_int_equal(leases_term(l), T);
+}
+
 /* A gap that would lengthen it, but the voter's agent was down: the link has lost nothing. */
 static void a_restarted_voter_does_not_lengthen_the_lease(void **state)
 {
@@ -398,6 +439,8 @@ int main(void)
         TEST(a_gap_that_costs_the_lease_lengthens_the_next),
         TEST(a_gap_is_remembered_while_another_holds_the_lease),
         TEST(a_gap_longer_than_any_lease_lengthens_nothing),
+        TEST(requests_that_waited_for_the_link_lengthen_nothing),
+        TEST(a_voter_that_was_not_there_yet_lengthens_nothing),
         TEST(a_restarted_voter_does_not_lengthen_the_lease),
         TEST(the_next_holder_goes_on_with_the_length_of_the_last),
         TEST(a_holder_follows_nobody),

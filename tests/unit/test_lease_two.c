@@ -89,6 +89,23 @@ static void rule_15_a_claim_waits_for_the_length_that_the_peer_uses(void **state
     assert_int_equal(view(START).state, LEASE_HELD);
 }
 
+/* A link that comes back brings the gateway's answer first: what the peer says must be able to
+ * follow. */
+static void rule_15_a_claim_listens_once_the_gateway_answers_again(void **state)
+{
+    int64_t back;
+    (void)state;
+
+    alone(LEASE_SOLO);
+    run_until(START + 3000);
+    run_with_gateway(START + 3600); /* of which it may have answered the last 0.1 s only */
+    assert_int_equal(view(START).epoch, 0);
+    back = START + 3600;
+    run_with_gateway(back + T + F + 2000);
+    assert_int_equal(view(back).state, LEASE_HELD);
+    assert_true(view(back).solo);
+}
+
 static void rule_15_the_own_vote_must_be_free(void **state)
 {
     int64_t now = START + 1;
@@ -471,6 +488,7 @@ int main(void)
         TEST(rule_14_a_strict_lease_is_never_taken_alone),
         TEST(rule_15_a_claim_needs_silence_of_a_promise_and_the_gateway),
         TEST(rule_15_a_claim_waits_for_the_length_that_the_peer_uses),
+        TEST(rule_15_a_claim_listens_once_the_gateway_answers_again),
         TEST(rule_15_the_own_vote_must_be_free),
         TEST(rule_15_the_gateway_does_not_stand_in_for_later),
         TEST(rule_15_an_extension_needs_silence_and_ends_with_the_gateway),

@@ -218,6 +218,8 @@ def main():
                 add_witness(system)
             for _ in range(COUNT.get(case, 1)):
                 if system.note()["leaseMs"] > GOOD_LEASE_MS:
+                    print(f"leases of {system.note()['leaseMs']} ms: the agents begin anew",
+                          flush=True)
                     system.renew()
                 note = system.note()
                 sample = {**CASES[case](system), **note}
