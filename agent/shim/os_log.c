@@ -180,6 +180,9 @@ int shim_log_open(struct shim_log *log, const struct shim_spec *spec, struct err
     log->files = spec->log_files;
     log->age_s = spec->log_age_s;
     log->stamp_s = INT64_MIN;
+    /* The first one of a process reads /etc/localtime: better now than at the end of a run of few
+     * words, when the next one waits. */
+    refresh_stamp(log);
     if (dir != NULL && log->dir < 0)
         return err_errno(err, ERR_IO, errno, "open the folder of logs %s", dir);
     if (log->dir >= 0)
