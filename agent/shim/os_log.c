@@ -11,6 +11,22 @@
 
 #define HEAD_MAX 64 /* bytes before a frame's text: time, stream, mark */
 
+/* When the first line of a file was written that others began; where it does not say, the file's
+ * last line says how new it is. */
+static int64_t began_at(int dir, const struct stat *st)
+{
+    char stamp[sizeof "2026-01-31T13:37:00"] = "";
+    struct tm tm = {0};
+    int fd = openat(dir, SHIM_LOG, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    ssize_t n = fd >= 0 ? pread(fd, stamp, sizeof stamp - 1, 0) : -1;
+
+    if (fd >= 0)
+        close(fd);
+    if (n != sizeof stamp - 1 || strptime(stamp, "%Y-%m-%dT%H:%M:%S", &tm) == NULL)
+        return st->st_mtim.tv_sec;
+    return timegm(&tm);
+}
+
 static void open_file(struct shim_log *log)
 {
     struct stat st;
@@ -22,8 +38,7 @@ static void open_file(struct shim_log *log)
         return;
     }
     log->size = fstat(log->fd, &st) == 0 ? (uint64_t)st.st_size : 0;
-    /* How old a file is that others began is not known: its last line says how new it is. */
-    log->began_s = log->size > 0 ? st.st_mtim.tv_sec : time(NULL);
+    log->began_s = log->size > 0 ? began_at(log->dir, &st) : time(NULL);
 }
 
 /* log.2 becomes log.3, log.1 log.2, log log.1; what exceeds the number is overwritten. */

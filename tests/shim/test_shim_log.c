@@ -363,8 +363,8 @@ static void without_a_folder_output_is_thrown_away(void **state)
 
 #define LOG(test) cmocka_unit_test_setup_teardown(test, rig_setup, rig_teardown)
 
-/* What stands in the present file of "a", without times: "one|run code 0|". */
-static void expect_file(const struct rig *rig, const char *wanted)
+/* What stands in a file of "a", without times: "stdout F one|run F code 0|". */
+static void expect_file(const struct rig *rig, const char *name, const char *wanted)
 {
     char path[192];
     char text[1024] = "";
@@ -372,7 +372,7 @@ static void expect_file(const struct rig *rig, const char *wanted)
     size_t n = 0;
     FILE *f;
 
-    snprintf(path, sizeof path, "%s/a/log", rig->log_dir);
+    snprintf(path, sizeof path, "%s/a/%s", rig->log_dir, name);
     f = fopen(path, "re");
     assert_non_null(f);
     while (fgets(line, sizeof line, f) != NULL) {
@@ -415,18 +415,45 @@ static void a_run_without_an_end_gets_it_from_the_next(void **state)
 
     kill_shim_of(rig, &quiet, 0); /* it has written nothing */
     run_to_end(rig, &spec, &end);
-    expect_file(rig, "stdout F one|run F code 0|");
+    expect_file(rig, "log", "stdout F one|run F code 0|");
     kill_shim_of(rig, &loud, 1);
     run_to_end(rig, &spec, &end);
-    expect_file(rig, "stdout F one|run F code 0|stdout F last words|run F lost 0|"
-                     "stdout F one|run F code 0|");
+    expect_file(rig, "log",
+                "stdout F one|run F code 0|stdout F last words|run F lost 0|"
+                "stdout F one|run F code 0|");
     snprintf(path, sizeof path, "%s/a/log", rig->log_dir);
     f = fopen(path, "we");
     assert_non_null(f);
     fputs("2026-01-31T13:37:00.123Z stdout F of a power c", f);
     fclose(f);
     run_to_end(rig, &spec, &end);
-    expect_file(rig, "stdout F of a power c|run F lost 0|stdout F one|run F code 0|");
+    expect_file(rig, "log", "stdout F of a power c|run F lost 0|stdout F one|run F code 0|");
+}
+
+/* The time of its first line counts, also where a shim goes on with a file that another began. */
+static void a_file_is_rotated_by_its_age(void **state)
+{
+    struct rig *rig = *state;
+    struct shim_spec spec = rig_shell(rig, "a", "echo one");
+    struct shim_record end;
+    char path[192];
+    FILE *f;
+
+    spec.log_files = 2;
+    spec.log_age_s = 86400;
+    run_to_end(rig, &spec, &end);
+    run_to_end(rig, &spec, &end);
+    expect_file(rig, "log", "stdout F one|run F code 0|stdout F one|run F code 0|");
+    snprintf(path, sizeof path, "%s/a/log", rig->log_dir);
+    f = fopen(path, "we"); /* its last change is of now */
+    assert_non_null(f);
+    fputs("2026-01-31T13:37:00.123Z stdout F old\n2026-01-31T13:37:01.123Z run F code 0\n", f);
+    fclose(f);
+    run_to_end(rig, &spec, &end);
+    expect_file(rig, "log.1", "stdout F old|run F code 0|");
+    expect_file(rig, "log", "stdout F one|run F code 0|");
+    run_to_end(rig, &spec, &end);
+    expect_file(rig, "log", "stdout F one|run F code 0|stdout F one|run F code 0|");
 }
 
 int main(void)
@@ -440,6 +467,7 @@ int main(void)
         LOG(without_a_folder_output_is_thrown_away),
         LOG(a_full_disk_is_counted_and_reported),
         LOG(a_run_without_an_end_gets_it_from_the_next),
+        LOG(a_file_is_rotated_by_its_age),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
