@@ -238,6 +238,7 @@ static int set_privileges(const struct instance_keeper *keeper,
                           const struct desired_workload *workload, struct instance_spec *spec,
                           struct err *err)
 {
+    static const char *const shared[] = {"/tmp", "/var/tmp", "/dev/shm"};
     const struct desired_security *security = &workload->security;
     struct shim_sandbox *sandbox = &spec->shim.sandbox;
 
@@ -251,6 +252,8 @@ static int set_privileges(const struct instance_keeper *keeper,
     sandbox->read_only = !security->writable_root;
     sandbox->bound = !security->may_escalate;
     sandbox->capability = security->capabilities;
+    for (size_t i = 0; security->shared_tmp && i < sizeof shared / sizeof shared[0]; i++)
+        add_path(sandbox, shared[i]);
     add_path(sandbox, spec->folder);
     for (const char *const *path = security->writable_paths; path != NULL && *path != NULL; path++)
         add_path(sandbox, *path);

@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from report import Report, run_main
+from report import Report, median, quantile, run_main
 from supervise import Covey, Failed, await_true, stamps, workshop
 
 HERE = Path(__file__).resolve().parent
@@ -54,6 +54,7 @@ class Churn:
         self.chance = chance
         self.causes = Counter()  # one start each at most, and one at least for all of a round
         self.exits = 0  # asked for, with code 7
+        self.found = []  # ms from a start of agentd until it shows all that run on
 
     def end(self, number):
         index = self.chance.randrange(COUNT)
@@ -90,8 +91,20 @@ class Churn:
             self.agent.process.kill()
             self.agent.process.wait()
             kills += 1
-        self.agent.start()
+        self.start_and_find()
         return kills
+
+    def start_and_find(self):
+        alive = {f"w{i}.0": self.agent.living(i) for i in range(COUNT) if not self.causes[i]}
+        began = time.monotonic_ns()
+        self.agent.start()
+
+        def complete():
+            shown = self.agent.instances()
+            return all([shown.get(name, {}).get("pid")] == pids for name, pids in alive.items())
+
+        await_true(20, "agentd finds what runs", complete)
+        self.found.append((time.monotonic_ns() - began) / 1e6)
 
 
 def settle(agent, churn, before, number):
@@ -178,6 +191,10 @@ def measure(report, agent, kills, chance):
     lines, gaps = lost_lines(agent)
     report.add(f"workloads doubled, lost or wrongly restarted in {done} kills", len(wrong), "", 0)
     report.add(f"lines lost of {lines:,}", len(gaps), "", 0)
+    report.add(f"agentd's start to all of {COUNT} workloads found again, median",
+               median(churn.found), "ms", 1000)
+    report.notes.append(f"found again: p99 {quantile(churn.found, 0.99):.0f} ms, "
+                        f"max {max(churn.found):.0f}, n = {len(churn.found)}")
     report.notes.append(f"{COUNT} workloads, {rounds} rounds, {ends} of their processes ended or "
                         f"changed, {churn.exits} with an exit code of their own, "
                         f"{time.monotonic() - began:.0f} s")

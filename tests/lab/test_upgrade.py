@@ -6,11 +6,15 @@ from pathlib import Path
 
 import flock
 
+COUNTS = ["/bin/sh", "-c", "n=0; while :; do n=$((n + 1)); echo $n; sleep 0.02; done"]
 FILES = {"cluster.yaml": flock.CLUSTER, "apps/web/vip.yaml": flock.VIP,
+         "apps/x/counts.yaml": flock.workload("counts", COUNTS, nodeSelector={"disk": "ssd"}),
          "apps/web/rest-api.yaml": flock.http_workload("rest-api", replicas=2)}
 
 
 class Upgrade(flock.FlockTest):
+    lines = 0  # of the one that counts, when it was looked at last
+
     @classmethod
     def prepare(cls):
         cls.flock.apply(FILES)
@@ -38,6 +42,11 @@ class Upgrade(flock.FlockTest):
         self.flock.settle()
         self.assertEqual(self.pi1.processes(), before, "a workload was started anew")
         self.assertIsNone(self.pi1.process.poll(), "it is the same process")
+        lines = [int(line) for line in self.flock.must(
+            self.pi1, "logs", "counts", "-n", "all", "--raw").stdout.split()]
+        self.assertEqual(lines, list(range(1, len(lines) + 1)), "a line of its log was lost")
+        self.assertGreater(len(lines), self.lines, "it writes on")
+        type(self).lines = len(lines)
 
     def test_to_another_program_and_on(self):
         before = self.pi1.processes()
