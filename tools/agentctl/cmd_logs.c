@@ -237,7 +237,7 @@ static int run(struct logs *logs)
             nanosleep(&pause, NULL);
     }
     if (logs->previous && !logs->any)
-        fprintf(stderr, "agentctl: %s has no run that has ended and is in its log\n", logs->app);
+        fprintf(stderr, "agentctl: %s: no run that has ended has written a line\n", logs->app);
     return 0;
 }
 
