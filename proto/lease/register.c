@@ -205,8 +205,9 @@ void register_yielded(struct leases *l, mono_t now, struct claim *c)
 void register_round(struct leases *l, mono_t now, struct claim *c)
 {
     if (!register_rules(l, c) || !solo_allowed(l, now, c)) {
-        c->unread =
-            true; /* somebody may challenge before the first read: that begins with a write */
+        /* Somebody may challenge before the first read: that begins with a write. */
+        c->unread = true;
+        c->read_named = MONO_ZERO; /* and between two times alone there is no gap of reads */
         return;
     }
     if (c->state == LEASE_CAMPAIGN && !ripe(l, c, now))

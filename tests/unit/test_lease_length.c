@@ -205,6 +205,25 @@ static void holder_asks(int64_t now, uint32_t sequence, uint16_t term)
     assert_int_equal(sent(MSG_LEASE_REPLY, two)->items[0].verdict, MSG_GRANT);
 }
 
+/* Two moments alone are no gap of reads: the peer's grants carried the lease between them. Each is
+ * one of answers, of a little more than S. */
+static void what_the_peer_granted_between_two_reads_lengthens_nothing(void **state)
+{
+    int64_t now = START + 100;
+    (void)state;
+
+    hold(2, LEASE_SOLO);
+    step(START, (struct leases_event){.type = LEASES_REGISTER, .on = true});
+    peer_speaks(START);
+    for (int i = 0; i < 2; i++) {
+        now = answer_all(now, now + 1400, 3);
+        now = run_until_access(LEASE_REGISTER_READ, now + 2 * T);
+        read_answered(now + 3, now);
+        assert_true(view(now).solo);
+    }
+    assert_int_equal(leases_term(l), 2 * T);
+}
+
 /* A challenge that begins with the next write; returns when its first read leaves. *@written is
  * when the write did. */
 static int64_t challenge(int64_t limit, int64_t *written)
@@ -443,6 +462,7 @@ int main(void)
         TEST(a_voter_that_was_not_there_yet_lengthens_nothing),
         TEST(a_restarted_voter_does_not_lengthen_the_lease),
         TEST(the_next_holder_goes_on_with_the_length_of_the_last),
+        TEST(what_the_peer_granted_between_two_reads_lengthens_nothing),
         TEST(a_holder_follows_nobody),
         TEST(a_challenger_counts_a_length_that_fits_the_silence),
         TEST(only_a_word_on_leases_tells_the_length),
