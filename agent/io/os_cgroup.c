@@ -398,14 +398,16 @@ void os_cgroup_usage(const struct os_cgroup *c, const char *instance, struct os_
     }
 }
 
-void os_cgroup_remove(const struct os_cgroup *c, const char *instance)
+bool os_cgroup_remove(const struct os_cgroup *c, const char *instance)
 {
     char path[PATH_BYTES];
+    bool gone = true;
 
     for (int i = 0; i < HIERARCHIES; i++) {
         if (c->folder[i][0] == '\0')
             continue;
         group_path(c, i, instance, path);
-        rmdir(path);
+        gone = (rmdir(path) == 0 || errno != EBUSY) && gone;
     }
+    return gone;
 }

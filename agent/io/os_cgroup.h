@@ -79,7 +79,7 @@ void os_cgroup_usage(const struct os_cgroup *cgroup, const char *instance,
 void os_cgroup_refused(const struct os_cgroup *cgroup, const char *instance,
                        struct os_cgroup_usage *usage);
 
-/* Removes the instance's groups; those with processes in them stay. */
-void os_cgroup_remove(const struct os_cgroup *cgroup, const char *instance);
+/* Removes the instance's groups. False: processes are left in one, which stays. */
+bool os_cgroup_remove(const struct os_cgroup *cgroup, const char *instance);
 
 #endif

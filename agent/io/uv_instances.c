@@ -38,6 +38,7 @@ struct run *uv_instances_waiting(struct uv_instances *instances, const char *nam
 static void free_instances(struct uv_instances *instances)
 {
     uv_instances_close_sockets(instances);
+    instance_groups_close(instances);
     instance_keeper_close(&instances->keeper);
     free(instances);
 }
@@ -215,7 +216,7 @@ static void has_left(struct run *run)
     if (uv_instances_run(instances, run->name) == NULL) {
         os_shim_acknowledge(&instances->where, run->name, NULL);
         if (run->forgotten)
-            os_cgroup_remove(instances->keeper.cgroup, run->name);
+            instance_groups_remove(instances, run->name);
     }
     close_run(run);
 }
@@ -335,7 +336,7 @@ void uv_instances_forget(struct uv_instances *instances, const struct effect_sto
             run->forgotten = true;
     os_shim_acknowledge(&instances->where, effect->instance, NULL);
     os_files_remove(instances->config.run_dir, effect->instance);
-    os_cgroup_remove(instances->keeper.cgroup, effect->instance);
+    instance_groups_remove(instances, effect->instance);
     uv_instances_forget_sockets(instances, effect->instance);
 }
 

@@ -51,6 +51,7 @@ struct uv_instances {
     struct post post;
     struct run *runs;
     struct socket_set *sockets;
+    struct group_left *groups_left;
     uv_timer_t look;
     uv_fs_event_t folder; /* of the shims: somebody may start one */
     uv_timer_t extra;
@@ -76,6 +77,11 @@ const char *instance_explain_end(const struct run *run, const struct shim_record
                                  char *text, size_t size, bool *starved);
 /* Looks at those that run from now on, and tells the node what is wrong with them. */
 void instance_notes_begin(struct uv_instances *instances);
+
+/* uv_instances_notes.c: removes the control groups of @name, of which nothing runs any more; those
+ * in which somebody is still dying, later. */
+void instance_groups_remove(struct uv_instances *instances, const char *name);
+void instance_groups_close(struct uv_instances *instances);
 
 /* uv_instances_extra.c: from now on finds shims that somebody else starts: at once if that makes
  * their folder, else when it is asked to look. Best effort. */

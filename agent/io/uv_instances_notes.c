@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/statvfs.h>
 
@@ -177,12 +178,69 @@ static void tell(struct run *run, const char *text)
     run->owner->post.event(run->owner->post.context, &event);
 }
 
+/* ---- control groups that could not be removed at once ---- */
+
+struct group_left {
+    struct group_left *next;
+    char name[INSTANCE_MAX];
+};
+
+/* True: there is nothing more to be done about it. */
+static bool has_gone(struct uv_instances *instances, const char *name)
+{
+    return uv_instances_run(instances, name) != NULL || /* it is in use again */
+           os_cgroup_remove(instances->keeper.cgroup, name);
+}
+
+/* What a probe has left is killed with its workload, and may take some time to die: the limit of
+ * the processor that it had holds for that, too. */
+void instance_groups_remove(struct uv_instances *instances, const char *name)
+{
+    struct group_left *left = instances->groups_left;
+
+    while (left != NULL && strcmp(left->name, name) != 0)
+        left = left->next;
+    if (left != NULL || has_gone(instances, name))
+        return;
+    left = calloc(1, sizeof *left);
+    if (left == NULL)
+        return; /* an empty group costs little */
+    snprintf(left->name, sizeof left->name, "%s", name);
+    left->next = instances->groups_left;
+    instances->groups_left = left;
+}
+
+static void look_at_groups(struct uv_instances *instances)
+{
+    struct group_left **at = &instances->groups_left;
+
+    while (*at != NULL) {
+        struct group_left *left = *at;
+        if (has_gone(instances, left->name)) {
+            *at = left->next;
+            free(left);
+        } else {
+            at = &left->next;
+        }
+    }
+}
+
+void instance_groups_close(struct uv_instances *instances)
+{
+    while (instances->groups_left != NULL) {
+        struct group_left *left = instances->groups_left;
+        instances->groups_left = left->next;
+        free(left);
+    }
+}
+
 static void on_look(uv_timer_t *timer)
 {
     struct uv_instances *instances = timer->data;
     bool full = is_full(instances->config.state_dir);
 
     instance_extras_look(instances);
+    look_at_groups(instances);
     for (struct run *run = instances->runs; run != NULL; run = run->next) {
         struct notes notes = {.used = 0};
         if (run->over || run->shim == NULL || !run->started)

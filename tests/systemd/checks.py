@@ -291,10 +291,13 @@ class Systemd(unittest.TestCase):
         except OSError:
             pass  # it is written all the same where not enough could be reclaimed
         eventually(lambda: killed() > known, lambda: cat(group / "memory.events"))
-        (group / "memory.max").write_text("max")
+        figures["killed for want of memory"] = killed() - known
+        try:
+            (group / "memory.max").write_text("max")
+        except FileNotFoundError:
+            pass  # between two runs systemd takes the controller away, and the limit with it
         eventually(lambda: main_pid() not in (0, before) and answers(),
                    lambda: run("journalctl", "-u", "agentd", "-n", "30", "--no-pager").stdout)
-        figures["killed for want of memory"] = killed() - known
         self.kept()
 
     def test_9_without_control_groups(self):
