@@ -11,7 +11,7 @@
 #include "agent/io/os_git_run.h"
 
 #define REF_MAX (GIT_BRANCH_MAX + 16)
-#define STALE_LOCK_S 60 /* git holds the lock of a branch for milliseconds */
+#define STALE_LOCK_S 15 /* git holds a branch's lock for milliseconds, at worst seconds */
 #define TIDY_TIMEOUT_MS (10 * 60 * 1000)
 
 /* @name leads to a commit, by git's rules; @missing is the error where there is none. */
