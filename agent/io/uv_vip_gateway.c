@@ -229,15 +229,24 @@ static void write_now(struct uv_vip *vip, struct vip_address *a)
     vip->post.event(vip->post.context, &event);
 }
 
-void uv_vip_write(struct uv_vip *vip, const struct effect_gateway *effect)
+/* NULL: it is not watched here. */
+static struct vip_address *address_of(struct uv_vip *vip, const struct effect_gateway *effect)
 {
     struct vip_address *a;
     struct ipv4 ip;
 
     a = ipv4_from_addr(&effect->address, &ip) ? vip_find(vip, ip) : NULL;
+    if (a != NULL)
+        a->lease = effect->lease;
+    return a;
+}
+
+void uv_vip_write(struct uv_vip *vip, const struct effect_gateway *effect)
+{
+    struct vip_address *a = address_of(vip, effect);
+
     if (a == NULL)
         return;
-    a->lease = effect->lease;
     a->write_until = MONO_ZERO;
     /* No answer yet to the write before, or to the holder's last read: its MAC may have changed, as
      * when a router is replaced. */
@@ -280,13 +289,10 @@ void vip_gateway_meet(struct uv_vip *vip)
 
 void uv_vip_read(struct uv_vip *vip, const struct effect_gateway *effect)
 {
-    struct vip_address *a;
-    struct ipv4 ip;
+    struct vip_address *a = address_of(vip, effect);
 
-    a = ipv4_from_addr(&effect->address, &ip) ? vip_find(vip, ip) : NULL;
     if (a == NULL)
         return;
-    a->lease = effect->lease;
     a->reading = true;
     a->read_sent = effect->sent;
     read_now(vip, a);

@@ -62,6 +62,7 @@ static void a_session_outlives_the_time_for_a_step(void **state)
         say(&w->a, &w->b, "one");
         run_for(w, 60);
     }
+    assert_true(w->b.messages > 0);
     run_for(w, 200);
     uv_link_send(w->b.link, w->a.identity.id, &(struct addr){0}, "two", 3);
     link_run_until(w, &w->a.messages, 1);
